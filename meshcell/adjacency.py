@@ -45,9 +45,7 @@ def tet_neighbours(tets: Ints, n_points: int) -> Ints:
     if bad >= 0:
         from meshcell.types import MeshError
 
-        raise MeshError(
-            f"a face should belong to at most two tetrahedra; tetrahedron {bad} has one with three", [bad]
-        )
+        raise MeshError(f"a face should belong to at most two tetrahedra; tetrahedron {bad} has one with three", [bad])
     return neighbours  # type: ignore[no-any-return]
 
 
@@ -77,7 +75,7 @@ def stars(cells: Ints, n_points: int) -> tuple[npt.NDArray[np.int64], Ints]:
     return _stars(np.ascontiguousarray(cells), n_points)  # type: ignore[no-any-return]
 
 
-# --- kernels ----------------------------------------------------------------------------------------------------------
+# --- kernels ---
 
 
 @njit(cache=True)

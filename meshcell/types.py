@@ -205,9 +205,7 @@ class Surface:
         head = f"Surface: {len(self.points):,} points, {len(self.triangles):,} triangles, {_box(self.points)}"
         rows = _interface_rows(self.interfaces, self.areas)
         inside = [f"  {name}: {volume:.4g} um^3" for name, volume in enclosed_volumes(self).items()]
-        return "\n".join(
-            [head, *_shortened(rows), *_shortened(inside), *_patch_rows(self.patches, self.areas)]
-        )
+        return "\n".join([head, *_shortened(rows), *_shortened(inside), *_patch_rows(self.patches, self.areas)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,9 +248,7 @@ class TetMesh:
         sides = _checked_sides(self.sides, len(facets), "facets")
         patches = _checked_patches(self.patches, len(facets), "facets")
         names = _completed_names(self.names, sides, regions)
-        _set(
-            self, points=_frozen(points), tets=_frozen(tets), regions=_frozen(regions), facets=_frozen(facets)
-        )
+        _set(self, points=_frozen(points), tets=_frozen(tets), regions=_frozen(regions), facets=_frozen(facets))
         _set(self, sides=_frozen(sides), names=names, patches=patches)
         flat = np.flatnonzero(~(self.volumes > 0))
         if len(flat):
@@ -309,13 +305,9 @@ class TetMesh:
         rows = []
         for label in np.unique(self.regions):
             own = self.regions == label
-            rows.append(
-                f"  {self.names[int(label)]}: {own.sum():,} tetrahedra, {self.volumes[own].sum():.4g} um^3"
-            )
+            rows.append(f"  {self.names[int(label)]}: {own.sum():,} tetrahedra, {self.volumes[own].sum():.4g} um^3")
         faces = _interface_rows(self.interfaces, self.areas)
-        return "\n".join(
-            [head, *_shortened(rows), *_shortened(faces), *_patch_rows(self.patches, self.areas)]
-        )
+        return "\n".join([head, *_shortened(rows), *_shortened(faces), *_patch_rows(self.patches, self.areas)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -350,9 +342,7 @@ class Solution:
         nodes = {name: _frozen(np.asarray(rows, np.int32)) for name, rows in self.nodes.items()}
         values = {name: _frozen(np.asarray(array, np.float64)) for name, array in self.values.items()}
         if values.keys() != nodes.keys():
-            raise ValueError(
-                f"values and nodes should name the same species; got {sorted(values)} and {sorted(nodes)}"
-            )
+            raise ValueError(f"values and nodes should name the same species; got {sorted(values)} and {sorted(nodes)}")
         for name, array in values.items():
             if array.shape != (len(times), len(nodes[name])):
                 raise ValueError(
@@ -368,16 +358,14 @@ class Solution:
             for name, array in self.values.items()
             if array.size
         ]
-        stats = ", ".join(
-            f"{key} {value:.4g}" for key, value in self.stats.items() if isinstance(value, (int, float))
-        )
+        stats = ", ".join(f"{key} {value:.4g}" for key, value in self.stats.items() if isinstance(value, (int, float)))
         notes = [f"  {stats}"] if stats else []
         if self.message:
             notes.append(f"  NOT FINISHED: {self.message}")
         return "\n".join([f"Solution: {len(self.times)} times, {span}", *rows, *notes])
 
 
-# --- names ------------------------------------------------------------------------------------------------------------
+# --- names ---
 
 
 def name_of(names: Mapping[int, str], label: int) -> str:
@@ -400,12 +388,10 @@ class ByInterface(dict[tuple[str, str], float]):
         first, second = key
         if (second, first) in self:
             return self[second, first]
-        raise KeyError(
-            f"no interface between {first!r} and {second!r}; there are {', '.join(map(str, self))}"
-        )
+        raise KeyError(f"no interface between {first!r} and {second!r}; there are {', '.join(map(str, self))}")
 
 
-# --- checks -----------------------------------------------------------------------------------------------------------
+# --- checks ---
 
 
 def checked_spacing(spacing: Any) -> Triple:
@@ -499,9 +485,7 @@ def _checked_points(points: Any) -> Floats:
         raise MeshError(f"points should have shape (p, 3); got {array.shape}")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(bad):
-        raise MeshError(
-            f"points should be finite; {len(bad)} are not, the first is row {bad[0]}: {array[bad[0]]}", bad
-        )
+        raise MeshError(f"points should be finite; {len(bad)} are not, the first is row {bad[0]}: {array[bad[0]]}", bad)
     return array
 
 
@@ -531,9 +515,7 @@ def _checked_cells(cells: Any, corners: int, n_points: int, what: str) -> Ints:
 def _checked_sides(sides: Any, n: int, what: str) -> Ints:
     array = _whole(sides, "sides").reshape(-1, 2) if np.size(sides) == 0 else _whole(sides, "sides")
     if array.shape != (n, 2):
-        raise MeshError(
-            f"sides should have one row of two regions for each of the {n} {what}; got shape {array.shape}"
-        )
+        raise MeshError(f"sides should have one row of two regions for each of the {n} {what}; got shape {array.shape}")
     bad = np.flatnonzero((array < 0).any(axis=1) | (array[:, 0] == array[:, 1]))
     if len(bad):
         raise MeshError(
@@ -563,14 +545,12 @@ def _checked_patches(patches: Mapping[str, Any], n: int, what: str) -> dict[str,
     for name, rows in dict(patches).items():
         array = np.unique(_whole(rows, f"patch {name!r}"))
         if array.size and (array[0] < 0 or array[-1] >= n):
-            raise MeshError(
-                f"patch {name!r} should list rows of the {n} {what}; got {array[0]} ... {array[-1]}", array
-            )
+            raise MeshError(f"patch {name!r} should list rows of the {n} {what}; got {array[0]} ... {array[-1]}", array)
         checked[str(name)] = _frozen(array)
     return checked
 
 
-# --- small helpers ----------------------------------------------------------------------------------------------------
+# --- small helpers ---
 
 
 def _set(instance: object, **fields: Any) -> None:
@@ -608,16 +588,12 @@ def _interfaces(sides: Ints, names: Mapping[int, str]) -> dict[tuple[str, str], 
 
 def _interface_rows(interfaces: Mapping[tuple[str, str], Array], areas: Floats) -> list[str]:
     return [
-        f"  {a} | {b}: {len(rows):,} triangles, {areas[rows].sum():.4g} um^2"
-        for (a, b), rows in interfaces.items()
+        f"  {a} | {b}: {len(rows):,} triangles, {areas[rows].sum():.4g} um^2" for (a, b), rows in interfaces.items()
     ]
 
 
 def _patch_rows(patches: Mapping[str, Ints], areas: Floats) -> list[str]:
-    return [
-        f"  patch {name}: {len(rows):,} triangles, {areas[rows].sum():.4g} um^2"
-        for name, rows in patches.items()
-    ]
+    return [f"  patch {name}: {len(rows):,} triangles, {areas[rows].sum():.4g} um^2" for name, rows in patches.items()]
 
 
 def _lengths(values: Iterable[float]) -> str:

@@ -28,6 +28,4 @@ def convert(value: Any, unit: str, what: str) -> float:
     try:
         return float(quantity.to(unit).magnitude)
     except Exception as error:
-        raise ValueError(
-            f"{what} should be in {unit} or convertible to it; got {value!r}: {error}"
-        ) from error
+        raise ValueError(f"{what} should be in {unit} or convertible to it; got {value!r}: {error}") from error

@@ -14,7 +14,5 @@ def real_spine():
     """Path of the real spine's labels (10 nm); skips where the data is absent."""
     path = SPINE / "labels_10nm.npz"
     if not path.exists():
-        pytest.skip(
-            f"the real spine is not here ({path.name}); set MESHCELL_DATA to the folder that holds spine/"
-        )
+        pytest.skip(f"the real spine is not here ({path.name}); set MESHCELL_DATA to the folder that holds spine/")
     return path

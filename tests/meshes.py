@@ -15,9 +15,7 @@ def box(n=4, size=(1.0, 1.0, 1.0), region=None, names=None):
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     tets = kuhn(counts)
     regions = (
-        np.ones(len(tets), np.int32)
-        if region is None
-        else np.asarray(region(points[tets].mean(axis=1)), np.int32)
+        np.ones(len(tets), np.int32) if region is None else np.asarray(region(points[tets].mean(axis=1)), np.int32)
     )
     return tet_mesh(points, tets, regions, names or {1: "box"})
 
@@ -43,10 +41,7 @@ def ball(n=4, radius=1.0, core=None, names=None):
 def kuhn(counts):
     """Six tetrahedra around the main diagonal of every cell of a grid; conforming, all of one shape."""
     strides = np.array([(counts[1] + 1) * (counts[2] + 1), counts[2] + 1, 1])
-    corner = (
-        np.stack(np.meshgrid(*[np.arange(c) for c in counts], indexing="ij"), axis=-1).reshape(-1, 3)
-        @ strides
-    )
+    corner = np.stack(np.meshgrid(*[np.arange(c) for c in counts], indexing="ij"), axis=-1).reshape(-1, 3) @ strides
     tets = []
     for order in itertools.permutations(range(3)):
         steps = np.cumsum([0, *strides[list(order)]])
