@@ -214,7 +214,7 @@ def _facet_tets(facets: Any, tets: Any, faces: Any, points: Any) -> Any:
                 _, fb, fc = _sorted3(facets[f, 0], facets[f, 1], facets[f, 2])
                 if fb != b or fc != c:
                     continue
-                # The face's normal points out of the tetrahedron: with the facet's own turn the tetrahedron is behind it.
+                # The face's normal points out of the tetrahedron, so with the facet's own turn that is behind it.
                 same_turn = (
                     (facets[f, 0] == u and facets[f, 1] == v)
                     or (facets[f, 1] == u and facets[f, 2] == v)

@@ -473,7 +473,7 @@ def _checked_floats(data: Array, as_labels: bool) -> Array:
     if fractional.any():
         where = tuple(int(i) for i in np.argwhere(fractional)[0])
         raise ValueError(
-            f"labels should be whole numbers; got {data[where]} at voxel {where} ({int(fractional.sum())} such voxels); "
+            f"labels should be whole numbers; got {data[where]} at voxel {where} ({int(fractional.sum())} in all); "
             "an interpolated label volume must be resampled with nearest neighbours"
         )
     return _checked_voxels(data.astype(np.int64), as_labels)

@@ -1,0 +1,173 @@
+"""Triangles that cut through each other, found through a hash of space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from meshcell.types import Floats, Ints, Surface, TetMesh
+
+
+def self_intersections(mesh: Surface | TetMesh) -> Ints:
+    """Find all pairs of interface triangles that intersect.
+
+    Parameters
+    ----------
+    mesh : Surface or TetMesh
+
+    Returns
+    -------
+    (k, 2) int32
+        Pairs of rows of `triangles` (or `facets`), smaller row first. Triangles that share an edge count when they
+        are folded onto each other, those that share a point when they meet elsewhere too, others when they touch.
+
+    Notes
+    -----
+    Two triangles in general position intersect when an edge of one passes through the other (Moller 1997, A fast
+    triangle-triangle intersection test). Coplanar triangles that overlap without a shared point are found only when
+    an edge of one leaves the plane; nets that came from voxels do not have them.
+    """
+    return intersecting_pairs(mesh.points, mesh.triangles if isinstance(mesh, Surface) else mesh.facets)
+
+
+def intersecting_pairs(points: Floats, triangles: Ints) -> Ints:
+    """Return (k, 2) the pairs of intersecting triangles, see `self_intersections`."""
+    if len(triangles) == 0:
+        return np.empty((0, 2), np.int32)
+    corners = points[triangles]
+    size = float(np.mean(np.ptp(corners, axis=1).max(axis=1))) * 1.5
+    if size == 0:
+        return np.empty((0, 2), np.int32)
+    low = np.floor((corners.min(axis=1) - points.min(axis=0)) / size).astype(np.int32)
+    high = np.floor((corners.max(axis=1) - points.min(axis=0)) / size).astype(np.int32)
+    pairs = _pairs(points, np.ascontiguousarray(triangles), low, high)
+    return np.unique(pairs, axis=0).reshape(-1, 2)
+
+
+# --- kernels ---
+
+
+@njit(cache=True)
+def _slot(i: int, j: int, k: int, mask: int) -> int:
+    # The primes of Teschner et al. 2003, Optimized spatial hashing for collision detection.
+    return ((i * 73856093) ^ (j * 19349663) ^ (k * 83492791)) & mask
+
+
+@njit(cache=True)
+def _pairs(points: Any, triangles: Any, low: Any, high: Any) -> Any:
+    n = triangles.shape[0]
+    size = 1
+    while size < 2 * n:
+        size *= 2
+    offsets = np.zeros(size + 1, np.int64)
+    for t in range(n):
+        for i in range(low[t, 0], high[t, 0] + 1):
+            for j in range(low[t, 1], high[t, 1] + 1):
+                for k in range(low[t, 2], high[t, 2] + 1):
+                    offsets[_slot(i, j, k, size - 1) + 1] += 1
+    for s in range(size):
+        offsets[s + 1] += offsets[s]
+    cursor = offsets[:-1].copy()
+    rows = np.empty(offsets[-1], np.int32)
+    for t in range(n):
+        for i in range(low[t, 0], high[t, 0] + 1):
+            for j in range(low[t, 1], high[t, 1] + 1):
+                for k in range(low[t, 2], high[t, 2] + 1):
+                    s = _slot(i, j, k, size - 1)
+                    rows[cursor[s]] = t
+                    cursor[s] += 1
+    seen = np.full(n, -1, np.int32)
+    found = [(np.int32(0), np.int32(0)) for _ in range(0)]
+    for t in range(n):
+        for i in range(low[t, 0], high[t, 0] + 1):
+            for j in range(low[t, 1], high[t, 1] + 1):
+                for k in range(low[t, 2], high[t, 2] + 1):
+                    s = _slot(i, j, k, size - 1)
+                    for r in range(offsets[s], offsets[s + 1]):
+                        u = rows[r]
+                        if u <= t or seen[u] == t:
+                            continue
+                        seen[u] = t
+                        apart = False
+                        for axis in range(3):
+                            apart = apart or low[u, axis] > high[t, axis] or high[u, axis] < low[t, axis]
+                        if not apart and triangles_intersect(points, triangles[t], triangles[u]):
+                            found.append((np.int32(t), np.int32(u)))
+    pairs = np.empty((len(found), 2), np.int32)
+    for r in range(len(found)):
+        pairs[r, 0], pairs[r, 1] = found[r]
+    return pairs
+
+
+@njit(cache=True)
+def orient(a: Any, b: Any, c: Any, d: Any) -> float:
+    """Six times the signed volume of a, b, c, d: positive where d lies on the side the normal of a, b, c points to."""
+    ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+    wx, wy, wz = d[0] - a[0], d[1] - a[1], d[2] - a[2]
+    return (uy * vz - uz * vy) * wx + (uz * vx - ux * vz) * wy + (ux * vy - uy * vx) * wz
+
+
+@njit(cache=True)
+def segment_cuts(p: Any, q: Any, a: Any, b: Any, c: Any) -> bool:
+    """Tell whether the segment p, q passes through the triangle a, b, c or touches it from one side."""
+    low = min(p[0], q[0]), min(p[1], q[1]), min(p[2], q[2])
+    high = max(p[0], q[0]), max(p[1], q[1]), max(p[2], q[2])
+    for axis in range(3):
+        if min(a[axis], b[axis], c[axis]) > high[axis] or max(a[axis], b[axis], c[axis]) < low[axis]:
+            return False
+    above, below = orient(a, b, c, p), orient(a, b, c, q)
+    if above * below > 0 or (above == 0 and below == 0):
+        return False
+    u, v, w = orient(p, q, a, b), orient(p, q, b, c), orient(p, q, c, a)
+    return (u >= 0 and v >= 0 and w >= 0) or (u <= 0 and v <= 0 and w <= 0)
+
+
+@njit(cache=True)
+def triangles_intersect(points: Any, s: Any, t: Any) -> bool:
+    """Tell whether two triangles (rows of points) meet anywhere but in the points and edges they share."""
+    shared = 0
+    in_s = np.zeros(3, np.bool_)
+    in_t = np.zeros(3, np.bool_)
+    for i in range(3):
+        for j in range(3):
+            if s[i] == t[j]:
+                shared += 1
+                in_s[i] = True
+                in_t[j] = True
+    if shared == 3:
+        return True
+    if shared == 2:
+        return _folded(points, s, t, in_s, in_t)
+    for i in range(3):
+        j = (i + 1) % 3
+        # Of triangles that share a point, only the edge opposite to it can pass through the other.
+        tested = shared == 0 or in_s[(i + 2) % 3]
+        if tested and segment_cuts(points[s[i]], points[s[j]], points[t[0]], points[t[1]], points[t[2]]):
+            return True
+        tested = shared == 0 or in_t[(i + 2) % 3]
+        if tested and segment_cuts(points[t[i]], points[t[j]], points[s[0]], points[s[1]], points[s[2]]):
+            return True
+    return False
+
+
+@njit(cache=True)
+def _folded(points: Any, s: Any, t: Any, in_s: Any, in_t: Any) -> bool:
+    """Tell whether two triangles on a common edge lie on the same side of it in one plane, to a 1e-4 of a radian."""
+    for k in range(3):
+        if not in_s[k]:
+            tip_s, a, b = points[s[k]], points[s[(k + 1) % 3]], points[s[(k + 2) % 3]]
+        if not in_t[k]:
+            tip_t = points[t[k]]
+    edge = b - a
+    length2 = np.dot(edge, edge)
+    if length2 == 0:
+        return True
+    u = tip_s - a
+    u = u - edge * (np.dot(u, edge) / length2)
+    v = tip_t - a
+    v = v - edge * (np.dot(v, edge) / length2)
+    size = np.sqrt(np.dot(u, u) * np.dot(v, v))
+    return np.dot(u, v) >= (1 - 5e-9) * size

@@ -1,0 +1,291 @@
+"""Multi-region surface extraction, and what can be measured on interfaces: areas, enclosed volumes, named patches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit
+
+from meshcell.types import Array, ByInterface, Floats, Ints, MeshError, Surface, TetMesh, Volume, label_of, name_of
+
+log = logging.getLogger("meshcell")
+
+Mesh = TypeVar("Mesh", Surface, TetMesh)
+
+BOX_FACES = ("box x-", "box x+", "box y-", "box y+", "box z-", "box z+")
+INT32_MAX = np.iinfo(np.int32).max
+
+
+def extract(volume: Volume, *, level: float | None = None, regions: Iterable[int | str] | None = None) -> Surface:
+    """Extract every interface between the regions of a label volume, or the isosurface of intensities.
+
+    Parameters
+    ----------
+    volume : Volume
+    level : float, optional
+        Intensities only: the isosurface at this value, by marching cubes; what lies above is region 1, "inside".
+    regions : labels or names, optional
+        Labels only: the regions to keep; all others become "outside".
+
+    Returns
+    -------
+    Surface
+        Of labels: the net of voxel faces between different labels, each face two triangles, all at once. It encloses
+        exactly the voxels' volume and is closed around every region. Where three or more regions meet they share
+        points and edges. Where a region reaches the box it is capped, and the cap is a patch called "box x-" ...
+        "box z+". Normals point from the larger label into the smaller one, out of the body at its outside.
+
+    Raises
+    ------
+    TypeError
+        Intensities without `level`, or labels with it.
+    MeshError
+        Nothing to extract: all voxels are outside, or none is above (or below) the level.
+
+    Notes
+    -----
+    The net is a staircase: its area is about half as large again as the membrane's. `smooth` relaxes it to the
+    membrane. Voxels of one label that touch along an edge or at a corner only share that edge or point, but count as
+    separate there (6-connectivity), see `topology`.
+
+    Examples
+    --------
+    >>> cube = extract(Volume(np.ones((2, 2, 2), int), spacing=1.0, names={1: "cube"}))
+    >>> len(cube.triangles), areas(cube), round(enclosed_volumes(cube)["cube"], 12)
+    (48, {('cube', 'outside'): 24.0}, 8.0)
+    """
+    if level is not None:
+        return _extract_level(volume, float(level))
+    volume.require_labels("extract")
+    labels, names = _compact(volume, regions)
+    corners, triangles, sides, caps = _net(labels)
+    if not len(triangles):
+        present = ", ".join(volume.regions.values()) or "none"
+        raise MeshError(f"extract needs at least one voxel of a region; all voxels are outside (regions: {present})")
+    points = np.asarray(volume.origin) + (corners - 0.5) * np.asarray(volume.spacing)
+    patches = {name: np.flatnonzero(caps == face) for face, name in enumerate(BOX_FACES, 1) if (caps == face).any()}
+    log.info("extract: %d points, %d triangles, %d regions", len(points), len(triangles), len(np.unique(sides)) - 1)
+    return Surface(points, triangles, sides, names, patches, volume.spacing)
+
+
+def areas(mesh: Surface | TetMesh) -> dict[tuple[str, str], float]:
+    """Measure the area of every interface.
+
+    Returns
+    -------
+    dict[(str, str), float]
+        (behind, front) region names -> um^2. The pair may be asked for in either order.
+    """
+    return ByInterface({pair: float(mesh.areas[rows].sum()) for pair, rows in mesh.interfaces.items()})
+
+
+def enclosed_volumes(mesh: Surface | TetMesh) -> dict[str, float]:
+    """Measure the volume of every region that the interfaces bound.
+
+    Parameters
+    ----------
+    mesh : Surface or TetMesh
+        Closed around each region except "outside". Of a TetMesh its facets are measured, not its tetrahedra.
+
+    Returns
+    -------
+    dict[str, float]
+        Region name -> volume in um^3.
+
+    Notes
+    -----
+    Divergence theorem: a third of the centroid times the area vector, counted + for the region behind the normal and
+    - for the one in front of it. The centroids are taken from the middle of the points, which keeps digits when the
+    origin is far away.
+    """
+    triangles = mesh.triangles if isinstance(mesh, Surface) else mesh.facets
+    middle = mesh.points[triangles].mean(axis=(0, 1)) if len(triangles) else np.zeros(3)
+    parts = np.einsum("ij,ij->i", mesh.points[triangles].mean(axis=1) - middle, mesh.area_vectors) / 3
+    labels = [int(label) for label in np.unique(mesh.sides) if label != 0]
+    return {
+        name_of(mesh.names, label): float(
+            parts[mesh.sides[:, 0] == label].sum() - parts[mesh.sides[:, 1] == label].sum()
+        )
+        for label in labels
+    }
+
+
+def patch(mesh: Mesh, name: str, where: Callable[[Floats], Any] | Volume) -> Mesh:
+    """Name a part of the interfaces.
+
+    Parameters
+    ----------
+    mesh : Surface or TetMesh
+    name : str
+        A name that is not yet a region's; an existing patch of that name is replaced.
+    where : callable or Volume
+        A predicate on (k, 3) points in um that returns (k,) booleans, asked at the centroids of the triangles; or a
+        mask volume, whose non-zero voxels hold the centroids of the patch.
+
+    Returns
+    -------
+    Surface or TetMesh
+        The same mesh with the patch added.
+
+    Raises
+    ------
+    ValueError
+        The name is a region's, the predicate has the wrong shape, or nothing was chosen.
+    """
+    if name in mesh.names.values():
+        raise ValueError(f"a patch should have a name of its own; {name!r} is a region")
+    triangles = mesh.triangles if isinstance(mesh, Surface) else mesh.facets
+    centroids = mesh.points[triangles].mean(axis=1)
+    chosen = _inside_mask(where, centroids) if isinstance(where, Volume) else np.asarray(where(centroids))
+    if chosen.shape != (len(centroids),) or chosen.dtype != bool:
+        raise ValueError(
+            f"the predicate of patch {name!r} should return ({len(centroids)},) booleans; got {chosen.dtype} of shape "
+            f"{chosen.shape}"
+        )
+    if not chosen.any():
+        low, high = centroids.min(axis=0).round(4).tolist(), centroids.max(axis=0).round(4).tolist()
+        raise ValueError(f"patch {name!r} chose no triangle; their centroids span {low} ... {high} um")
+    patches = {**mesh.patches, name: np.flatnonzero(chosen).astype(np.int32)}
+    if isinstance(mesh, Surface):
+        return Surface(mesh.points, mesh.triangles, mesh.sides, mesh.names, patches, mesh.resolution)
+    return TetMesh(mesh.points, mesh.tets, mesh.regions, mesh.facets, mesh.sides, mesh.names, patches)
+
+
+def _inside_mask(mask: Volume, points: Floats) -> Array:
+    voxels = np.rint((points - np.asarray(mask.origin)) / np.asarray(mask.spacing)).astype(np.int64)
+    within = ((voxels >= 0) & (voxels < np.asarray(mask.data.shape))).all(axis=1)
+    chosen = np.zeros(len(points), bool)
+    chosen[within] = mask.data[tuple(voxels[within].T)] != 0
+    return chosen
+
+
+def _compact(volume: Volume, regions: Iterable[int | str] | None) -> tuple[Array, dict[int, str]]:
+    """Return labels that fit 32 bits, with all but the asked regions outside."""
+    labels, names = volume.data, dict(volume.names)
+    if labels.dtype.itemsize > 4 or labels.dtype == np.uint32:
+        present = np.array(sorted(volume.counts), labels.dtype)
+        if int(present[-1]) > INT32_MAX:
+            # Too large for `sides`: the region keeps its label in its name.
+            names = {row: name_of(names, int(label)) for row, label in enumerate(present) if label != 0}
+            if present[0] != 0:
+                present = np.insert(present, 0, 0)
+                names = {row + 1: name for row, name in names.items()}
+            labels = np.searchsorted(present, labels)
+        labels = labels.astype(np.int32)
+    if regions is not None:
+        known = {**names, **{label: name_of(names, label) for label in volume.regions}}
+        keep = [label_of(known, region) if isinstance(region, str) else int(region) for region in regions]
+        labels = np.where(np.isin(labels, keep), labels, labels.dtype.type(0))
+    return labels, names
+
+
+def _net(labels: Array) -> tuple[Ints, Ints, Ints, Ints]:
+    labels = np.ascontiguousarray(labels)
+    n_faces = _count_faces(labels)
+    if 2 * n_faces > INT32_MAX:
+        raise MeshError(
+            f"{n_faces:,} voxel faces between regions are too many for 32-bit rows; crop or denoise the labels"
+        )
+    return _net_kernel(labels, n_faces)  # type: ignore[no-any-return]
+
+
+def _extract_level(volume: Volume, level: float) -> Surface:
+    if volume.is_labels:
+        raise TypeError(f"level= is for intensities (floats); got {volume.data.dtype} labels; leave level out")
+    from skimage.measure import marching_cubes
+
+    low, high = float(volume.data.min()), float(volume.data.max())
+    if not low < level < high:
+        raise MeshError(
+            f"level should lie between the least and greatest intensity, {low:.4g} ... {high:.4g}; got {level:.4g}"
+        )
+    # Below the level all around, so that the surface is closed where the body reaches the box.
+    padded = np.pad(volume.data.astype(np.float32), 1, constant_values=min(low, 2 * level - high))
+    points, triangles, _, _ = marching_cubes(padded, level, method="lewiner", gradient_direction="ascent")
+    points = np.asarray(volume.origin) + (points.astype(np.float64) - 1) * np.asarray(volume.spacing)
+    triangles = np.asarray(triangles, np.int32)
+    sides = np.tile(np.array([1, 0], np.int32), (len(triangles), 1))
+    surface = Surface(points, triangles, sides, {1: "inside"}, {}, volume.spacing)
+    if enclosed_volumes(surface)["inside"] < 0:
+        surface = Surface(points, triangles[:, ::-1], sides, {1: "inside"}, {}, volume.spacing)
+    return surface
+
+
+# --- kernels ---
+
+
+@njit(cache=True)
+def _count_faces(labels: Any) -> int:
+    nx, ny, nz = labels.shape
+    n = 0
+    for i in range(nx):
+        for j in range(ny):
+            for k in range(nz):
+                here = labels[i, j, k]
+                n += here != (labels[i - 1, j, k] if i > 0 else 0)
+                n += here != (labels[i, j - 1, k] if j > 0 else 0)
+                n += here != (labels[i, j, k - 1] if k > 0 else 0)
+                n += i == nx - 1 and here != 0
+                n += j == ny - 1 and here != 0
+                n += k == nz - 1 and here != 0
+    return n
+
+
+@njit(cache=True)
+def _net_kernel(labels: Any, n_faces: int) -> Any:
+    nx, ny, nz = labels.shape
+    # A corner of the net has at least three faces, a face four corners.
+    corners = np.empty((4 * n_faces // 3 + 8, 3), np.int32)
+    triangles = np.empty((2 * n_faces, 3), np.int32)
+    sides = np.empty((2 * n_faces, 2), np.int32)
+    caps = np.zeros(2 * n_faces, np.int32)
+    # Only two planes of lattice points are kept in memory: those below and above the current layer of voxels.
+    planes = np.full((2, ny + 1, nz + 1), -1, np.int32)
+    quad = np.empty(4, np.int32)
+    steps = np.array([[[0, 0, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1]],
+                      [[0, 0, 0], [0, 0, 1], [1, 0, 1], [1, 0, 0]],
+                      [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]])  # fmt: skip
+    n_points = 0
+    n = 0
+    for i in range(nx + 1):
+        for j in range(ny + 1):
+            for k in range(nz + 1):
+                here = np.int32(labels[i, j, k]) if i < nx and j < ny and k < nz else np.int32(0)
+                for axis in range(3):
+                    a, b, c = i - (axis == 0), j - (axis == 1), k - (axis == 2)
+                    inside = a >= 0 and b >= 0 and c >= 0 and a < nx and b < ny and c < nz
+                    below = np.int32(labels[a, b, c]) if inside else np.int32(0)
+                    if below == here:
+                        continue
+                    for corner in range(4):
+                        u = steps[axis, corner, 0]
+                        v, w = j + steps[axis, corner, 1], k + steps[axis, corner, 2]
+                        if planes[u, v, w] < 0:
+                            planes[u, v, w] = n_points
+                            corners[n_points, 0], corners[n_points, 1], corners[n_points, 2] = i + u, v, w
+                            n_points += 1
+                        quad[corner] = planes[u, v, w]
+                    # Diagonals join lattice points of even index sum: no direction is preferred.
+                    first = (i + j + k) % 2
+                    p, q, r, s = quad[first], quad[first + 1], quad[(first + 2) % 4], quad[(first + 3) % 4]
+                    cap = 0
+                    index = i if axis == 0 else (j if axis == 1 else k)
+                    length = nx if axis == 0 else (ny if axis == 1 else nz)
+                    if index == 0 or index == length:
+                        cap = 2 * axis + 1 + (index == length)
+                    if below > here:
+                        triangles[n, 0], triangles[n, 1], triangles[n, 2] = p, q, r
+                        triangles[n + 1, 0], triangles[n + 1, 1], triangles[n + 1, 2] = p, r, s
+                    else:
+                        triangles[n, 0], triangles[n, 1], triangles[n, 2] = p, r, q
+                        triangles[n + 1, 0], triangles[n + 1, 1], triangles[n + 1, 2] = p, s, r
+                    for t in (n, n + 1):
+                        sides[t, 0], sides[t, 1] = max(below, here), min(below, here)
+                        caps[t] = cap
+                    n += 2
+        planes[0] = planes[1]
+        planes[1] = -1
+    return corners[:n_points].copy(), triangles[:n], sides[:n], caps[:n]

@@ -1,0 +1,95 @@
+"""Label volumes with known areas and volumes, sampled from implicit bodies; one voxel is one um unless said."""
+
+import numpy as np
+
+import meshcell as mc
+
+AXIS = np.array([1.0, 0.7, 0.3]) / np.linalg.norm([1.0, 0.7, 0.3])
+
+
+def sample(inside, n, spacing=1.0, names=None):
+    """Label 1 where `inside(x, y, z)`, on n^3 voxels centred at the origin."""
+    axis = (np.arange(n) - (n - 1) / 2) * spacing
+    labels = inside(*np.meshgrid(axis, axis, axis, indexing="ij"))
+    return mc.Volume(labels.astype(np.uint8), spacing, (axis[0],) * 3, names or {1: "body"})
+
+
+def along(x, y, z):
+    """Height above and distance from an axis that is no grid direction."""
+    height = x * AXIS[0] + y * AXIS[1] + z * AXIS[2]
+    return height, np.sqrt(np.maximum(x * x + y * y + z * z - height * height, 0))
+
+
+def sphere(radius):
+    """Volume, area and volume of a ball off the grid's centre."""
+    centre = 0.13, -0.21, 0.3
+
+    def inside(x, y, z):
+        return (x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2 < radius**2
+
+    return sample(inside, int(2 * radius + 8)), 4 * np.pi * radius**2, 4 / 3 * np.pi * radius**3
+
+
+def torus(ring=14.0, radius=3.0):
+    def inside(x, y, z):
+        height, distance = along(x, y, z)
+        return (distance - ring) ** 2 + height**2 < radius**2
+
+    return sample(inside, 44), 4 * np.pi**2 * ring * radius, 2 * np.pi**2 * ring * radius**2
+
+
+def tube(radius=3.0, half=20.0):
+    """A capsule."""
+
+    def inside(x, y, z):
+        height, distance = along(x, y, z)
+        return distance**2 + np.maximum(np.abs(height) - half, 0) ** 2 < radius**2
+
+    area = 4 * np.pi * radius * half + 4 * np.pi * radius**2
+    return sample(inside, 52), area, 2 * np.pi * radius**2 * half + 4 / 3 * np.pi * radius**3
+
+
+def sheet(radius=20.0, half=1.0):
+    """A disc with a rounded rim, two voxels thick."""
+
+    def inside(x, y, z):
+        height, distance = along(x, y, z)
+        return height**2 + np.maximum(distance - radius, 0) ** 2 < half**2
+
+    area = 2 * np.pi * radius**2 + 2 * np.pi**2 * half * radius + 4 * np.pi * half**2
+    volume = 2 * np.pi * radius**2 * half + np.pi**2 * half**2 * radius + 4 / 3 * np.pi * half**3
+    return sample(inside, 48), area, volume
+
+
+def nested_balls(n=24):
+    """A ball of label 2 within a ball of label 1."""
+    axis = np.arange(n) - (n - 1) / 2
+    x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
+    r = np.sqrt(x * x + y * y + z * z) / n
+    labels = np.where(r < 0.22, 2, np.where(r < 0.42, 1, 0)).astype(np.uint8)
+    return mc.Volume(labels, "10 nm", names={1: "cytosol", 2: "er"})
+
+
+def halves(n=20):
+    """A ball cut into two touching halves: three regions meet along a circle."""
+    axis = np.arange(n) - (n - 1) / 2
+    x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
+    labels = np.where(x * x + y * y + z * z < (0.4 * n) ** 2, np.where(x + 0.4 * y < 0, 1, 2), 0).astype(np.uint8)
+    return mc.Volume(labels, 1.0, names={1: "left", 2: "right"})
+
+
+def voronoi(n=20, cells=6, seed=1):
+    """Cells that fill the box and all touch."""
+    rng = np.random.default_rng(seed)
+    seeds = rng.uniform(0, n, (cells, 3))
+    voxels = np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), axis=-1)
+    distance = ((voxels[..., None, :] - seeds) ** 2).sum(axis=-1)
+    return mc.Volume((distance.argmin(axis=-1) + 1).astype(np.int16), 1.0)
+
+
+def noise(seed):
+    """Random labels in a small box: islands, diagonal contacts, all box faces touched, anisotropic voxels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, rng.integers(2, 6), rng.integers(2, 9, 3))
+    labels.flat[0] = 1
+    return mc.Volume(labels, tuple(rng.uniform(0.2, 1, 3)))

@@ -1,0 +1,61 @@
+"""Self-intersections: hand-made cases, and all pairs tested one by one on random soups."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import meshcell as mc
+from meshcell.intersections import intersecting_pairs, self_intersections
+from phantoms import noise
+
+
+def pairs(points, triangles):
+    return intersecting_pairs(np.asarray(points, float), np.asarray(triangles, np.int32)).tolist()
+
+
+FLAT = [[0, 0, 0], [4, 0, 0], [0, 4, 0]]
+
+
+@pytest.mark.parametrize(
+    ("points", "triangles", "expected"),
+    [
+        ([*FLAT, [1, 1, -1], [1, 1, 1], [9, 9, 0.5]], [[0, 1, 2], [3, 4, 5]], [[0, 1]]),
+        ([*FLAT, [1, 1, 1], [1, 2, 2], [2, 1, 2]], [[0, 1, 2], [3, 4, 5]], []),
+        ([*FLAT, [1, 1, -1], [1, 1, 1]], [[0, 1, 2], [0, 3, 4]], [[0, 1]]),
+        ([*FLAT, [-1, -1, -1], [-1, -1, 1]], [[0, 1, 2], [0, 3, 4]], []),
+        ([*FLAT, [4, 4, 0]], [[0, 1, 2], [1, 3, 2]], []),
+        ([*FLAT, [1, 1, 0]], [[0, 1, 2], [1, 2, 3]], [[0, 1]]),
+        ([*FLAT, [1, 1, 0.5]], [[0, 1, 2], [1, 2, 3]], []),
+        (FLAT, [[0, 1, 2], [0, 1, 2]], [[0, 1]]),
+    ],
+    ids=["pierced", "apart", "pierced-at-point", "touching-at-point", "neighbours", "folded", "tent", "twins"],
+)
+def test_hand_made_cases(points, triangles, expected):
+    assert pairs(points, triangles) == expected
+
+
+def separated(a, b):
+    """Tell by the separating-axis theorem whether two triangles are disjoint."""
+    edges_a, edges_b = np.roll(a, -1, 0) - a, np.roll(b, -1, 0) - b
+    axes = [np.cross(edges_a[0], edges_a[1]), np.cross(edges_b[0], edges_b[1])]
+    axes += [np.cross(u, v) for u in edges_a for v in edges_b]
+    return any((a @ axis).max() < (b @ axis).min() or (b @ axis).max() < (a @ axis).min() for axis in axes)
+
+
+def test_hash_and_kernel_match_separating_axes_on_a_random_soup():
+    rng = np.random.default_rng(0)
+    points = (rng.uniform(0, 6, (120, 1, 3)) + rng.normal(0, 0.8, (120, 3, 3))).reshape(-1, 3)
+    triangles = np.arange(360).reshape(-1, 3)
+    expected = [
+        [i, j]
+        for i, j in itertools.combinations(range(120), 2)
+        if not separated(points[triangles[i]], points[triangles[j]])
+    ]
+    assert len(expected) > 50
+    assert pairs(points, triangles) == expected
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_net_of_voxels_never_intersects_itself(seed):
+    assert not len(self_intersections(mc.extract(noise(seed))))

@@ -1,0 +1,126 @@
+"""Smoothing: areas and volumes of known bodies, the clamp, junctions, caps, no intersections."""
+
+import numpy as np
+import pytest
+
+import meshcell as mc
+from meshcell.intersections import self_intersections
+from meshcell.smoothing import FREE, _smoothing_neighbours, _taubin, feature_edges, point_kinds
+from phantoms import halves, nested_balls, noise, sheet, sphere, torus, tube, voronoi
+
+
+@pytest.mark.parametrize(
+    "body",
+    [sphere(5.3), sphere(10.2), sphere(20.7), torus(), tube(), sheet()],
+    ids=["r5", "r10", "r20", "torus", "tube", "sheet"],
+)
+def test_area_and_volume_of_known_bodies(body):
+    volume, area, _ = body
+    surface = mc.smooth(mc.extract(volume))
+    # 1 % of area plus half the error that the labels themselves have in volume: a thinner tube has less area.
+    voxels = volume.counts[1] * np.prod(volume.spacing)
+    assert mc.areas(surface)["body", "outside"] == pytest.approx(area, rel=0.0105)
+    assert mc.enclosed_volumes(surface)["body"] == pytest.approx(voxels, rel=2e-4)
+
+
+def test_area_bias_does_not_grow_with_resolution():
+    bias = [abs(mc.smooth(mc.extract(v)).areas.sum() / area - 1) for v, area, _ in map(sphere, (5.3, 10.2, 20.7))]
+    assert bias == sorted(bias, reverse=True)
+
+
+@pytest.mark.parametrize("volume", [halves(), voronoi(), noise(0), noise(1), noise(2)])
+def test_every_point_stays_within_half_a_voxel(volume):
+    raw = mc.extract(volume)
+    surface = mc.smooth(raw)
+    assert (np.abs(surface.points - raw.points) <= 0.5 * np.asarray(volume.spacing) * (1 + 1e-12)).all()
+    assert np.abs(surface.points - raw.points).max() > 0
+    assert np.array_equal(surface.triangles, raw.triangles)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_keeps_topology_and_does_not_intersect(seed):
+    volume = noise(seed)
+    surface = mc.smooth(mc.extract(volume), clamp=0.7)
+    assert not len(self_intersections(surface))
+    assert mc.topology(surface) == mc.topology(volume)
+
+
+def test_intersections_are_really_undone():
+    # Beyond half a voxel the two walls of a gap of one voxel may pass through each other.
+    labels = np.random.default_rng(5).integers(0, 3, (10, 10, 10))
+    raw = mc.extract(mc.Volume(labels, 1.0))
+    offsets, neighbours = _smoothing_neighbours(raw)
+    free = _taubin(raw.points, offsets, neighbours, np.full(3, 2.0), 25, 0.5, 0.52)
+    assert len(self_intersections(mc.Surface(free, raw.triangles, raw.sides)))
+    assert not len(self_intersections(mc.smooth(raw, clamp=2.0)))
+
+
+def test_caps_stay_flat_and_corners_stay_put():
+    volume = voronoi()
+    surface = mc.smooth(mc.extract(volume))
+    low, high = -0.5, volume.data.shape[0] - 0.5
+    for axis, name in enumerate("xyz"):
+        for side, where in (("-", low), ("+", high)):
+            rows = surface.patches[f"box {name}{side}"]
+            assert np.abs(surface.points[surface.triangles[rows], axis] - where).max() < 1e-12
+    # The twelve edges of the box are rims of caps and its eight corners lie where they meet.
+    assert mc.enclosed_volumes(surface) == pytest.approx(mc.enclosed_volumes(mc.extract(volume)), rel=0.01)
+    assert sum(mc.enclosed_volumes(surface).values()) == pytest.approx(20**3, rel=1e-12)
+
+
+def test_junction_points_move_along_their_curve_only():
+    surface = mc.extract(halves())
+    edges, features = feature_edges(surface)
+    kinds = point_kinds(edges, features, len(surface.points))
+    offsets, neighbours = _smoothing_neighbours(surface)
+    on_curve = kinds != FREE
+    assert 10 < on_curve.sum() < 200
+    for point in np.flatnonzero(on_curve):
+        assert on_curve[neighbours[offsets[point] : offsets[point + 1]]].all()
+
+
+def test_kernel_matches_plain_numpy():
+    surface = mc.extract(noise(4))
+    offsets, neighbours = _smoothing_neighbours(surface)
+    reach = np.array([0.1, 0.2, 0.3])
+    points = surface.points.copy()
+    for step in range(6):
+        weight = 0.5 if step % 2 == 0 else -0.52
+        moved = points.copy()
+        for p in range(len(points)):
+            around = neighbours[offsets[p] : offsets[p + 1]]
+            if len(around):
+                moved[p] = points[p] + weight * (points[around].mean(axis=0) - points[p])
+        points = np.clip(moved, surface.points - reach, surface.points + reach)
+    assert np.allclose(_taubin(surface.points, offsets, neighbours, reach, 3, 0.5, 0.52), points, rtol=0, atol=1e-12)
+
+
+def test_smoothing_an_intersecting_surface_is_refused():
+    surface = mc.extract(nested_balls())
+    centre = surface.points.mean(axis=0)
+    inner = surface.triangles[surface.sides[:, 0] == 2]
+    points = surface.points.copy()
+    points[np.unique(inner)] = centre + 1.9 * (points[np.unique(inner)] - centre)
+    crossed = mc.Surface(points, surface.triangles, surface.sides, surface.names, {}, surface.resolution)
+    with pytest.raises(mc.MeshError, match="without self-intersections") as caught:
+        mc.smooth(crossed)
+    assert caught.value.where.shape[1] == 2
+
+
+def test_bad_options_are_refused():
+    with pytest.raises(ValueError, match="0 < shrink < grow < 1"):
+        mc.smooth(mc.extract(halves()), grow=0.4)
+
+
+def test_real_spine_within_the_promised_figures(real_spine):
+    data = np.load(real_spine)
+    volume = mc.Volume(data["labels"], tuple(data["spacing_um"]), tuple(data["origin_um"]), {1: "cytosol", 2: "er"})
+    surface = mc.smooth(mc.extract(volume))
+    # The truth is in the data's README: membrane 6.632 um^2 and 0.6710 um^3, apparatus 2.400 um^2 and 0.02713 um^3.
+    area, inside = mc.areas(surface), mc.enclosed_volumes(surface)
+    assert area["cytosol", "outside"] == pytest.approx(6.632, rel=0.01)
+    assert area["er", "cytosol"] == pytest.approx(2.400, rel=0.01)
+    assert inside["cytosol"] + inside["er"] == pytest.approx(0.6710, rel=0.005)
+    assert inside["er"] == pytest.approx(0.02713, rel=0.005)
+    assert mc.topology(surface) == mc.topology(volume)
+    assert not len(self_intersections(surface))

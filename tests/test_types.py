@@ -1,0 +1,147 @@
+"""The data types: what they accept, what they refuse and in which words, what they tell a reader."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import meshcell as mc
+from meshes import ball, box
+
+CUBE = np.ones((3, 4, 5), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("data", "kwargs", "error", "words"),
+    [
+        (np.ones((3, 3)), {}, ValueError, r"three axes \(x, y, z\); got shape \(3, 3\)"),
+        (np.ones((3, 0, 3), int), {}, ValueError, "at least one voxel"),
+        (np.full((2, 2, 2), -1), {}, ValueError, r"labels should be >= 0; got -1 at voxel \(0, 0, 0\); relabel"),
+        (np.full((2, 2, 2), np.nan), {}, ValueError, r"finite; 8 are NaN or infinite, the first at \(0, 0, 0\)"),
+        (np.full((2, 2, 2), 0.5), {"names": {1: "er"}}, ValueError, "whole numbers; got 0.5 at voxel .* nearest"),
+        (np.full((2, 2, 2), "a"), {}, TypeError, "integers .* or floats .*; got <U1"),
+        (CUBE, {"names": {0: "water"}}, ValueError, "label 0 is always 'outside'; got the name 'water'"),
+        (CUBE, {"names": {1: "er", 2: "er"}}, ValueError, "'er' is given twice"),
+        (CUBE, {"names": {1: ""}}, ValueError, "names should map"),
+        (CUBE, {"origin": (0, 0)}, ValueError, "origin should have three entries"),
+    ],
+)
+def test_volume_refuses(data, kwargs, error, words):
+    with pytest.raises(error, match=words):
+        mc.Volume(data, 1.0, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "words"),
+    [
+        (None, "voxel size in um or a text"),
+        (0, "three positive lengths"),
+        ((1, 1, -1), "three positive lengths"),
+        ((1, 1, np.nan), "three positive lengths"),
+        ((1, 2), "three entries for x, y, z; got 2"),
+        ((0.004, 0.004, 40), 'differ more than 100-fold .* write the unit: \\("4 nm"'),
+        ("8 s", "8 s"),
+        ("8 nanobananas", "nanobananas"),
+    ],
+)
+def test_spacing_refuses(spacing, words):
+    with pytest.raises(ValueError, match=words):
+        mc.Volume(CUBE, spacing)
+
+
+def test_spacing_takes_texts_numbers_and_one_for_all():
+    assert mc.Volume(CUBE, "8 nm").spacing == pytest.approx((0.008,) * 3, rel=1e-15)
+    assert mc.Volume(CUBE, ("4 nm", 0.004, "0.04 um")).spacing == pytest.approx((0.004, 0.004, 0.04), rel=1e-15)
+
+
+def test_volume_reads_image_order():
+    stack = np.arange(24).reshape(2, 3, 4)
+    volume = mc.Volume.from_zyx(stack, (40, 4, 8), (3, 2, 1))
+    assert volume.data.shape == (4, 3, 2)
+    assert volume.data[3, 2, 1] == stack[1, 2, 3]
+    assert (volume.spacing, volume.origin) == ((8, 4, 40), (1, 2, 3))
+
+
+def test_floats_with_names_are_labels():
+    volume = mc.Volume(np.ones((2, 2, 2)), 1.0, names={1: "er"})
+    assert volume.is_labels
+    assert volume.regions == {1: "er"}
+
+
+def test_booleans_are_labels():
+    assert mc.Volume(np.ones((2, 2, 2), bool), 1.0).counts == {1: 8}
+
+
+def test_arrays_are_read_only_and_the_callers_array_is_not_touched():
+    data = np.ones((2, 2, 2), np.uint8)
+    volume = mc.Volume(data, 1.0)
+    with pytest.raises(ValueError, match="read-only"):
+        volume.data[0, 0, 0] = 2
+    data[0, 0, 0] = 2
+    assert data.flags.writeable
+
+
+def test_reprs_tell_counts_extents_regions_and_volumes():
+    labels = CUBE.copy()
+    labels[0] = 0
+    text = repr(mc.Volume(labels, "10 nm", names={1: "er"}))
+    assert "3 x 4 x 5 voxels of 0.01 x 0.01 x 0.01 um" in text
+    assert "er: 40 voxels, 4e-05 um^3" in text
+    mesh = ball(4, core=0.5)
+    for text in (repr(mesh), repr(mesh.surface)):
+        assert "core | shell" in text
+        assert "um^2" in text and "um^3" in text
+    assert f"{len(mesh.tets):,} tetrahedra" in repr(mesh)
+
+
+def test_meshes_refuse_with_the_offending_rows():
+    points = np.eye(4)[:, :3]
+    good = {"points": points, "triangles": [[0, 1, 2]], "sides": [[1, 0]]}
+    for change, words, where in (
+        ({"triangles": [[0, 1, 9]]}, "index the 4 points; 1 rows do not, the first is row 0", [0]),
+        ({"triangles": [[0, 1, -1]]}, "index the 4 points", [0]),
+        ({"points": points * np.nan}, "finite; 4 are not", [0, 1, 2, 3]),
+        ({"sides": [[1, 1]]}, "two different regions", [0]),
+        ({"sides": [[1, 0], [1, 0]]}, "one row of two regions", []),
+        ({"patches": {"psd": [7]}}, "patch 'psd' should list rows", [7]),
+    ):
+        with pytest.raises(mc.MeshError, match=words) as caught:
+            mc.Surface(**{**good, **change})
+        assert caught.value.where.tolist() == where
+    with pytest.raises(TypeError, match="whole numbers; got float64"):
+        mc.Surface(**{**good, "triangles": [[0, 1, 2.5]]})
+
+
+def test_tet_mesh_refuses_inverted_tetrahedra_and_region_zero():
+    mesh = box(1)
+    tets = mesh.tets.copy()
+    tets[3] = tets[3, [1, 0, 2, 3]]
+    with pytest.raises(mc.MeshError, match="positive volume; 1 of 6 do not, the first is row 3") as caught:
+        mc.TetMesh(mesh.points, tets, mesh.regions, mesh.facets, mesh.sides)
+    assert caught.value.where.tolist() == [3]
+    with pytest.raises(mc.MeshError, match="labels > 0"):
+        mc.TetMesh(mesh.points, mesh.tets, np.zeros(6, int), mesh.facets, mesh.sides)
+
+
+def test_pairs_may_be_asked_for_in_either_order():
+    found = mc.areas(box(1))
+    assert found["box", "outside"] == found["outside", "box"] == pytest.approx(6, rel=1e-12)
+    with pytest.raises(KeyError, match="no interface between 'er' and 'box'"):
+        found["er", "box"]
+
+
+def test_import_is_light_and_quick():
+    heavy = ["sympy", "pint", "pyvista", "meshio", "pymeshlab", "tetgen", "matplotlib", "vtk", "mmgpy", "trimesh"]
+    code = (
+        "import sys, time; start = time.perf_counter(); import meshcell as mc; mc.Volume; mc.extract; mc.smooth;"
+        f"print(time.perf_counter() - start, *[name for name in {heavy} if name in sys.modules])"
+    )
+    seconds = []
+    for _ in range(2):
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        time, *loaded = result.stdout.split()
+        assert not loaded
+        seconds.append(float(time))
+    # The second start is warm; the promise is 2 s.
+    assert min(seconds) < 2
