@@ -10,44 +10,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from meshcell.analysis import flux as flux
-    from meshcell.analysis import mean as mean
-    from meshcell.analysis import total as total
+    from meshcell.analysis import flux as flux, mean as mean, total as total
     from meshcell.checks import check as check
-    from meshcell.decimation import decimate as decimate
-    from meshcell.decimation import remesh as remesh
-    from meshcell.estimators import estimate as estimate
-    from meshcell.estimators import mark as mark
+    from meshcell.decimation import decimate as decimate, remesh as remesh
+    from meshcell.estimators import estimate as estimate, mark as mark
     from meshcell.improvement import improve as improve
     from meshcell.intersections import self_intersections as self_intersections
-    from meshcell.io import load as load
-    from meshcell.io import save as save
-    from meshcell.models import Model as Model
-    from meshcell.models import Reaction as Reaction
-    from meshcell.models import Species as Species
-    from meshcell.phantoms import cell as cell
-    from meshcell.phantoms import spine as spine
-    from meshcell.plotting import film as film
-    from meshcell.plotting import histogram as histogram
-    from meshcell.plotting import plot as plot
-    from meshcell.quality import angles as angles
-    from meshcell.quality import quality as quality
-    from meshcell.refinement import refine as refine
-    from meshcell.refinement import transfer as transfer
+    from meshcell.io import load as load, save as save
+    from meshcell.models import Model as Model, Reaction as Reaction, Species as Species
+    from meshcell.phantoms import cell as cell, spine as spine
+    from meshcell.plotting import film as film, histogram as histogram, plot as plot
+    from meshcell.quality import angles as angles, quality as quality
+    from meshcell.refinement import refine as refine, transfer as transfer
     from meshcell.shells import topology as topology
     from meshcell.smoothing import smooth as smooth
     from meshcell.solver import solve as solve
-    from meshcell.surfaces import areas as areas
-    from meshcell.surfaces import enclosed_volumes as enclosed_volumes
-    from meshcell.surfaces import extract as extract
-    from meshcell.surfaces import patch as patch
+    from meshcell.surfaces import (
+        areas as areas,
+        enclosed_volumes as enclosed_volumes,
+        extract as extract,
+        patch as patch,
+    )
     from meshcell.tetmeshes import tetrahedralize as tetrahedralize
-    from meshcell.types import MeshError as MeshError
-    from meshcell.types import Solution as Solution
-    from meshcell.types import SolveError as SolveError
-    from meshcell.types import Surface as Surface
-    from meshcell.types import TetMesh as TetMesh
-    from meshcell.types import Volume as Volume
+    from meshcell.types import (
+        MeshError as MeshError,
+        Solution as Solution,
+        SolveError as SolveError,
+        Surface as Surface,
+        TetMesh as TetMesh,
+        Volume as Volume,
+    )
 
 _HOMES = {
     "types": ("Volume", "Surface", "TetMesh", "Solution", "MeshError", "SolveError"),
@@ -70,7 +62,7 @@ _HOMES = {
     "plotting": ("plot", "film", "histogram"),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
-__all__ = list(_MODULES)  # noqa: PLE0605
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

@@ -7,35 +7,39 @@ times in s, amounts in molecules; axes run x, y, z like the points.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from meshcell import adjacency
-from meshcell.units import convert
+from meshcell.validation import (
+    OUTSIDE as OUTSIDE,
+    Array as Array,
+    Floats as Floats,
+    Ints as Ints,
+    MeshError as MeshError,
+    Triple as Triple,
+    as_triple,
+    checked_cells,
+    checked_names,
+    checked_patches,
+    checked_points,
+    checked_regions,
+    checked_sides,
+    checked_spacing as checked_spacing,
+    checked_voxels,
+    completed_names,
+    frozen,
+    is_single,
+    label_of as label_of,
+    lengths,
+    name_of as name_of,
+)
 
 if TYPE_CHECKING:
     from meshcell.models import Model
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int32]
-Array = npt.NDArray[Any]
-Triple = tuple[float, float, float]
-
-OUTSIDE = 0
-# A voxel a hundred times longer than wide is a unit mix-up, not a microscope.
-MAX_ANISOTROPY = 100.0
-
-
-class MeshError(ValueError):
-    """A surface or mesh that cannot be used as it is; `where` lists the offending rows."""
-
-    def __init__(self, message: str, where: Any = ()) -> None:
-        super().__init__(message)
-        self.where = np.asarray(where)
 
 
 class SolveError(RuntimeError):
@@ -80,9 +84,9 @@ class Volume:
     names: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        names = _checked_names(self.names)
-        _set(self, data=_frozen(_checked_voxels(np.asarray(self.data), as_labels=len(names) > 1)))
-        _set(self, spacing=checked_spacing(self.spacing), origin=_triple(self.origin, "origin"), names=names)
+        names = checked_names(self.names)
+        _set(self, data=frozen(checked_voxels(np.asarray(self.data), as_labels=len(names) > 1)))
+        _set(self, spacing=checked_spacing(self.spacing), origin=as_triple(self.origin, "origin"), names=names)
 
     @classmethod
     def from_zyx(
@@ -93,7 +97,7 @@ class Volume:
         names: Mapping[int, str] | None = None,
     ) -> Volume:
         """Make a Volume from an array stored plane by plane (z, y, x), as image readers return it."""
-        spacing = spacing_zyx if _is_single(spacing_zyx) else tuple(spacing_zyx)[::-1]
+        spacing = spacing_zyx if is_single(spacing_zyx) else tuple(spacing_zyx)[::-1]
         return cls(np.asarray(array).T, spacing, tuple(origin_zyx)[::-1], dict(names or {}))
 
     @property
@@ -131,7 +135,7 @@ class Volume:
 
     def __repr__(self) -> str:
         grid = " x ".join(map(str, self.data.shape))
-        head = f"Volume: {grid} voxels of {_lengths(self.spacing)} um, box {_lengths(self.extent)} um"
+        head = f"Volume: {grid} voxels of {lengths(self.spacing)} um, box {lengths(self.extent)} um"
         if not self.is_labels:
             low, high = float(self.data.min()), float(self.data.max())
             return f"{head}, {self.data.dtype} intensities {low:.4g} ... {high:.4g}"
@@ -175,24 +179,24 @@ class Surface:
     resolution: Triple | None = None
 
     def __post_init__(self) -> None:
-        points = _checked_points(self.points)
-        triangles = _checked_cells(self.triangles, 3, len(points), "triangles")
-        sides = _checked_sides(self.sides, len(triangles), "triangles")
-        names = _completed_names(self.names, sides)
-        patches = _checked_patches(self.patches, len(triangles), "triangles")
+        points = checked_points(self.points)
+        triangles = checked_cells(self.triangles, 3, len(points), "triangles")
+        sides = checked_sides(self.sides, len(triangles), "triangles")
+        names = completed_names(self.names, sides)
+        patches = checked_patches(self.patches, len(triangles), "triangles")
         resolution = None if self.resolution is None else checked_spacing(self.resolution)
-        _set(self, points=_frozen(points), triangles=_frozen(triangles), sides=_frozen(sides))
+        _set(self, points=frozen(points), triangles=frozen(triangles), sides=frozen(sides))
         _set(self, names=names, patches=patches, resolution=resolution)
 
     @functools.cached_property
     def area_vectors(self) -> Floats:
         """(t, 3) normals with the length of the triangles' areas, um^2."""
-        return _frozen(_area_vectors(self.points, self.triangles))
+        return frozen(_area_vectors(self.points, self.triangles))
 
     @functools.cached_property
     def areas(self) -> Floats:
         """(t,) areas of the triangles, um^2."""
-        return _frozen(np.linalg.norm(self.area_vectors, axis=1))
+        return frozen(np.linalg.norm(self.area_vectors, axis=1))
 
     @property
     def interfaces(self) -> dict[tuple[str, str], Array]:
@@ -241,15 +245,15 @@ class TetMesh:
     patches: dict[str, Ints] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        points = _checked_points(self.points)
-        tets = _checked_cells(self.tets, 4, len(points), "tets")
-        regions = _checked_regions(self.regions, len(tets))
-        facets = _checked_cells(self.facets, 3, len(points), "facets")
-        sides = _checked_sides(self.sides, len(facets), "facets")
-        patches = _checked_patches(self.patches, len(facets), "facets")
-        names = _completed_names(self.names, sides, regions)
-        _set(self, points=_frozen(points), tets=_frozen(tets), regions=_frozen(regions), facets=_frozen(facets))
-        _set(self, sides=_frozen(sides), names=names, patches=patches)
+        points = checked_points(self.points)
+        tets = checked_cells(self.tets, 4, len(points), "tets")
+        regions = checked_regions(self.regions, len(tets))
+        facets = checked_cells(self.facets, 3, len(points), "facets")
+        sides = checked_sides(self.sides, len(facets), "facets")
+        patches = checked_patches(self.patches, len(facets), "facets")
+        names = completed_names(self.names, sides, regions)
+        _set(self, points=frozen(points), tets=frozen(tets), regions=frozen(regions), facets=frozen(facets))
+        _set(self, sides=frozen(sides), names=names, patches=patches)
         flat = np.flatnonzero(~(self.volumes > 0))
         if len(flat):
             raise MeshError(
@@ -263,32 +267,32 @@ class TetMesh:
         """(n,) volumes of the tetrahedra, um^3."""
         corners = self.points[self.tets]
         a, b, c = (corners[:, k] - corners[:, 0] for k in (1, 2, 3))
-        return _frozen(np.einsum("ij,ij->i", np.cross(a, b), c) / 6)
+        return frozen(np.einsum("ij,ij->i", np.cross(a, b), c) / 6)
 
     @functools.cached_property
     def area_vectors(self) -> Floats:
         """(f, 3) normals of the facets with the length of their areas, um^2."""
-        return _frozen(_area_vectors(self.points, self.facets))
+        return frozen(_area_vectors(self.points, self.facets))
 
     @functools.cached_property
     def areas(self) -> Floats:
         """(f,) areas of the facets, um^2."""
-        return _frozen(np.linalg.norm(self.area_vectors, axis=1))
+        return frozen(np.linalg.norm(self.area_vectors, axis=1))
 
     @functools.cached_property
     def neighbours(self) -> Ints:
         """(n, 4) row of the tetrahedron across the face opposite each corner, -1 where there is none."""
-        return _frozen(adjacency.tet_neighbours(self.tets, len(self.points)))
+        return frozen(adjacency.tet_neighbours(self.tets, len(self.points)))
 
     @functools.cached_property
     def edges(self) -> Ints:
         """(e, 2) edges, each once, smaller point first."""
-        return _frozen(adjacency.edges(self.tets, len(self.points))[0])
+        return frozen(adjacency.edges(self.tets, len(self.points))[0])
 
     @functools.cached_property
     def facet_tets(self) -> Ints:
         """(f, 2) rows of the tetrahedra behind and in front of every facet, -1 where there is none."""
-        return _frozen(adjacency.facet_tets(self.facets, self.tets, self.points))
+        return frozen(adjacency.facet_tets(self.facets, self.tets, self.points))
 
     @property
     def interfaces(self) -> dict[tuple[str, str], Array]:
@@ -338,9 +342,9 @@ class Solution:
     message: str = ""
 
     def __post_init__(self) -> None:
-        times = _frozen(np.atleast_1d(np.asarray(self.times, np.float64)))
-        nodes = {name: _frozen(np.asarray(rows, np.int32)) for name, rows in self.nodes.items()}
-        values = {name: _frozen(np.asarray(array, np.float64)) for name, array in self.values.items()}
+        times = frozen(np.atleast_1d(np.asarray(self.times, np.float64)))
+        nodes = {name: frozen(np.asarray(rows, np.int32)) for name, rows in self.nodes.items()}
+        values = {name: frozen(np.asarray(array, np.float64)) for name, array in self.values.items()}
         if values.keys() != nodes.keys():
             raise ValueError(f"values and nodes should name the same species; got {sorted(values)} and {sorted(nodes)}")
         for name, array in values.items():
@@ -365,22 +369,6 @@ class Solution:
         return "\n".join([f"Solution: {len(self.times)} times, {span}", *rows, *notes])
 
 
-# --- names ---
-
-
-def name_of(names: Mapping[int, str], label: int) -> str:
-    """Return the name of a region label: the given one, "outside" for 0, else "label 3"."""
-    return names.get(label, "outside" if label == OUTSIDE else f"label {label}")
-
-
-def label_of(names: Mapping[int, str], name: str) -> int:
-    """Return the label of a region name, or raise a ValueError that lists the names there are."""
-    for label, known in names.items():
-        if known == name:
-            return label
-    raise ValueError(f"no region is called {name!r}; there are {', '.join(sorted(names.values()))}")
-
-
 class ByInterface(dict[tuple[str, str], float]):
     """A figure for every pair of regions; the pair may be asked for in either order."""
 
@@ -391,178 +379,12 @@ class ByInterface(dict[tuple[str, str], float]):
         raise KeyError(f"no interface between {first!r} and {second!r}; there are {', '.join(map(str, self))}")
 
 
-# --- checks ---
-
-
-def checked_spacing(spacing: Any) -> Triple:
-    """Return a voxel size as three positive floats in um, or raise a ValueError that says what is wrong."""
-    if spacing is None:
-        raise ValueError('spacing should be the voxel size in um or a text such as "8 nm"; got None')
-    triple = _triple((spacing,) * 3 if _is_single(spacing) else spacing, "spacing")
-    if not all(np.isfinite(triple)) or min(triple) <= 0:
-        raise ValueError(f"spacing should be three positive lengths in um per voxel; got {spacing!r}")
-    if max(triple) > MAX_ANISOTROPY * min(triple):
-        raise ValueError(
-            f"spacing should not differ more than {MAX_ANISOTROPY:g}-fold between axes; got {_lengths(triple)} um; "
-            'check that all axes have the same unit, or write the unit: ("4 nm", "4 nm", "40 nm")'
-        )
-    return triple
-
-
-def _is_single(value: Any) -> bool:
-    return isinstance(value, str) or np.ndim(getattr(value, "magnitude", value)) == 0
-
-
-def _triple(values: Any, what: str) -> Triple:
-    items = list(values)
-    if len(items) != 3:
-        raise ValueError(f"{what} should have three entries for x, y, z; got {len(items)}: {values!r}")
-    x, y, z = (convert(item, "um", what) for item in items)
-    return x, y, z
-
-
-def _checked_names(names: Mapping[int, str]) -> dict[int, str]:
-    checked = {OUTSIDE: "outside"}
-    for label, name in sorted(dict(names).items()):
-        if int(label) != label or label < 0 or not isinstance(name, str) or not name:
-            raise ValueError(f"names should map whole labels >= 0 to texts; got {label!r}: {name!r}")
-        if label == OUTSIDE and name != "outside":
-            raise ValueError(
-                f"label 0 is always 'outside'; got the name {name!r} for it; give that region another label"
-            )
-        if label != OUTSIDE and name in checked.values():
-            raise ValueError(f"names should be different for every region; {name!r} is given twice")
-        checked[int(label)] = name
-    return checked
-
-
-def _completed_names(names: Mapping[int, str], *labels: Array) -> dict[int, str]:
-    present = np.unique(np.concatenate([np.ravel(array) for array in labels]))
-    checked = _checked_names(names)
-    return _checked_names({**{int(label): name_of(checked, int(label)) for label in present}, **checked})
-
-
-def _checked_voxels(data: Array, as_labels: bool) -> Array:
-    if data.ndim != 3:
-        raise ValueError(f"a volume should have three axes (x, y, z); got shape {data.shape}")
-    if data.size == 0:
-        raise ValueError(f"a volume should hold at least one voxel; got shape {data.shape}")
-    if data.dtype == bool:
-        return data.view(np.uint8)
-    if data.dtype.kind == "f":
-        return _checked_floats(data, as_labels)
-    if data.dtype.kind not in "iu":
-        raise TypeError(f"voxels should be integers (labels) or floats (intensities); got {data.dtype}")
-    if data.dtype.kind == "i" and data.min() < 0:
-        where = tuple(int(i) for i in np.unravel_index(int(data.argmin()), data.shape))
-        raise ValueError(f"labels should be >= 0; got {data.min()} at voxel {where}; relabel, 0 is outside")
-    return data
-
-
-def _checked_floats(data: Array, as_labels: bool) -> Array:
-    bad = ~np.isfinite(data)
-    if bad.any():
-        where = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(
-            f"voxels should be finite; {int(bad.sum())} are NaN or infinite, the first at {where}; "
-            "replace them, for instance with np.nan_to_num"
-        )
-    if not as_labels:
-        return data
-    fractional = data != np.floor(data)
-    if fractional.any():
-        where = tuple(int(i) for i in np.argwhere(fractional)[0])
-        raise ValueError(
-            f"labels should be whole numbers; got {data[where]} at voxel {where} ({int(fractional.sum())} in all); "
-            "an interpolated label volume must be resampled with nearest neighbours"
-        )
-    return _checked_voxels(data.astype(np.int64), as_labels)
-
-
-def _checked_points(points: Any) -> Floats:
-    array = np.ascontiguousarray(points, np.float64)
-    if array.ndim != 2 or array.shape[1] != 3:
-        raise MeshError(f"points should have shape (p, 3); got {array.shape}")
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if len(bad):
-        raise MeshError(f"points should be finite; {len(bad)} are not, the first is row {bad[0]}: {array[bad[0]]}", bad)
-    return array
-
-
-def _whole(values: Any, what: str) -> Ints:
-    array = np.asarray(values)
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"{what} should be whole numbers; got {array.dtype}")
-    if array.size and (array.max() > np.iinfo(np.int32).max or array.min() < np.iinfo(np.int32).min):
-        raise ValueError(f"{what} should fit 32-bit integers; got {array.min()} ... {array.max()}")
-    return np.ascontiguousarray(array, np.int32)
-
-
-def _checked_cells(cells: Any, corners: int, n_points: int, what: str) -> Ints:
-    array = _whole(cells, what).reshape(-1, corners) if np.size(cells) == 0 else _whole(cells, what)
-    if array.ndim != 2 or array.shape[1] != corners:
-        raise MeshError(f"{what} should have shape (n, {corners}); got {array.shape}")
-    bad = np.flatnonzero(((array < 0) | (array >= n_points)).any(axis=1))
-    if len(bad):
-        raise MeshError(
-            f"{what} should index the {n_points} points; {len(bad)} rows do not, the first is row {bad[0]}: "
-            f"{array[bad[0]].tolist()}",
-            bad,
-        )
-    return array
-
-
-def _checked_sides(sides: Any, n: int, what: str) -> Ints:
-    array = _whole(sides, "sides").reshape(-1, 2) if np.size(sides) == 0 else _whole(sides, "sides")
-    if array.shape != (n, 2):
-        raise MeshError(f"sides should have one row of two regions for each of the {n} {what}; got shape {array.shape}")
-    bad = np.flatnonzero((array < 0).any(axis=1) | (array[:, 0] == array[:, 1]))
-    if len(bad):
-        raise MeshError(
-            f"sides should be two different regions >= 0; {len(bad)} rows are not, the first is row {bad[0]}: "
-            f"{array[bad[0]].tolist()}",
-            bad,
-        )
-    return array
-
-
-def _checked_regions(regions: Any, n: int) -> Ints:
-    array = _whole(regions, "regions")
-    if array.shape != (n,):
-        raise MeshError(f"regions should have one label for each of the {n} tets; got shape {array.shape}")
-    bad = np.flatnonzero(array <= 0)
-    if len(bad):
-        raise MeshError(
-            f"regions should be labels > 0 (0 is outside, which is not meshed); {len(bad)} are not, the first is row "
-            f"{bad[0]}: {array[bad[0]]}",
-            bad,
-        )
-    return array
-
-
-def _checked_patches(patches: Mapping[str, Any], n: int, what: str) -> dict[str, Ints]:
-    checked = {}
-    for name, rows in dict(patches).items():
-        array = np.unique(_whole(rows, f"patch {name!r}"))
-        if array.size and (array[0] < 0 or array[-1] >= n):
-            raise MeshError(f"patch {name!r} should list rows of the {n} {what}; got {array[0]} ... {array[-1]}", array)
-        checked[str(name)] = _frozen(array)
-    return checked
-
-
 # --- small helpers ---
 
 
 def _set(instance: object, **fields: Any) -> None:
     for name, value in fields.items():
         object.__setattr__(instance, name, value)
-
-
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # A view, so that the caller's own array stays writable and nothing is copied.
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _label_counts(data: Array) -> tuple[Array, Array]:
@@ -596,12 +418,8 @@ def _patch_rows(patches: Mapping[str, Ints], areas: Floats) -> list[str]:
     return [f"  patch {name}: {len(rows):,} triangles, {areas[rows].sum():.4g} um^2" for name, rows in patches.items()]
 
 
-def _lengths(values: Iterable[float]) -> str:
-    return " x ".join(f"{value:.4g}" for value in values)
-
-
 def _box(points: Floats) -> str:
-    return f"box {_lengths(np.ptp(points, axis=0))} um" if len(points) else "empty"
+    return f"box {lengths(np.ptp(points, axis=0))} um" if len(points) else "empty"
 
 
 def _shortened(rows: list[str], most: int = 12) -> list[str]:

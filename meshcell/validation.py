@@ -1,0 +1,208 @@
+"""Checks of what the data types are made from: voxels, spacings, names, points, cells, sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from meshcell.units import convert
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
+Array = npt.NDArray[Any]
+Triple = tuple[float, float, float]
+
+OUTSIDE = 0
+# A voxel a hundred times longer than wide is a unit mix-up, not a microscope.
+MAX_ANISOTROPY = 100.0
+
+
+class MeshError(ValueError):
+    """A surface or mesh that cannot be used as it is; `where` lists the offending rows."""
+
+    def __init__(self, message: str, where: Any = ()) -> None:
+        super().__init__(message)
+        self.where = np.asarray(where)
+
+
+def name_of(names: Mapping[int, str], label: int) -> str:
+    """Return the name of a region label: the given one, "outside" for 0, else "label 3"."""
+    return names.get(label, "outside" if label == OUTSIDE else f"label {label}")
+
+
+def label_of(names: Mapping[int, str], name: str) -> int:
+    """Return the label of a region name, or raise a ValueError that lists the names there are."""
+    for label, known in names.items():
+        if known == name:
+            return label
+    raise ValueError(f"no region is called {name!r}; there are {', '.join(sorted(names.values()))}")
+
+
+def checked_spacing(spacing: Any) -> Triple:
+    """Return a voxel size as three positive floats in um, or raise a ValueError that says what is wrong."""
+    if spacing is None:
+        raise ValueError('spacing should be the voxel size in um or a text such as "8 nm"; got None')
+    triple = as_triple((spacing,) * 3 if is_single(spacing) else spacing, "spacing")
+    if not all(np.isfinite(triple)) or min(triple) <= 0:
+        raise ValueError(f"spacing should be three positive lengths in um per voxel; got {spacing!r}")
+    if max(triple) > MAX_ANISOTROPY * min(triple):
+        raise ValueError(
+            f"spacing should not differ more than {MAX_ANISOTROPY:g}-fold between axes; got {lengths(triple)} um; "
+            'check that all axes have the same unit, or write the unit: ("4 nm", "4 nm", "40 nm")'
+        )
+    return triple
+
+
+def is_single(value: Any) -> bool:
+    return isinstance(value, str) or np.ndim(getattr(value, "magnitude", value)) == 0
+
+
+def as_triple(values: Any, what: str) -> Triple:
+    items = list(values)
+    if len(items) != 3:
+        raise ValueError(f"{what} should have three entries for x, y, z; got {len(items)}: {values!r}")
+    x, y, z = (convert(item, "um", what) for item in items)
+    return x, y, z
+
+
+def checked_names(names: Mapping[int, str]) -> dict[int, str]:
+    checked = {OUTSIDE: "outside"}
+    for label, name in sorted(dict(names).items()):
+        if int(label) != label or label < 0 or not isinstance(name, str) or not name:
+            raise ValueError(f"names should map whole labels >= 0 to texts; got {label!r}: {name!r}")
+        if label == OUTSIDE and name != "outside":
+            raise ValueError(
+                f"label 0 is always 'outside'; got the name {name!r} for it; give that region another label"
+            )
+        if label != OUTSIDE and name in checked.values():
+            raise ValueError(f"names should be different for every region; {name!r} is given twice")
+        checked[int(label)] = name
+    return checked
+
+
+def completed_names(names: Mapping[int, str], *labels: Array) -> dict[int, str]:
+    present = np.unique(np.concatenate([np.ravel(array) for array in labels]))
+    checked = checked_names(names)
+    return checked_names({**{int(label): name_of(checked, int(label)) for label in present}, **checked})
+
+
+def checked_voxels(data: Array, as_labels: bool) -> Array:
+    if data.ndim != 3:
+        raise ValueError(f"a volume should have three axes (x, y, z); got shape {data.shape}")
+    if data.size == 0:
+        raise ValueError(f"a volume should hold at least one voxel; got shape {data.shape}")
+    if data.dtype == bool:
+        return data.view(np.uint8)
+    if data.dtype.kind == "f":
+        return _checked_floats(data, as_labels)
+    if data.dtype.kind not in "iu":
+        raise TypeError(f"voxels should be integers (labels) or floats (intensities); got {data.dtype}")
+    if data.dtype.kind == "i" and data.min() < 0:
+        where = tuple(int(i) for i in np.unravel_index(int(data.argmin()), data.shape))
+        raise ValueError(f"labels should be >= 0; got {data.min()} at voxel {where}; relabel, 0 is outside")
+    return data
+
+
+def _checked_floats(data: Array, as_labels: bool) -> Array:
+    bad = ~np.isfinite(data)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f"voxels should be finite; {int(bad.sum())} are NaN or infinite, the first at {where}; "
+            "replace them, for instance with np.nan_to_num"
+        )
+    if not as_labels:
+        return data
+    fractional = data != np.floor(data)
+    if fractional.any():
+        where = tuple(int(i) for i in np.argwhere(fractional)[0])
+        raise ValueError(
+            f"labels should be whole numbers; got {data[where]} at voxel {where} ({int(fractional.sum())} in all); "
+            "an interpolated label volume must be resampled with nearest neighbours"
+        )
+    return checked_voxels(data.astype(np.int64), as_labels)
+
+
+def checked_points(points: Any) -> Floats:
+    array = np.ascontiguousarray(points, np.float64)
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise MeshError(f"points should have shape (p, 3); got {array.shape}")
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if len(bad):
+        raise MeshError(f"points should be finite; {len(bad)} are not, the first is row {bad[0]}: {array[bad[0]]}", bad)
+    return array
+
+
+def _whole(values: Any, what: str) -> Ints:
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{what} should be whole numbers; got {array.dtype}")
+    if array.size and (array.max() > np.iinfo(np.int32).max or array.min() < np.iinfo(np.int32).min):
+        raise ValueError(f"{what} should fit 32-bit integers; got {array.min()} ... {array.max()}")
+    return np.ascontiguousarray(array, np.int32)
+
+
+def checked_cells(cells: Any, corners: int, n_points: int, what: str) -> Ints:
+    array = _whole(cells, what).reshape(-1, corners) if np.size(cells) == 0 else _whole(cells, what)
+    if array.ndim != 2 or array.shape[1] != corners:
+        raise MeshError(f"{what} should have shape (n, {corners}); got {array.shape}")
+    bad = np.flatnonzero(((array < 0) | (array >= n_points)).any(axis=1))
+    if len(bad):
+        raise MeshError(
+            f"{what} should index the {n_points} points; {len(bad)} rows do not, the first is row {bad[0]}: "
+            f"{array[bad[0]].tolist()}",
+            bad,
+        )
+    return array
+
+
+def checked_sides(sides: Any, n: int, what: str) -> Ints:
+    array = _whole(sides, "sides").reshape(-1, 2) if np.size(sides) == 0 else _whole(sides, "sides")
+    if array.shape != (n, 2):
+        raise MeshError(f"sides should have one row of two regions for each of the {n} {what}; got shape {array.shape}")
+    bad = np.flatnonzero((array < 0).any(axis=1) | (array[:, 0] == array[:, 1]))
+    if len(bad):
+        raise MeshError(
+            f"sides should be two different regions >= 0; {len(bad)} rows are not, the first is row {bad[0]}: "
+            f"{array[bad[0]].tolist()}",
+            bad,
+        )
+    return array
+
+
+def checked_regions(regions: Any, n: int) -> Ints:
+    array = _whole(regions, "regions")
+    if array.shape != (n,):
+        raise MeshError(f"regions should have one label for each of the {n} tets; got shape {array.shape}")
+    bad = np.flatnonzero(array <= 0)
+    if len(bad):
+        raise MeshError(
+            f"regions should be labels > 0 (0 is outside, which is not meshed); {len(bad)} are not, the first is row "
+            f"{bad[0]}: {array[bad[0]]}",
+            bad,
+        )
+    return array
+
+
+def checked_patches(patches: Mapping[str, Any], n: int, what: str) -> dict[str, Ints]:
+    checked = {}
+    for name, rows in dict(patches).items():
+        array = np.unique(_whole(rows, f"patch {name!r}"))
+        if array.size and (array[0] < 0 or array[-1] >= n):
+            raise MeshError(f"patch {name!r} should list rows of the {n} {what}; got {array[0]} ... {array[-1]}", array)
+        checked[str(name)] = frozen(array)
+    return checked
+
+
+def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # A view, so that the caller's own array stays writable and nothing is copied.
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def lengths(values: Iterable[float]) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)
