@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
 
 from meshcell.types import Array, ByInterface, Floats, Ints, MeshError, Surface, TetMesh, Volume, label_of, name_of
+from meshcell.validation import labels_in
 
 log = logging.getLogger("meshcell")
 
@@ -66,8 +68,10 @@ def extract(volume: Volume, *, level: float | None = None, regions: Iterable[int
         present = ", ".join(volume.regions.values()) or "none"
         raise MeshError(f"extract needs at least one voxel of a region; all voxels are outside (regions: {present})")
     points = np.asarray(volume.origin) + (corners - 0.5) * np.asarray(volume.spacing)
-    patches = {name: np.flatnonzero(caps == face) for face, name in enumerate(BOX_FACES, 1) if (caps == face).any()}
-    log.info("extract: %d points, %d triangles, %d regions", len(points), len(triangles), len(np.unique(sides)) - 1)
+    capped = np.flatnonzero(caps)
+    patches = {name: capped[caps[capped] == face] for face, name in enumerate(BOX_FACES, 1)}
+    patches = {name: rows for name, rows in patches.items() if len(rows)}
+    log.info("extract: %d points, %d triangles", len(points), len(triangles))
     return Surface(points, triangles, sides, names, patches, volume.spacing)
 
 
@@ -104,7 +108,7 @@ def enclosed_volumes(mesh: Surface | TetMesh) -> dict[str, float]:
     triangles = mesh.triangles if isinstance(mesh, Surface) else mesh.facets
     middle = mesh.points[triangles].mean(axis=(0, 1)) if len(triangles) else np.zeros(3)
     parts = np.einsum("ij,ij->i", mesh.points[triangles].mean(axis=1) - middle, mesh.area_vectors) / 3
-    labels = [int(label) for label in np.unique(mesh.sides) if label != 0]
+    labels = [int(label) for label in labels_in(mesh.sides) if label != 0]
     return {
         name_of(mesh.names, label): float(
             parts[mesh.sides[:, 0] == label].sum() - parts[mesh.sides[:, 1] == label].sum()
@@ -148,10 +152,7 @@ def patch(mesh: Mesh, name: str, where: Callable[[Floats], Any] | Volume) -> Mes
     if not chosen.any():
         low, high = centroids.min(axis=0).round(4).tolist(), centroids.max(axis=0).round(4).tolist()
         raise ValueError(f"patch {name!r} chose no triangle; their centroids span {low} ... {high} um")
-    patches = {**mesh.patches, name: np.flatnonzero(chosen).astype(np.int32)}
-    if isinstance(mesh, Surface):
-        return Surface(mesh.points, mesh.triangles, mesh.sides, mesh.names, patches, mesh.resolution)
-    return TetMesh(mesh.points, mesh.tets, mesh.regions, mesh.facets, mesh.sides, mesh.names, patches)
+    return replace(mesh, patches={**mesh.patches, name: np.flatnonzero(chosen)})
 
 
 def _inside_mask(mask: Volume, points: Floats) -> Array:
