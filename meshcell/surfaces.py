@@ -152,7 +152,7 @@ def patch(mesh: Mesh, name: str, where: Callable[[Floats], Any] | Volume) -> Mes
     if not chosen.any():
         low, high = centroids.min(axis=0).round(4).tolist(), centroids.max(axis=0).round(4).tolist()
         raise ValueError(f"patch {name!r} chose no triangle; their centroids span {low} ... {high} um")
-    return replace(mesh, patches={**mesh.patches, name: np.flatnonzero(chosen)})
+    return replace(mesh, patches={**mesh.patches, name: np.flatnonzero(chosen).astype(np.int32)})
 
 
 def _inside_mask(mask: Volume, points: Floats) -> Array:
