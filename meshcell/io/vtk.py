@@ -1,0 +1,234 @@
+"""Surfaces as VTP, tetrahedral meshes as VTU, solutions as a ParaView time series (PVD)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from meshcell.io.bodies import body
+from meshcell.io.files import (
+    FileError,
+    merged_names,
+    names_from_json,
+    names_to_json,
+    replacing,
+    replacing_folder,
+    rows_of,
+    tagged,
+    truncated,
+    untagged,
+)
+from meshcell.io.foreign import assembled, region_labels
+from meshcell.io.vtkxml import Piece, Sections, encoded_array, read_vtk, write_vtk
+from meshcell.types import Array, Ints, Solution, Surface, TetMesh
+
+TRIANGLE, TETRA = 5, 10
+# Letters that neither XML nor ParaView's calculator trips over.
+PLAIN = re.compile(r"[A-Za-z0-9_ .+-]+")
+OWN_FILE = re.compile(r"(regions|interfaces)_\d+\.vt[up]")
+
+
+# --- surfaces ---
+
+
+def read_vtp(path: Path, names: Mapping[int, str] | None) -> Surface:
+    """Read ours exactly, and any foreign VTP of triangles as one closed body (or by arrays side0 and side1)."""
+    piece = read_vtk(path, "PolyData")
+    points, cells = _points(path, piece), piece.sections.get("CellData", {})
+    triangles = _of_size(path, piece.sections.get("Polys", {}), 3)
+    others = sum(piece.counts.get(f"NumberOf{kind}", 0) for kind in ("Verts", "Lines", "Strips"))
+    if others:
+        raise FileError(f"{path} should hold triangles only; it has {others} vertices, lines or strips; triangulate it")
+    notes = untagged(piece.texts.get("meshcell"), "Surface")
+    if "side0" not in cells or "side1" not in cells:
+        return body(path, points, triangles, names)
+    stored = names_from_json(notes["names"]) if notes else {}
+    sides = np.stack([cells["side0"], cells["side1"]], axis=1)
+    patches = {name: rows_of(cells[array]) for name, array in notes.get("patches", {}).items()}
+    return Surface(points, triangles, sides, merged_names(path, stored, names), patches, notes.get("resolution"))
+
+
+def write_vtp(path: Path, surface: Surface) -> None:
+    """Write double points, side0 and side1 and one array per patch on the triangles, the names in FieldData."""
+    arrays = _patch_arrays(surface.patches)
+    cells = {"side0": surface.sides[:, 0], "side1": surface.sides[:, 1]}
+    cells |= {array: _mask(surface.patches[name], len(surface.triangles)) for name, array in arrays.items()}
+    notes = tagged("Surface", names=names_to_json(surface.names), patches=arrays, resolution=surface.resolution)
+    write_vtk(path, "PolyData", *_polygons(surface.points, surface.triangles, cells), {"meshcell": notes})
+
+
+def _polygons(points: Array, triangles: Ints, cells: Mapping[str, Array]) -> tuple[dict[str, int], Sections]:
+    counts = {"NumberOfPoints": len(points), "NumberOfVerts": 0, "NumberOfLines": 0, "NumberOfStrips": 0}
+    counts["NumberOfPolys"] = len(triangles)
+    polys: dict[str, Array | str] = {"connectivity": triangles.ravel(), "offsets": 3 * np.arange(1, len(triangles) + 1)}
+    return counts, {"PointData": {}, "CellData": dict(cells), "Points": {"Points": points}, "Polys": polys}
+
+
+# --- tetrahedral meshes ---
+
+
+def read_vtu(path: Path, names: Mapping[int, str] | None) -> TetMesh:
+    """Read ours exactly, and foreign tetrahedra with any one array of region labels."""
+    piece = read_vtk(path, "UnstructuredGrid")
+    points, cells = _points(path, piece), piece.sections.get("CellData", {})
+    types, corners = piece.sections["Cells"]["types"], piece.sections["Cells"]
+    other = sorted(set(np.unique(types).tolist()) - {TRIANGLE, TETRA, 1, 3})
+    if other:
+        raise FileError(f"{path} should hold linear tetrahedra and triangles; got VTK cell types {other}; convert them")
+    tets, facets = (_of_size(path, corners, n, types == kind) for n, kind in ((4, TETRA), (3, TRIANGLE)))
+    by_kind = {name: (array[types == TETRA], array[types == TRIANGLE]) for name, array in cells.items()}
+    notes = untagged(piece.texts.get("meshcell"), "TetMesh")
+    if not notes:
+        regions = region_labels(path, {name: own for name, (own, _) in by_kind.items()}, len(tets))
+        return assembled(path, points, tets, regions, names or {}, facets, {})
+    return TetMesh(
+        points,
+        tets,
+        by_kind["region"][0],
+        facets,
+        np.stack([by_kind["side0"][1], by_kind["side1"][1]], axis=1),
+        merged_names(path, names_from_json(notes["names"]), names),
+        {name: rows_of(by_kind[array][1]) for name, array in notes["patches"].items()},
+    )
+
+
+def write_vtu(path: Path, mesh: TetMesh) -> None:
+    """Write tetrahedra, then facets, as cells with `region`, `side0`, `side1` and one array per patch."""
+    arrays = _patch_arrays(mesh.patches)
+    n, f = len(mesh.tets), len(mesh.facets)
+    # A facet is coloured like the region behind it, so that it does not speckle the picture of the regions.
+    behind = np.where(mesh.sides[:, 0] > 0, mesh.sides[:, 0], mesh.sides[:, 1])
+    cells: dict[str, Array] = {"region": np.concatenate([mesh.regions, behind])}
+    cells |= {f"side{k}": np.concatenate([np.zeros(n, np.int32), mesh.sides[:, k]]) for k in (0, 1)}
+    cells |= {array: _mask(n + mesh.patches[name], n + f) for name, array in arrays.items()}
+    notes = tagged("TetMesh", names=names_to_json(mesh.names), patches=arrays)
+    write_vtk(path, "UnstructuredGrid", *_grid(mesh.points, mesh.tets, mesh.facets, cells), {"meshcell": notes})
+
+
+def _grid(points: Array, tets: Ints, facets: Ints, cells: Mapping[str, Array]) -> tuple[dict[str, int], Sections]:
+    n, f = len(tets), len(facets)
+    corners: dict[str, Array | str] = {
+        "connectivity": np.concatenate([tets.ravel(), facets.ravel()]),
+        "offsets": np.concatenate([4 * np.arange(1, n + 1), 4 * n + 3 * np.arange(1, f + 1)]),
+        "types": np.repeat(np.array([TETRA, TRIANGLE], np.uint8), [n, f]),
+    }
+    counts = {"NumberOfPoints": len(points), "NumberOfCells": n + f}
+    return counts, {"PointData": {}, "CellData": dict(cells), "Points": {"Points": points}, "Cells": corners}
+
+
+# --- solutions ---
+
+
+def write_pvd(path: Path, solution: Solution) -> None:
+    """Write one VTU of the regions and one VTP of the interfaces per time into a folder beside, then the index."""
+    mesh = solution.mesh
+    folder = path.with_suffix("")
+    width = len(str(max(len(solution.times) - 1, 0)))
+    bulk = [name for name in solution.values if lives_in_regions(solution, name)]
+    membrane = [name for name in solution.values if name not in bulk]
+    texts = {"meshcell": tagged("Solution", names=names_to_json(mesh.names), message=solution.message)}
+    marks: dict[str, Array] = {f"side{k}": mesh.sides[:, k] for k in (0, 1)}
+    marks |= {a: _mask(mesh.patches[n], len(mesh.facets)) for n, a in _patch_arrays(mesh.patches).items()}
+    grid = _grid(mesh.points, mesh.tets, np.empty((0, 3), np.int32), {"region": mesh.regions})
+    faces = _polygons(mesh.points, mesh.facets, marks)
+    parts = [("regions", "vtu", "UnstructuredGrid", *_encoded_once(*grid), bulk)]
+    parts.append(("interfaces", "vtp", "PolyData", *_encoded_once(*faces), membrane))
+    entries = []
+    with replacing_folder(folder) as fresh:
+        for row, time in enumerate(solution.times.tolist()):
+            for part, (name, ending, kind, counts, sections, species) in enumerate(parts):
+                file = f"{name}_{row:0{width}}.{ending}"
+                write_vtk(fresh / file, kind, counts, {**sections, "PointData": _spread(solution, species, row)}, texts)
+                entries.append((time, part, name, file))
+    lines = (
+        f'<DataSet timestep="{time!r}" group="" part="{part}" name="{name}" file={quoteattr(f"{folder.name}/{file}")}/>'
+        for time, part, name, file in entries
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(_collection(lines), "utf-8", newline="\n")
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to replace a folder that holds anything but an earlier time series."""
+    folder = path.with_suffix("")
+    if not folder.exists():
+        return
+    strange = (
+        folder if not folder.is_dir() else next((f for f in folder.iterdir() if not OWN_FILE.fullmatch(f.name)), None)
+    )
+    if strange is not None:
+        raise FileError(
+            f"{path} keeps its time steps in the folder {folder.name}/, which would be replaced; it holds something "
+            f"else: {strange.name}; choose another name"
+        )
+
+
+def lives_in_regions(solution: Solution, species: str) -> bool:
+    """Tell a species of a region from one of an interface or patch."""
+    own = next(item for item in solution.model.species if item.name == species)
+    place = solution.model.compartments[own.compartment]
+    parts = (place,) if isinstance(place, str) else tuple(place)
+    # A pair with "outside" or of neighbours is an interface; only a single region name is a region.
+    return len(parts) == 1 and parts[0] in solution.mesh.names.values()
+
+
+def _encoded_once(counts: dict[str, int], sections: Sections) -> tuple[dict[str, int], Sections]:
+    """Compress the mesh, which is the same in every file of a series."""
+    return counts, {
+        title: {name: encoded_array(name, array) for name, array in arrays.items()}
+        for title, arrays in sections.items()
+    }
+
+
+def _spread(solution: Solution, species: Iterable[str], row: int) -> dict[str, Array]:
+    """Write a species as one value per point, NaN where it does not live, which ParaView leaves uncoloured."""
+    spread = {}
+    for name in species:
+        spread[name] = np.full(len(solution.mesh.points), np.nan)
+        spread[name][solution.nodes[name]] = solution.values[name][row]
+    return spread
+
+
+def _collection(lines: Iterable[str]) -> str:
+    head = '<?xml version="1.0"?>\n<VTKFile type="Collection" version="0.1" byte_order="LittleEndian">\n<Collection>\n'
+    return head + "\n".join(lines) + "\n</Collection>\n</VTKFile>\n"
+
+
+# --- arrays ---
+
+
+def _patch_arrays(patches: Mapping[str, Any]) -> dict[str, str]:
+    return {name: f"patch:{name if PLAIN.fullmatch(name) else row}" for row, name in enumerate(patches)}
+
+
+def _mask(rows: Array, n: int) -> Array:
+    mask = np.zeros(n, np.uint8)
+    mask[rows] = 1
+    return mask
+
+
+def _points(path: Path, piece: Piece) -> Array:
+    arrays = list(piece.sections.get("Points", {}).values())
+    if len(arrays) != 1:
+        raise FileError(f"{path} should hold one array of points; it has {len(arrays)}; export it anew")
+    return arrays[0]
+
+
+def _of_size(path: Path, cells: Mapping[str, Array], n: int, chosen: Array | None = None) -> Array:
+    """Return the corners of the chosen cells, all of which must have n."""
+    if "offsets" not in cells or len(cells["offsets"]) == 0:
+        return np.empty((0, n), np.int64)
+    ends = cells["offsets"].astype(np.int64)
+    starts = np.concatenate([[0], ends[:-1]])
+    if chosen is not None:
+        starts, ends = starts[chosen], ends[chosen]
+    if not (ends - starts == n).all():
+        raise FileError(f"{path} should hold cells with {n} corners; some have another number; triangulate it first")
+    if len(ends) and (starts.min() < 0 or ends.max() > len(cells["connectivity"])):
+        truncated(path, f"corners up to {ends.max():,}", f"{len(cells['connectivity']):,} are there")
+    return cells["connectivity"][starts[:, None] + np.arange(n)]

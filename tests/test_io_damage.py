@@ -1,0 +1,170 @@
+"""Damaged files: truncated, mislabelled, boastful or flipped, each is refused by name before it does harm."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from io_things import closed_body, surface, tet_mesh, volume
+from meshcell.io import load, save
+from meshcell.io.files import MAX_DEFLATE
+from meshcell.types import MeshError, Surface, TetMesh, Volume
+
+
+def examples(folder):
+    """One small file of every format that `load` reads."""
+    files = {ending: volume() for ending in (".npz", ".h5", ".tif", ".ome.tif", ".mrc")}
+    files |= {".ply": surface(), ".vtp": surface(), ".obj": surface(), ".stl": closed_body()}
+    files |= {".vtu": tet_mesh(), ".msh": tet_mesh(), ".xdmf": tet_mesh()}
+    for ending, thing in files.items():
+        save(folder / f"a{ending}", thing)
+    np.save(folder / "a.npy", volume().data)
+    return {ending: folder / f"a{ending}" for ending in (*files, ".npy")}
+
+
+def load_any(path):
+    return load(path, spacing=0.01) if path.suffix == ".npy" else load(path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return examples(tmp_path_factory.mktemp("whole"))
+
+
+ENDINGS = [".npz", ".npy", ".h5", ".tif", ".ome.tif", ".mrc", ".ply", ".vtp", ".obj", ".stl", ".vtu", ".msh", ".xdmf"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_truncated_file_is_named(tmp_path, whole, ending):
+    content, cut = whole[ending].read_bytes(), tmp_path / f"cut{ending}"
+    for share in (0.02, 0.3, 0.9):
+        cut.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(ValueError, match=r"truncated|should") as caught:
+            load(cut, spacing=0.01 if ending in (".npy", ".tif", ".ome.tif", ".mrc", ".h5") else None)
+        assert str(cut) in str(caught.value)
+
+
+def test_a_truncated_companion_of_xdmf_is_named(tmp_path):
+    save(tmp_path / "a.xdmf", tet_mesh())
+    heavy = tmp_path / "a.xdmf.h5"
+    heavy.write_bytes(heavy.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"a\.xdmf\.h5 should be the HDF5 file of a\.xdmf"):
+        load(tmp_path / "a.xdmf")
+    heavy.unlink()
+    with pytest.raises(ValueError, match=r"keeps its arrays in a\.xdmf\.h5, which should lie beside it"):
+        load(tmp_path / "a.xdmf")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_text_under_a_wrong_name_and_empty_files_are_refused(tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    path.write_text("Dear colleague,\n\nplease find the data attached.\n" * 40)
+    with pytest.raises(ValueError, match=r"should|promises") as caught:
+        load_any(path)
+    assert str(path) in str(caught.value)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="a file with content; it is empty"):
+        load(path)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_damaged_bytes_end_in_an_error_or_a_checked_thing(tmp_path, whole, ending):
+    rng = np.random.default_rng(3)
+    content, path = whole[ending].read_bytes(), tmp_path / f"a{ending}"
+    if ending == ".xdmf":
+        (tmp_path / "a.xdmf.h5").write_bytes(whole[ending].with_name("a.xdmf.h5").read_bytes())
+    for _ in range(25):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), 3):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            thing = load_any(path)
+        except ValueError as error:
+            assert "a.xdmf" in str(error) or str(path) in str(error)
+        else:
+            assert isinstance(thing, (Volume, Surface, TetMesh))
+
+
+def _replaced(path, whole, ending, old, new):
+    content = whole[ending].read_bytes()
+    assert content.count(old) >= 1
+    path.write_bytes(content.replace(old, new, 1))
+
+
+def test_declared_sizes_are_checked_before_memory_is_taken(tmp_path, whole):
+    import h5py
+
+    points, tets = len(tet_mesh().points), len(tet_mesh().tets)
+    cases = {
+        ".npy": (b"(4, 5, 6)", b"(9**9, 9)"),
+        ".mrc": (np.array([4, 5, 6], "<i4").tobytes(), np.array([9**9, 9**5, 6], "<i4").tobytes()),
+        ".ply": (b"element face 240", b"element face 999999999999"),
+        ".vtp": (b'NumberOfPoints="125"', b'NumberOfPoints="99999999999999"'),
+        ".vtu": (f'NumberOfPoints="{points}"'.encode(), b'NumberOfPoints="99999999999999"'),
+        ".msh": (np.array([1, points], "<u8").tobytes(), np.array([1, 10**15], "<u8").tobytes()),
+        ".xdmf": (f'Dimensions="{tets} 4"'.encode(), b'Dimensions="99999999999999 4"'),
+    }
+    # The header of an .npy file has a fixed length, so the two texts have, too.
+    for ending, (old, new) in cases.items():
+        path = tmp_path / f"a{ending}"
+        _replaced(path, whole, ending, old, new)
+        if ending == ".xdmf":
+            (tmp_path / "a.xdmf.h5").write_bytes(whole[ending].with_name("a.xdmf.h5").read_bytes())
+        with pytest.raises(ValueError, match=r"promises|should be"):
+            load_any(path)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("data", (10**5, 10**5, 10**5), "u1", chunks=(64, 64, 64)).attrs["element_size_um"] = 0.01
+    with pytest.raises(ValueError, match=r"promises 1,000,000,000,000,000 bytes in dataset /data"):
+        load(tmp_path / "a.h5")
+
+
+def test_an_archive_that_promises_more_than_deflate_allows_is_refused(tmp_path, whole):
+    import struct
+
+    content = bytearray(whole[".npz"].read_bytes())
+    place = content.index(b"PK\x01\x02")
+    packed = struct.unpack_from("<I", content, place + 20)[0]
+    struct.pack_into("<I", content, place + 24, (packed + 2) * MAX_DEFLATE)
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="stored bytes cannot hold them"):
+        load(tmp_path / "a.npz")
+
+
+def test_a_stack_that_lost_pages_is_refused(tmp_path):
+    import tifffile
+
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for _ in range(20):
+            writer.write(np.ones((64, 64), np.uint8), contiguous=False, metadata=None)
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[: len(content) // 2])
+    # Half of the pages are whole, and tifffile would return them without a word.
+    with pytest.raises(ValueError, match=r"promises page \d+"):
+        load(tmp_path / "a.tif", spacing=0.01)
+
+
+def test_pickles_are_never_loaded(tmp_path):
+    np.savez(tmp_path / "a.npz", labels=np.ones((2, 2, 2), int), names=np.array({1: "c"}, object))
+    with pytest.raises(ValueError, match="names holds Python objects"):
+        load(tmp_path / "a.npz", spacing=1)
+
+
+def test_the_library_survives_a_reader_that_exits(tmp_path, monkeypatch):
+    import meshio
+
+    def leave(_):
+        sys.stdout.write("meshio prints and goes")
+        sys.exit(1)
+
+    monkeypatch.setattr(meshio.gmsh, "read", leave)
+    (tmp_path / "a.msh").write_text("$MeshFormat\n2.2 0 8\n$EndMeshFormat\n$Elements\n0\n$EndElements\n")
+    with pytest.raises(ValueError, match="reading it failed: SystemExit"):
+        load(tmp_path / "a.msh")
+
+
+def test_meshes_that_cannot_be_used_name_the_file_and_the_rows(tmp_path):
+    text = "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\nf 1 2 9\n"
+    (tmp_path / "a.obj").write_text(text)
+    with pytest.raises((MeshError, ValueError), match=r"a\.obj"):
+        load(tmp_path / "a.obj")
