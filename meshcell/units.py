@@ -1,31 +1,248 @@
-"""Units at the door, floats inside: text or pint quantities become plain numbers in um, s and molecules."""
+"""Units at the door, floats inside: text or pint quantities become plain numbers in um, s and molecules.
+
+Moles and molecules are one dimension (1 mol = 6.02214076e23 molecules), so 1 uM = 602.214076 molecules/um^3.
+"""
 
 from __future__ import annotations
 
 import functools
+import math
+import re
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+
+# In this order they are written; the last four are only needed for quotients such as a voltage over a voltage.
+BASE_UNITS = {
+    "[substance]": "molecule",
+    "[length]": "um",
+    "[time]": "s",
+    "[mass]": "kg",
+    "[current]": "A",
+    "[temperature]": "K",
+    "[luminosity]": "cd",
+}
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_POWER = r"[+-]?\d{1,2}(?:\.\d{1,6})?"
+# Small single exponents only: pint would compute 9^9^9^9 to the last digit.
+_UNIT_TOKEN = re.compile(
+    rf"(?:\^|\*\*)\s*(?:{_POWER}|\(\s*{_POWER}\s*\))(?!\s*(?:\^|\*\*|\d|[⁰¹²³⁴-⁹]))"
+    r"|[⁻⁺]?[⁰¹²³⁴-⁹]{1,2}(?!\s*(?:\^|\*\*|[⁰¹²³⁴-⁹]))|[^\W\d⁰¹²³⁴-⁹][^\W⁰¹²³⁴-⁹]*|\d{1,9}(?:\.\d{1,9})?"
+    r"|\*(?!\*)|[\s/·()%°]"
+)
+_QUANTITY = re.compile(rf"\s*({_NUMBER})(.*)", re.DOTALL)
+# Atomic, so that "1e3" cannot be read as 1 followed by letters.
+_FIRST_LETTER = re.compile(rf"\s*(?>{_NUMBER})\s*[^\W\d]")
+# Per um rather than in um: 8 / 1000 is the float nearest to 0.008, 8 * 0.001 is not.
+_LENGTHS_PER_UM = {"um": 1.0, "µm": 1.0, "μm": 1.0, "nm": 1e3, "mm": 1e-3}
+_EXAMPLES = '"8 nm", "220 um^2/s", "0.1 uM", "30 molecule/um^2/s"'
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A product of powers of the base units; what the unit algebra of rates computes with.
+
+    Parameters
+    ----------
+    powers : tuple of (base unit, exponent)
+        As made by `Unit.of`: in the order of BASE_UNITS, without exponents of zero.
+
+    Examples
+    --------
+    >>> str(Unit.of(molecule=1, um=-3) / Unit.of(s=1)), str(Unit.of(um=2) ** 0.5), str(Unit.of())
+    ('molecule/um^3/s', 'um', 'no unit')
+    """
+
+    powers: tuple[tuple[str, float], ...] = ()
+
+    @classmethod
+    def of(cls, **powers: float) -> Unit:
+        """Make a unit from exponents: `Unit.of(um=2, s=-1)`."""
+        # Rounded, so that (um^0.1)^10 is um again.
+        rounded = {name: round(power, 9) for name, power in powers.items()}
+        return cls(tuple((name, rounded[name]) for name in BASE_UNITS.values() if rounded.get(name)))
+
+    def __mul__(self, other: Unit) -> Unit:
+        powers = dict(self.powers)
+        for name, power in other.powers:
+            powers[name] = powers.get(name, 0.0) + power
+        return Unit.of(**powers)
+
+    def __truediv__(self, other: Unit) -> Unit:
+        return self * other**-1
+
+    def __pow__(self, exponent: float) -> Unit:
+        return Unit.of(**{name: power * exponent for name, power in self.powers})
+
+    def __str__(self) -> str:
+        if not self.powers:
+            return "no unit"
+        above = "*".join(_power_text(name, power) for name, power in self.powers if power > 0)
+        below = "".join("/" + _power_text(name, -power) for name, power in self.powers if power < 0)
+        return (above or "1") + below
+
+
+NO_UNIT = Unit()
+CONCENTRATION = Unit.of(molecule=1, um=-3)
+DENSITY = Unit.of(molecule=1, um=-2)
+DIFFUSION = Unit.of(um=2, s=-1)
 
 
 @functools.cache
 def registry() -> Any:
-    """Return the package's one pint registry, in which a molecule is a unit and uM a concentration of molecules."""
+    """Return the package's one pint registry; its molecule is mol / 6.02214076e23 and uM is micromol per litre."""
     import pint
 
-    units: Any = pint.UnitRegistry()
-    units.define("molecule = [molecule]")
-    return units
+    return pint.UnitRegistry()
 
 
 def convert(value: Any, unit: str, what: str) -> float:
     """Convert a number, a text such as "8 nm" or a pint quantity to a float in `unit`.
 
-    A plain number is taken to be in `unit` already. `what` names the value in errors.
+    Parameters
+    ----------
+    value : number, text or quantity
+        A plain number is taken to be in `unit` already. Quantities may come from any pint registry.
+    unit : text
+    what : text
+        Names the value in errors.
+
+    Raises
+    ------
+    ValueError
+        A text that is no quantity, or one of another dimension; names both units.
+    TypeError
+        Neither number, text nor quantity.
+
+    Examples
+    --------
+    >>> convert("8 nm", "um", "spacing"), convert(0.5, "um", "spacing"), convert("2 mm^2/min", "um^2/s", "diffusion")
+    (0.008, 0.5, 33333.333333333336)
     """
-    if isinstance(value, (int, float)) or not (isinstance(value, str) or hasattr(value, "to")):
-        return float(value)
-    units = registry()
-    quantity = units.Quantity(value) if isinstance(value, str) else units.Quantity(str(value))
+    if is_plain(value):
+        return number(value, what)
+    if unit == "um" and isinstance(value, str):
+        length = _plain_length(value)
+        if length is not None:
+            return length
+    quantity, target = _quantity(value, what), registry().Unit(unit)
+    if quantity.dimensionality != target.dimensionality:
+        raise ValueError(f"{what} should be in {unit} or convertible to it; got {_named(value, quantity)}")
+    return float(quantity.to(target).magnitude)
+
+
+def to_base(value: Any, what: str) -> tuple[float, Unit]:
+    """Convert a text or pint quantity of any dimension to its number in base units, and that unit.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `convert`; also a dimension that no base unit has.
+
+    Examples
+    --------
+    >>> value, unit = to_base("0.5 uM/ms", "rate")
+    >>> print(round(value, 3), unit)
+    301107.038 molecule/um^3/s
+    """
+    quantity = _quantity(value, what)
+    dimensions = {str(name): float(power) for name, power in quantity.dimensionality.items()}
+    unknown = sorted(dimensions.keys() - BASE_UNITS.keys())
+    if unknown:
+        raise ValueError(f"{what} should be made of {', '.join(BASE_UNITS.values())}; got {value!r} in {unknown[0]}")
+    target = registry().Unit("")
+    for name, power in dimensions.items():
+        target = target * registry().Unit(BASE_UNITS[name]) ** power
+    unit = Unit.of(**{BASE_UNITS[name]: power for name, power in dimensions.items()})
+    return float(quantity.to(target).magnitude), unit
+
+
+def plain(value: Any, what: str) -> float | str:
+    """Return a value as a float or a text, so that it can be stored: a pint quantity becomes its text.
+
+    Examples
+    --------
+    >>> plain(np.float32(2), "k"), plain(" 8 nm", "k"), plain(registry().Quantity(0.1, "uM"), "k")
+    (2.0, '8 nm', '0.1 micromolar')
+    """
+    if is_plain(value):
+        return number(value, what)
+    return " ".join(_text(value).split())
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value is not a text or a quantity, so should be a plain number."""
+    return not isinstance(value, str) and not hasattr(value, "to") and not hasattr(value, "magnitude")
+
+
+def is_quantity_text(text: str) -> bool:
+    """Tell whether a text starts with a number and goes on with a letter, as a quantity does and a formula cannot.
+
+    Examples
+    --------
+    >>> is_quantity_text("0.1 uM"), is_quantity_text("2*x"), is_quantity_text("1e3"), is_quantity_text("1 + x")
+    (True, False, False, False)
+    """
+    return _FIRST_LETTER.match(text) is not None
+
+
+def number(value: Any, what: str) -> float:
+    """Return a plain number as a float, or raise a TypeError that says what came."""
+    if isinstance(value, (bool, np.bool_)) or np.ndim(value) != 0:
+        raise TypeError(f"{what} should be one number or a text such as {_EXAMPLES}; got {value!r}")
     try:
-        return float(quantity.to(unit).magnitude)
-    except Exception as error:
-        raise ValueError(f"{what} should be in {unit} or convertible to it; got {value!r}: {error}") from error
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{what} should be a number or a text such as {_EXAMPLES}; got {value!r}") from error
+
+
+def _plain_length(text: str) -> float | None:
+    """Read the commonest lengths without loading pint, which takes half a second."""
+    match = _QUANTITY.fullmatch(text)
+    scale = _LENGTHS_PER_UM.get(match[2].strip()) if match else None
+    return None if match is None or scale is None else float(match[1]) / scale
+
+
+def _quantity(value: Any, what: str) -> Any:
+    text = _text(value)
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{what} should be a number and its unit, such as {_EXAMPLES}; got {value!r}")
+    rest = _UNIT_TOKEN.sub("", match[2])
+    if len(text) > 200 or rest:
+        culprit = f"; {rest[:20]!r} does not belong in a unit" if rest else " (too long)"
+        raise ValueError(f"{what} should be a number and its unit, such as {_EXAMPLES}; got {text[:80]!r}{culprit}")
+    try:
+        quantity = registry().Quantity(text)
+    except Exception as error:  # pint has a dozen kinds of its own, and its tokenizer adds more
+        raise ValueError(
+            f"{what} should be a number and its unit, such as {_EXAMPLES}; got {value!r}: {error}"
+        ) from error
+    if isinstance(quantity, (int, float)):
+        quantity = registry().Quantity(quantity, "")
+    if not math.isfinite(quantity.magnitude):
+        raise ValueError(f"{what} should be finite; got {value!r}")
+    return quantity
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if hasattr(value, "magnitude") and hasattr(value, "units"):
+        # Not str(value): its format is the other registry's choice and may round.
+        return f"{number(value.magnitude, 'the magnitude of a quantity')!r} {value.units:D}"
+    return str(value)
+
+
+def _named(value: Any, quantity: Any) -> str:
+    if quantity.dimensionless:
+        return f"{value!r}, which has no unit"
+    # As units are written here: um^2/s, not µm ** 2 / s.
+    unit = f"{quantity.units:~D}".replace("µ", "u").replace(" ** ", "^").replace(" ", "")
+    return f"{value!r}, which is in {unit}"
+
+
+def _power_text(name: str, power: float) -> str:
+    return name if power == 1 else f"{name}^{power:g}"

@@ -1,0 +1,174 @@
+"""Formulas as small trees: a float, a name, or a tuple of an operation and its operands.
+
+Every view of a formula (values, derivatives, units, text) is one walk over its tree with a table that says what the
+operations mean. The leaves are trees themselves, so equal parts of a formula are equal and hash alike.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+Tree = float | str | tuple[Any, ...]
+
+# Function -> least and greatest number of arguments.
+FUNCTIONS = {
+    "exp": (1, 1),
+    "log": (1, 1),
+    "sqrt": (1, 1),
+    "tanh": (1, 1),
+    "min": (2, 20),
+    "max": (2, 20),
+    "heaviside": (1, 1),
+}
+# Nested constant powers multiply; beyond this exact algebra takes for ever, and no rate law needs it.
+MAX_POWER = 1000.0
+
+
+def walk(tree: Tree, operations: Mapping[str, Callable[..., Any]], leaf: Callable[[Any], Any]) -> Any:
+    """Evaluate a tree with a table of operations; equal parts are visited once.
+
+    Examples
+    --------
+    >>> walk(("-", ("*", 3.0, "a"), "b"), {"*": operator.mul, "-": operator.sub}, lambda x: {"a": 5, "b": 1}.get(x, x))
+    14.0
+    """
+    seen: dict[Tree, Any] = {}
+
+    def visit(node: Tree) -> Any:
+        if node not in seen:
+            if isinstance(node, tuple):
+                seen[node] = operations[node[0]](*(visit(operand) for operand in node[1:]))
+            else:
+                seen[node] = leaf(node)
+        return seen[node]
+
+    return visit(tree)
+
+
+def to_text(tree: Tree) -> str:
+    """Write a tree as a formula that `parse` reads back to the same tree.
+
+    Examples
+    --------
+    >>> to_text(("/", ("*", "v", "Ca"), ("+", "K", "Ca")))
+    'v*Ca/(K + Ca)'
+    """
+    return _text_and_rank(tree)[0]
+
+
+def names(tree: Tree) -> tuple[str, ...]:
+    """List the names in a tree in order of appearance."""
+    if isinstance(tree, tuple):
+        return tuple(dict.fromkeys(name for operand in tree[1:] for name in names(operand)))
+    return (tree,) if isinstance(tree, str) else ()
+
+
+def folded(operation: str, *operands: Tree) -> Tree:
+    """Make a node, or its value where all operands are numbers."""
+    numbers = [operand for operand in operands if isinstance(operand, float)]
+    if len(numbers) < len(operands):
+        return (operation, *operands)
+    try:
+        value = float(SCALAR[operation](*numbers))
+    except (ArithmeticError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"the constant part {to_text((operation, *operands))} has no finite value")
+    return value
+
+
+def check_powers(tree: Tree, what: str, product: float = 1.0) -> None:
+    """Refuse nested constant powers that multiply to more than MAX_POWER."""
+    if not isinstance(tree, tuple):
+        return
+    if tree[0] == "**" and isinstance(tree[2], float):
+        product *= max(abs(tree[2]), 1.0)
+        if product > MAX_POWER:
+            raise ValueError(f"{what}: powers should multiply to at most {MAX_POWER:g}; got {to_text(tree)}")
+    for operand in tree[1:]:
+        check_powers(operand, what, product)
+
+
+# --- text ---
+
+_RANKS = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "**": 4}
+
+
+def _text_and_rank(tree: Tree) -> tuple[str, int]:
+    if isinstance(tree, str):
+        return tree, 5
+    if not isinstance(tree, tuple):
+        text = repr(tree).removesuffix(".0")
+        return text, 3 if tree < 0 else 5
+    operation, *operands = tree
+    if operation in FUNCTIONS:
+        return f"{operation}({', '.join(to_text(operand) for operand in operands)})", 5
+    rank = _RANKS[operation]
+    if operation == "neg":
+        return "-" + _bracketed(operands[0], 3), rank
+    # The right operand of a sum or product is bracketed even where it need not be, so that the tree comes back exactly.
+    left, right = _bracketed(operands[0], rank + (rank == 4)), _bracketed(operands[1], 3 if rank == 4 else rank + 1)
+    space = " " if rank == 1 else ""
+    return f"{left}{space}{operation}{space}{right}", rank
+
+
+def _bracketed(tree: Tree, least_rank: int) -> str:
+    text, rank = _text_and_rank(tree)
+    return text if rank >= least_rank else f"({text})"
+
+
+# --- what the operations mean ---
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    # Small whole powers (Hill coefficients) by multiplication: many times faster than np.power.
+    if np.ndim(exponent) != 0 or not 1 <= abs(exponent) <= 16 or exponent != int(exponent):
+        return np.power(base, exponent)
+    result, square, left = None, base, int(abs(exponent))
+    while left:
+        if left & 1:
+            result = square if result is None else result * square
+        left >>= 1
+        square = square * square if left else square
+    return result if exponent > 0 else 1 / result
+
+
+def _step(x: Any) -> Any:
+    # The half at the jump is what makes max(a, b) and its derivative symmetric in a and b.
+    return np.heaviside(x, 0.5)
+
+
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "neg": operator.neg,
+}
+SCALAR: dict[str, Callable[..., Any]] = _ARITHMETIC | {
+    "**": math.pow,
+    "exp": math.exp,
+    "log": math.log,
+    "sqrt": math.sqrt,
+    "tanh": math.tanh,
+    "min": min,
+    "max": max,
+    "heaviside": _step,
+}
+NUMPY: dict[str, Callable[..., Any]] = _ARITHMETIC | {
+    "**": _power,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "tanh": np.tanh,
+    "min": np.minimum,
+    "max": np.maximum,
+    "heaviside": _step,
+}
+FOLDING = {operation: functools.partial(folded, operation) for operation in NUMPY}
