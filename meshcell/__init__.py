@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from meshcell.models import Model as Model, Reaction as Reaction, Species as Species
     from meshcell.phantoms import cell as cell, spine as spine
     from meshcell.plotting import film as film, histogram as histogram, plot as plot
-    from meshcell.quality import angles as angles, quality as quality
+    from meshcell.shapes import angles as angles, quality as quality
     from meshcell.refinement import refine as refine, transfer as transfer
     from meshcell.shells import topology as topology
     from meshcell.smoothing import smooth as smooth
@@ -51,7 +51,7 @@ _HOMES = {
     "intersections": ("self_intersections",),
     "smoothing": ("smooth",),
     "decimation": ("decimate", "remesh"),
-    "quality": ("angles", "quality"),
+    "shapes": ("angles", "quality"),
     "tetmeshes": ("tetrahedralize",),
     "improvement": ("improve",),
     "models": ("Species", "Reaction", "Model"),

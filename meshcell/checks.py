@@ -1,0 +1,274 @@
+"""The doctor: what is wrong or risky in a volume, surface, mesh, model or solution, before hours are spent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from meshcell import voxels
+from meshcell.mesh_checks import mesh_problems, surface_problems
+from meshcell.reports import LISTED, SEVERITIES, Problem, Report, listed, sizes
+from meshcell.types import Array, Solution, Surface, TetMesh, Volume
+from meshcell.validation import name_of
+
+if TYPE_CHECKING:
+    from meshcell.models import Model
+
+log = logging.getLogger("meshcell")
+
+# um per voxel: coarser is no cell, finer than any microscope.
+COARSEST, FINEST = 1.0, 1e-4
+MAX_ANISOTROPY = 5
+# Voxels: fewer make an island that is more likely noise than an organelle.
+ISLAND = 27
+# Share of a label in parts thinner than two voxels from which on its shape is not to be trusted.
+MUCH_THIN = 0.05
+MAX_DRIFT = 1e-8
+
+# Rules of thumb for meshing at an edge of two voxels, without grading (which saves half or more).
+TETS_PER_CUBE = 8.5  # regular tetrahedra of edge h in a volume of h^3: 6 sqrt(2)
+TRIANGLES_PER_SQUARE = 2.3  # equilateral triangles of edge h on an area of h^2: 4 / sqrt(3)
+TETS_PER_SECOND = 10_000.0  # conditioning, tetrahedra and improvement together, one core
+VOXELS_PER_SECOND = 2e6  # extraction and smoothing
+BYTES_PER_TET = 1_500.0
+BYTES_PER_VOXEL = 10.0
+
+
+def check(thing: Volume | Surface | TetMesh | Model | Solution) -> Report:
+    """Look for what would go wrong with a volume, surface, mesh, model or solution.
+
+    Parameters
+    ----------
+    thing : Volume, Surface, TetMesh, Model or Solution
+
+    Returns
+    -------
+    Report
+        `.ok` is False when there are errors, `.problems` lists all findings, `print` gives advice. A label volume also
+        gets an estimate of tetrahedra, memory and minutes.
+
+    Examples
+    --------
+    >>> report = check(Volume(np.zeros((4, 4, 4), int), spacing="10 nm"))
+    >>> report.ok, report.problems[0].message
+    (False, 'all voxels are outside (label 0); there is nothing to mesh: is this the right file or dataset?')
+    """
+    from meshcell.models import Model
+
+    subjects: dict[type, tuple[Callable[[Any], Iterator[Problem]], Callable[[Any], str]]] = {
+        Volume: (_volume, repr),
+        Surface: (surface_problems, repr),
+        TetMesh: (mesh_problems, repr),
+        Solution: (_solution, repr),
+        Model: (_model, lambda model: f"Model: {len(model.species)} species, {len(model.reactions)} reactions"),
+    }
+    if type(thing) not in subjects:
+        raise TypeError(f"check looks at a Volume, Surface, TetMesh, Model or Solution; got {type(thing).__name__}")
+    look, title = subjects[type(thing)]
+    problems = sorted(look(thing), key=lambda problem: SEVERITIES.index(problem.severity))
+    report = Report(title(thing), tuple(problems))
+    errors = sum(problem.severity == "error" for problem in problems)
+    log.info("check: %s, %d findings, %d errors", type(thing).__name__, len(problems), errors)
+    return report
+
+
+# --- volumes ---
+
+
+def _volume(volume: Volume) -> Iterator[Problem]:
+    yield from _spacing(volume)
+    if not volume.is_labels:
+        if volume.data.min() == volume.data.max():
+            yield Problem("error", f"all intensities are {volume.data.flat[0]:g}; is this the right file or dataset?")
+        else:
+            yield Problem("note", "these are intensities: segment them into labels, or extract(volume, level=...)")
+        return
+    if not volume.regions:
+        advice = "is this the right file or dataset?"
+        yield Problem("error", f"all voxels are outside (label 0); there is nothing to mesh: {advice}")
+        return
+    if len(volume.counts) == 1:
+        name = next(iter(volume.regions.values()))
+        yield Problem("warning", f"every voxel is {name!r}: the mesh will be the box itself; is label 0 the outside?")
+    if len(volume.regions) > len(volume.names) and len(volume.names) > 1:
+        nameless = [name for label, name in volume.regions.items() if label not in volume.names]
+        yield Problem("note", f"regions without a name: {listed(nameless)}; names={{...}} gives them one")
+    yield from _shortened(_box(volume), "more regions reach the box")
+    yield from _shortened(_thin(volume), "more regions have parts thinner than two voxels")
+    yield from _shortened(_pieces(volume), "more findings about pieces and cavities")
+    yield from _contacts(volume)
+    yield _estimate(volume)
+
+
+def _spacing(volume: Volume) -> Iterator[Problem]:
+    low, high = min(volume.spacing), max(volume.spacing)
+    if high > COARSEST or low < FINEST:
+        end = f"{high:g} um is coarser than 1 um" if high > COARSEST else f"{low * 1000:g} nm is finer than 0.1 nm"
+        advice = 'check the unit: spacing is in um, or write it: "8 nm"'
+        yield Problem("warning", f"a voxel of {end}, so the cell is {max(volume.extent):.4g} um long; {advice}")
+    if high > MAX_ANISOTROPY * low:
+        yield Problem(
+            "warning",
+            f"voxels are {high / low:.3g} times longer than wide ({' x '.join(f'{h:g}' for h in volume.spacing)} um): "
+            "surfaces will show steps along the long axis; interpolate the labels between sections",
+        )
+
+
+def _box(volume: Volume) -> Iterator[Problem]:
+    for label, faces in voxels.box_faces(volume).items():
+        yield Problem(
+            "warning",
+            f"{name_of(volume.names, label)!r} reaches the box at {', '.join(faces)}: it will be capped there by flat "
+            f"walls, the patches {', '.join(repr(f'box {face}') for face in faces)}; pad or crop if it should be whole",
+        )
+
+
+def _thin(volume: Volume) -> Iterator[Problem]:
+    thin = voxels.thin_voxels(volume)
+    rows = np.argwhere(thin & (volume.data != 0))
+    labels = volume.data[tuple(rows.T)]
+    for label in np.unique(labels):
+        own = rows[labels == label]
+        share = len(own) / volume.counts[int(label)]
+        # The median may lie beside a thin part; the nearest thin voxel is in one.
+        middle = own[np.argmin(np.abs(own - np.median(own, axis=0)).sum(axis=1))]
+        yield Problem(
+            "warning" if share > MUCH_THIN else "note",
+            f"{name_of(volume.names, int(label))!r}: {len(own):,} voxels ({100 * share:.2g} %) are in parts thinner "
+            f"than two voxels, such as around {_place(volume, middle)}: they may break, and their area and volume are "
+            "those of the voxels; smaller voxels help",
+            own[:LISTED],
+        )
+
+
+def _pieces(volume: Volume) -> Iterator[Problem]:
+    found = voxels.components(volume)
+    for label, name in volume.regions.items():
+        own = np.flatnonzero(found.labels == label)
+        if len(own) == 1:
+            continue
+        counts = found.sizes[own]
+        islands = own[(counts < ISLAND) & (counts < counts.max())]
+        text = f"{name!r} is in {len(own):,} pieces (joined by voxel faces), the largest {sizes(counts)} voxels"
+        if len(islands):
+            text += (
+                f"; {len(islands):,} are islands of fewer than {ISLAND} voxels, such as at "
+                f"{_place(volume, found.first[islands[0]])}; remove them, or join them to the rest"
+            )
+        yield Problem("warning" if len(islands) else "note", text, found.first[islands][:LISTED])
+    holes = np.flatnonzero((found.labels == 0) & ~found.touching)
+    if len(holes):
+        yield Problem(
+            "warning",
+            f"{len(holes):,} cavities of outside lie within the body, {sizes(found.sizes[holes])} voxels, such as at "
+            f"{_place(volume, found.first[holes[0]])}: their walls become membranes; fill them if they are not meant",
+            found.first[holes][:LISTED],
+        )
+
+
+def _contacts(volume: Volume) -> Iterator[Problem]:
+    contacts = voxels.diagonal_contacts(volume)
+    if contacts:
+        listed = ", ".join(f"{name_of(volume.names, label)!r} {n:,}" for label, n in list(contacts.items())[:6])
+        yield Problem(
+            "note",
+            f"voxels of one label touch only diagonally, along {sum(contacts.values()):,} edges ({listed}): they count "
+            "as separate there",
+        )
+
+
+def _estimate(volume: Volume) -> Problem:
+    faces, area = voxels.interface_area(volume)
+    edge = 2 * float(np.prod(volume.spacing)) ** (1 / 3)
+    body = sum(n for label, n in volume.counts.items() if label != 0) * float(np.prod(volume.spacing))
+    tets = TETS_PER_CUBE * body / edge**3
+    triangles = TRIANGLES_PER_SQUARE * area / edge**2
+    memory = (BYTES_PER_TET * tets + BYTES_PER_VOXEL * volume.data.size + 200 * faces) / 2**30
+    minutes = (tets / TETS_PER_SECOND + volume.data.size / VOXELS_PER_SECOND) / 60
+    return Problem(
+        "note",
+        f"to be expected: {_rounded(2 * faces)} triangles as extracted; at an edge of two voxels ({1000 * edge:.3g} "
+        f"nm) about {_rounded(triangles)} triangles, at most {_rounded(tets)} tetrahedra, {memory:.2g} GiB and "
+        f"{minutes:.2g} minutes on one core; an edge twice as long needs an eighth",
+    )
+
+
+def _shortened(problems: Iterator[Problem], rest: str, most: int = 8) -> Iterator[Problem]:
+    """Keep the worst of many findings of a kind; hundreds of labels would bury the others."""
+    ordered = sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))
+    yield from ordered[:most]
+    if len(ordered) > most:
+        yield Problem(ordered[most].severity, f"{len(ordered) - most:,} {rest}")
+
+
+def _place(volume: Volume, voxel: Array) -> str:
+    point = np.asarray(volume.origin) + np.asarray(voxel) * np.asarray(volume.spacing)
+    return f"({', '.join(f'{x:.4g}' for x in point)}) um"
+
+
+def _rounded(n: float) -> str:
+    return f"{float(f'{n:.2g}'):,.0f}"
+
+
+# --- models and solutions ---
+
+
+def _model(model: Model) -> Iterator[Problem]:
+    from meshcell import expressions
+
+    read = {reaction.name: set(expressions.parse(reaction.rate).names) for reaction in model.reactions}
+    names = set().union(*read.values())
+    changed = {name for reaction in model.reactions for name, by in reaction.change.items() if by != 0}
+    for species in model.species:
+        if species.name in changed:
+            continue
+        if species.name in names:
+            yield Problem("note", f"species {species.name!r} is read by rates but changed by none: it only diffuses")
+        else:
+            yield Problem("warning", f"species {species.name!r} takes part in no reaction: it only diffuses")
+    idle = [name for name in model.parameters if name not in names]
+    if idle:
+        yield Problem("warning", f"parameters that no rate uses: {listed(idle)}")
+    places = {item.compartment for item in model.species} | {item.compartment for item in model.reactions}
+    empty = [name for name in model.compartments if name not in places]
+    if empty:
+        yield Problem("note", f"compartments without species and reactions: {listed(empty)}")
+    plain = [name for name, value in model.parameters.items() if not isinstance(value, str)]
+    unchecked = [name for name, used in read.items() if used & set(plain)]
+    if unchecked:
+        yield Problem(
+            "note",
+            f"parameters without a unit ({listed(plain)}) are taken in um, s and molecules, and units are not checked "
+            f"in the reactions that use them: {listed(unchecked)}",
+        )
+
+
+def _solution(solution: Solution) -> Iterator[Problem]:
+    if solution.message:
+        yield Problem("error", f"the run was not finished: {solution.message}")
+    for name, values in solution.values.items():
+        bad = np.argwhere(~np.isfinite(values))
+        if len(bad):
+            yield Problem(
+                "error", f"{name!r} has {len(bad):,} values that are not finite, from {_moment(solution, bad)}"
+            )
+            continue
+        below = np.argwhere(values < -1e-9 * max(np.abs(values).max(initial=0), 1e-300))
+        if len(below):
+            yield Problem(
+                "warning",
+                f"{name!r} is negative at {len(below):,} nodes and times, down to {values.min():.3g}, from "
+                f"{_moment(solution, below)}; a smaller rtol or a finer mesh helps, unless the model makes it so",
+                solution.nodes[name][np.unique(below[:, 1])][:LISTED],
+            )
+    drift = solution.stats.get("mass_drift")
+    if isinstance(drift, (int, float)) and drift > MAX_DRIFT:
+        yield Problem("warning", f"conserved totals drifted by {drift:.2g} of themselves; report this run")
+
+
+def _moment(solution: Solution, rows: Array) -> str:
+    time = solution.times[rows[0, 0]]
+    return f"t = {time:.4g} s on"

@@ -1,0 +1,420 @@
+"""Pictures of volumes, surfaces, meshes and solutions: pyvista scenes, matplotlib charts, films; no display needed."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meshcell import charts, colours, fields, scenes
+from meshcell.io.files import replacing
+from meshcell.shapes import angles, part_rows
+from meshcell.types import Array, Floats, Solution, Surface, TetMesh, Volume
+
+log = logging.getLogger("meshcell")
+
+# Concentrations by viridis, quality by red (bad) to blue (good): both keep their order for colour-blind readers.
+CONCENTRATIONS = "viridis"
+GRADES = "RdYlBu"
+
+
+def plot(
+    thing: Volume | Surface | TetMesh | Solution,
+    field: str | Array | None = None,
+    *,
+    at: Any = None,
+    kind: str | None = None,
+    cut: Any = None,
+    color: str = "region",
+    edges: bool | None = None,
+    opacity: float | None = None,
+    view: Sequence[float] | None = None,
+    clim: tuple[float, float] | None = None,
+    title: str | None = None,
+    size: tuple[int, int] = (1200, 900),
+    save: str | os.PathLike[str] | None = None,
+) -> Any:
+    """Draw a volume, surface, mesh or solution.
+
+    Parameters
+    ----------
+    thing : Volume, Surface, TetMesh or Solution
+    field : str or array, optional
+        Solution: the species; without it the curves of all species are drawn. TetMesh: one number per tetrahedron or
+        point to colour by, such as an error indicator.
+    at : float or three floats, optional
+        Solution: the time in s (linear between saved times; by default the last). Volume: the point (x, y, z) in um
+        through which the slices go (by default where most regions are seen).
+    kind : str, optional
+        Volume: "slices" (default) or "3d". Solution: "scene" (default when a species is given) or "curve".
+    cut : optional
+        TetMesh and Solution: where to cut the body open. None chooses, False leaves it whole, "x" or "-x" takes away
+        the side of larger (smaller) x, ("x", 0.3) does so at 0.3 um, (normal, point) anywhere.
+    color : str
+        TetMesh: "region", or "quality" for the least dihedral angle of every tetrahedron.
+    edges : bool, optional
+        Show the edges of triangles; by default where they are large enough to be seen.
+    opacity : float, optional
+        Of the interfaces to the outside, where they have something inside (default 0.2).
+    view : three floats, optional
+        Direction from the body to the camera.
+    clim : two floats, optional
+        Ends of the colour bar, in its unit.
+    title : str, optional
+    size : two ints
+        Pixels, of 3D pictures.
+    save : path, optional
+        Write the picture: PNG, and of charts also PDF or SVG.
+
+    Returns
+    -------
+    pyvista.Plotter, matplotlib Axes, or (k,) array of them
+        Not shown yet: call `.show()` on a plotter. The curve of one species is an Axes; the curves of all and the three
+        slices of a volume are arrays of them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Unknown species, a time that was not simulated, a field of the wrong length, an unknown kind.
+    RuntimeError
+        No OpenGL for 3D pictures; names the packages that bring it.
+    """
+    look = {"edges": edges, "view": view, "clim": clim, "title": title, "size": size, "save": save}
+    if isinstance(thing, Volume):
+        _require_choice(kind, ("slices", "3d"), "a Volume")
+        if kind == "3d":
+            return _volume_scene(thing, opacity=opacity, **look)
+        return charts.slices(thing, at, title=title, save=save)
+    if isinstance(thing, Surface):
+        return _surface_scene(thing, opacity=opacity, **look)
+    if isinstance(thing, TetMesh):
+        return _mesh_scene(thing, field, cut=cut, color=color, **look)
+    if isinstance(thing, Solution):
+        _require_choice(kind, ("scene", "curve"), "a Solution")
+        if field is None and kind == "scene":
+            raise ValueError(f"a scene shows one species; say which: {', '.join(thing.values)}")
+        if field is None:
+            return charts.curves(thing, list(thing.values), title, save)
+        if kind == "curve":
+            return charts.curves(thing, [fields.species_name(thing, field)], title, save)[0]
+        return _solution_scene(thing, fields.species_name(thing, field), at, cut=cut, **look)
+    raise TypeError(f"plot draws a Volume, Surface, TetMesh or Solution; got {type(thing).__name__}")
+
+
+def film(
+    path: str | os.PathLike[str],
+    solution: Solution,
+    species: str,
+    *,
+    frames: int | None = None,
+    fps: float = 12,
+    cut: Any = None,
+    view: Sequence[float] | None = None,
+    clim: tuple[float, float] | None = None,
+    size: tuple[int, int] = (960, 720),
+    progress: bool = False,
+) -> Path:
+    """Film a species over time.
+
+    Parameters
+    ----------
+    path : path
+        Ends in .gif or .mp4.
+    solution : Solution
+    species : str
+    frames : int, optional
+        Pictures at equal times; by default one per saved time.
+    fps : float
+        Pictures per second.
+    cut, view, clim, size
+        As in `plot`. By default one colour scale spans all times.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    ValueError
+        Unknown species or ending, no frames.
+    RuntimeError
+        No OpenGL, as in `plot`.
+    """
+    target = charts.picture_path(path, (".gif", ".mp4"))
+    name = fields.species_name(solution, species)
+    if not fps > 0 or (frames is not None and frames < 1):
+        raise ValueError(f"a film needs fps > 0 and at least one frame; got fps={fps!r}, frames={frames!r}")
+    times = solution.times if frames is None else np.linspace(solution.times[0], solution.times[-1], frames)
+    # Video codecs take even sizes only.
+    even = (2 * (size[0] // 2), 2 * (size[1] // 2))
+    values = np.stack([fields.values_at(solution, name, time) for time in times], axis=1)
+    plotter, body, column = _species_scene(solution, name, values, cut, view, clim, even, off_screen=True)
+    try:
+        _write_film(target, plotter, body, column, times, fps, progress)
+    finally:
+        plotter.close()
+    log.info("film: %d frames of %s -> %s", len(times), name, target)
+    return target
+
+
+def histogram(
+    mesh: Surface | TetMesh,
+    *,
+    parts: Sequence[str] | None = None,
+    bins: int = 90,
+    ax: Any = None,
+    title: str | None = None,
+    save: str | os.PathLike[str] | None = None,
+) -> Any:
+    """Draw the distribution of the angles of every interface, or of the dihedral angles of every region.
+
+    Bars count the angles, the line over them is a kernel density estimate on the same scale, dashed lines mark the
+    least and the greatest angle; one colour per interface or region.
+
+    Parameters
+    ----------
+    mesh : Surface or TetMesh
+    parts : sequence of str, optional
+        Only these interfaces ("er | cytosol") or regions ("er"); by default all.
+    bins : int
+        Equal bins over 0 ... 180 degrees.
+    ax : matplotlib Axes, optional
+        Where to draw; by default a new figure.
+    title : str, optional
+    save : path, optional
+        PNG, PDF or SVG.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        No triangles or tetrahedra, or no part of that name; lists those there are.
+    """
+    elements = angles(mesh)
+    rows = part_rows(mesh)
+    if not rows:
+        raise ValueError("a histogram needs at least one triangle or tetrahedron; the mesh is empty")
+    shades = dict(zip(rows, charts.part_colours(mesh), strict=True))
+    unknown = [name for name in parts or () if name not in rows]
+    if unknown:
+        raise ValueError(f"no part is called {unknown[0]!r}; there are {', '.join(map(repr, rows))}")
+    target = None if save is None else charts.picture_path(save, (".png", ".pdf", ".svg"))
+    axis = charts.panels(1, 3.0)[0] if ax is None else ax
+    chosen = list(rows if parts is None else parts)
+    # The largest first, so that it stands behind the others.
+    for name in sorted(chosen, key=lambda name: -len(rows[name])):
+        charts.draw_histogram(axis, name, elements[rows[name]].ravel(), bins, shades[name])
+    kind = "dihedral angle" if isinstance(mesh, TetMesh) else "angle"
+    charts.finish_histogram(axis, kind)
+    charts.finished(np.array([axis]), title, target)
+    return axis
+
+
+# --- scenes ---
+
+
+def _scene(draw: Any, points: Floats, view: Any, plane: Any, title: str | None, size: Any, save: Any) -> Any:
+    """Set the stage, draw, aim, write: what every 3D picture has in common."""
+    target = None if save is None else charts.picture_path(save, (".png", ".jpg", ".jpeg", ".tif", ".tiff"))
+    plotter = scenes.stage(_checked_size(size), off_screen=target is not None)
+    draw(plotter)
+    scenes.look_at(plotter, points, view, plane)
+    scenes.add_scale_bar(plotter, points)
+    if title:
+        scenes.add_title(plotter, title)
+    if target is not None:
+        with replacing(target) as part:
+            plotter.screenshot(str(part))
+        log.info("plot: %s", target)
+    return plotter
+
+
+def _surface_scene(
+    surface: Surface, *, opacity: Any, edges: Any, view: Any, clim: Any, title: Any, size: Any, save: Any
+) -> Any:
+    if not len(surface.triangles):
+        raise ValueError("there is nothing to draw: the surface has no triangles")
+    points = surface.points[np.unique(surface.triangles)]
+    shown = _edges_seen(np.sqrt(surface.areas), points, size) if edges is None else edges
+    draw = functools.partial(scenes.add_interfaces, surface=surface, opacity=opacity, edges=shown)
+    return _scene(draw, points, view, None, title, size, save)
+
+
+def _volume_scene(
+    volume: Volume, *, opacity: Any, edges: Any, view: Any, clim: Any, title: Any, size: Any, save: Any
+) -> Any:
+    from meshcell.smoothing import smooth
+    from meshcell.surfaces import extract
+
+    if volume.is_labels:
+        surface = smooth(extract(_thinned(volume)))
+    else:
+        from skimage.filters import threshold_otsu
+
+        surface = extract(_thinned(volume), level=float(threshold_otsu(volume.data)))
+    return _surface_scene(
+        surface, opacity=opacity, edges=bool(edges), view=view, clim=clim, title=title, size=size, save=save
+    )
+
+
+def _thinned(volume: Volume, most: int = 8_000_000) -> Volume:
+    """Leave out voxels of a volume that is finer than a picture."""
+    step = int(np.ceil((volume.data.size / most) ** (1 / 3)))
+    if step == 1:
+        return volume
+    spacing = tuple(step * h for h in volume.spacing)
+    return Volume(volume.data[::step, ::step, ::step], spacing, volume.origin, volume.names)  # type: ignore[arg-type]
+
+
+def _mesh_scene(
+    mesh: TetMesh,
+    field: Any,
+    *,
+    cut: Any,
+    color: Any,
+    edges: Any,
+    view: Any,
+    clim: Any,
+    title: Any,
+    size: Any,
+    save: Any,
+) -> Any:
+    _require_choice(color, ("region", "quality"), "a TetMesh", "color")
+    if not len(mesh.tets):
+        raise ValueError("there is nothing to draw: the mesh has no tetrahedra")
+    plane = scenes.cut_plane(mesh, cut)
+    points = mesh.points[np.unique(mesh.tets)]
+    shown = _edges_seen(np.cbrt(mesh.volumes) * 2, points, size) if edges is None else edges
+    look = {"show_edges": shown, "edge_color": colours.INK, "line_width": 0.5}
+    if field is not None:
+        values = _checked_field(field, mesh)
+        draw = functools.partial(
+            scenes.add_tet_field, mesh=mesh, plane=plane, field=values, title="", clim=clim, cmap=CONCENTRATIONS, **look
+        )
+    elif color == "quality":
+        # 70.5 degrees is the regular tetrahedron: none can have a greater least angle.
+        draw = functools.partial(
+            scenes.add_tet_field, mesh=mesh, plane=plane, field=angles(mesh).min(axis=1), title="least dihedral (°)",
+            clim=clim or (0, 70), cmap=GRADES, **look,
+        )  # fmt: skip
+    else:
+        draw = functools.partial(scenes.add_regions, mesh=mesh, plane=plane, edges=shown)
+    return _scene(draw, points, view, plane, title, size, save)
+
+
+def _solution_scene(
+    solution: Solution,
+    species: str,
+    at: Any,
+    *,
+    cut: Any,
+    edges: Any,
+    view: Any,
+    clim: Any,
+    title: Any,
+    size: Any,
+    save: Any,
+) -> Any:
+    time = float(solution.times[-1] if at is None else at)
+    values = fields.values_at(solution, species, time)[:, None]
+    target = None if save is None else charts.picture_path(save, (".png", ".jpg", ".jpeg", ".tif", ".tiff"))
+    plotter, _, _ = _species_scene(
+        solution, species, values, cut, view, clim, _checked_size(size), off_screen=target is not None
+    )
+    scenes.add_title(plotter, title or f"t = {fields.time_text(time, solution.times)}")
+    if target is not None:
+        with replacing(target) as part:
+            plotter.screenshot(str(part))
+        log.info("plot: %s at %g s -> %s", species, time, target)
+    return plotter
+
+
+def _species_scene(
+    solution: Solution, species: str, values: Floats, cut: Any, view: Any, clim: Any, size: Any, *, off_screen: bool
+) -> tuple[Any, Any, Floats]:
+    """Set a scene of (m, k) values; return plotter, the body whose "value" is shown, and its (points, k) values."""
+    mesh = solution.mesh
+    dimension, rows = fields.compartment_rows(solution, species)
+    field = np.zeros((len(mesh.points), values.shape[1]))
+    field[solution.nodes[species]] = values / fields.per_unit(dimension)
+    plane = scenes.cut_plane(mesh, cut) if dimension == 3 else None
+    plotter = scenes.stage(size, off_screen=off_screen)
+    if dimension == 3:
+        body = scenes.cut_body(mesh.points, mesh.tets[rows], plane, field)
+        if not body.n_points:
+            plotter.close()
+            raise ValueError(f"the cut {cut!r} leaves nothing of the compartment of {species!r}; choose another")
+        scenes.add_context(plotter, mesh, plane, np.unique(mesh.regions[rows]).tolist())
+        glass = np.flatnonzero(mesh.sides[:, 1] == 0) if plane is not None else np.array([], int)
+    else:
+        body = scenes.polydata(mesh.points, mesh.facets[rows])
+        body.point_data["values"] = field[body.point_data["row"]]
+        glass = np.setdiff1d(np.arange(len(mesh.facets)), rows)
+    column = np.asarray(body.point_data["values"]).reshape(body.n_points, -1)
+    body.point_data["value"] = column[:, 0].copy()
+    ends = clim or fields.limits(field[solution.nodes[species]])
+    scenes.add_coloured(plotter, body, "value", fields.label(species, dimension), clim=ends, cmap=CONCENTRATIONS)
+    scenes.add_glass(plotter, mesh, glass)
+    points = mesh.points[np.unique(mesh.tets)]
+    scenes.look_at(plotter, points, view, plane)
+    scenes.add_scale_bar(plotter, points)
+    return plotter, body, column
+
+
+def _write_film(
+    target: Path, plotter: Any, body: Any, column: Floats, times: Floats, fps: float, progress: bool
+) -> None:
+    import imageio
+    from tqdm import tqdm
+
+    if target.suffix == ".gif":
+        options: dict[str, Any] = {"duration": 1000 / fps, "loop": 0}
+    else:
+        options = {"fps": fps, "codec": "libx264", "quality": 8, "macro_block_size": 2}
+    with replacing(target) as part, imageio.get_writer(part, **options) as writer:
+        for index, time in enumerate(tqdm(times, desc="film", unit="frame", disable=not progress)):
+            body.point_data["value"][:] = column[:, index]
+            body.GetPointData().GetScalars().Modified()
+            scenes.add_title(plotter, f"t = {fields.time_text(time, times)}")
+            writer.append_data(plotter.screenshot(return_img=True))
+
+
+# --- checks ---
+
+
+def _checked_field(field: Any, mesh: TetMesh) -> Floats:
+    values = np.asarray(field, np.float64)
+    if values.shape not in ((len(mesh.tets),), (len(mesh.points),)):
+        raise ValueError(
+            f"field should hold one number for each of the {len(mesh.tets)} tetrahedra or {len(mesh.points)} points; "
+            f"got shape {values.shape}"
+        )
+    return values
+
+
+def _edges_seen(lengths: Array, points: Floats, size: tuple[int, int]) -> bool:
+    # Lines closer than six pixels turn a picture black.
+    return bool(np.median(lengths) / np.ptp(points, axis=0).max() * min(size) > 6)
+
+
+def _checked_size(size: Any) -> tuple[int, int]:
+    pair = tuple(int(length) for length in size)
+    if len(pair) != 2 or min(pair) < 16:
+        raise ValueError(f"size should be the width and height in pixels, at least 16; got {size!r}")
+    return pair[0], pair[1]
+
+
+def _require_choice(value: str | None, choices: tuple[str, ...], thing: str, what: str = "kind") -> None:
+    if value is not None and value not in choices:
+        raise ValueError(f"{what} of {thing} should be one of {', '.join(map(repr, choices))}; got {value!r}")

@@ -1,0 +1,128 @@
+"""The command line says the same as the functions, and errors are one line and an exit code."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from meshcell.checks import check
+from meshcell.cli import main
+from meshcell.io import load, save
+from meshcell.shapes import quality
+from meshes import ball
+
+
+@pytest.fixture
+def labels(tmp_path):
+    far = np.linalg.norm(np.indices((14, 14, 14)) - 6.5, axis=0)
+    path = tmp_path / "labels.npz"
+    np.savez(path, labels=(far < 5).astype(np.uint8), spacing_um=[0.02, 0.02, 0.02])
+    return path
+
+
+def run(capsys, *arguments):
+    """Return exit code, standard output and standard error of a command."""
+    code = 0
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code or 0
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_check_prints_the_report(labels, capsys):
+    code, out, err = run(capsys, "check", labels)
+    assert (code, err) == (0, "")
+    assert out.strip() == str(check(load(labels)))
+
+
+def test_check_ends_with_1_where_there_are_errors(tmp_path, capsys):
+    np.savez(tmp_path / "empty.npz", labels=np.zeros((3, 3, 3), np.uint8), spacing_um=[0.02] * 3)
+    code, out, _ = run(capsys, "check", tmp_path / "empty.npz")
+    assert code == 1
+    assert "nothing to mesh" in out
+
+
+@pytest.mark.parametrize(
+    ("given", "spacing"),
+    [(["8 nm"], (0.008,) * 3), (["0.02"], (0.02,) * 3), (["4 nm", "4 nm", "40 nm"], (0.004, 0.004, 0.04))],
+)
+def test_spacing_is_numbers_in_um_or_texts(tmp_path, capsys, given, spacing):
+    np.save(tmp_path / "labels.npy", np.ones((3, 4, 5), np.uint8))
+    _, out, _ = run(capsys, "check", tmp_path / "labels.npy", "--spacing", *given)
+    assert f"3 x 4 x 5 voxels of {' x '.join(f'{h:.4g}' for h in spacing)} um" in out
+
+
+def test_quality_of_a_mesh(tmp_path, capsys):
+    mesh = ball(2)
+    save(tmp_path / "ball.vtu", mesh)
+    code, out, _ = run(capsys, "quality", tmp_path / "ball.vtu")
+    assert code == 0
+    assert out.strip() == str(quality(mesh)).strip()
+
+
+def test_quality_of_labels_is_that_of_their_surface(labels, capsys):
+    _, out, _ = run(capsys, "quality", labels)
+    assert "Angles of triangles" in out
+
+
+@pytest.mark.parametrize("command", ["check", "quality"])
+def test_errors_are_one_line_and_code_2(tmp_path, capsys, command):
+    code, out, err = run(capsys, command, tmp_path / "nothing.npz")
+    assert (code, out) == (2, "")
+    assert err.startswith("meshcell: ")
+    assert "nothing.npz" in err
+    assert err.count("\n") == 1
+
+
+def test_missing_spacing_is_asked_for(tmp_path, capsys):
+    np.save(tmp_path / "labels.npy", np.ones((3, 3, 3), np.uint8))
+    code, _, err = run(capsys, "check", tmp_path / "labels.npy")
+    assert code == 2
+    assert "labels.npy" in err
+    assert "spacing" in err
+
+
+def test_mesh_refuses_before_it_works(labels, tmp_path, capsys):
+    there = tmp_path / "there.vtu"
+    there.write_text("mine")
+    start = time.perf_counter()
+    code, _, err = run(capsys, "mesh", labels, "--edge", "20nm", "-o", there)
+    assert code == 2
+    assert "is there already" in err
+    assert "--overwrite" in err
+    assert there.read_text() == "mine"
+    # No mesher was started.
+    assert time.perf_counter() - start < 2
+    save(tmp_path / "ball.vtu", ball(1))
+    code, _, err = run(capsys, "mesh", tmp_path / "ball.vtu", "--edge", "20nm", "-o", tmp_path / "new.vtu")
+    assert code == 2
+    assert "holds a TetMesh" in err
+    code, _, err = run(capsys, "mesh", labels, "--edge", "20 kg", "-o", tmp_path / "new.vtu")
+    assert code == 2
+    assert "--edge" in err
+
+
+@pytest.mark.slow
+def test_mesh_writes_what_it_says(labels, tmp_path, capsys):
+    code, out, err = run(capsys, "mesh", labels, "--edge", "40nm", "-o", tmp_path / "out.vtu")
+    assert code == 0, err
+    made = load(tmp_path / "out.vtu")
+    assert repr(made) in out
+    # A ball of radius 5 voxels of 20 nm, as its voxels measure it; smoothing and meshing keep volumes within 2 %.
+    voxels = load(labels).counts[1] * 0.02**3
+    assert made.volumes.sum() == pytest.approx(voxels, rel=0.02)
+
+
+def test_help_is_fast_and_lists_the_commands():
+    start = time.perf_counter()
+    code = "from meshcell.cli import main; import sys; main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    for command in ("demo", "check", "mesh", "quality"):
+        assert command in done.stdout
+    # Half a second when warm; the slack is for a busy machine.
+    assert time.perf_counter() - start < 5
