@@ -1,0 +1,265 @@
+"""The embedded engine: P1 in space with lumped mass, adaptive linearly implicit steps in time.
+
+Mass is lumped and reactions are taken at the nodes, with the volume of a node's own region or the area of its
+interface as weight. So an event takes from one species exactly what it gives to the other, reactions couple only the
+unknowns of one mesh node, and with the zero column sums of the stiffness matrix totals are kept to rounding.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from scipy.linalg import null_space
+from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+from meshcell import fem
+from meshcell.binding import BoundCompartment, BoundReaction, System, bind
+from meshcell.krylov import dot
+from meshcell.multigrid import Blocks, Multigrid
+from meshcell.stepping import Stepper, Story
+from meshcell.types import Floats, Ints, Solution, SolveError, TetMesh
+
+if TYPE_CHECKING:
+    from meshcell.models import Model
+    from meshcell.solver import Options
+
+Rows = npt.NDArray[np.int64]
+
+
+def run(mesh: TetMesh, model: Model, times: Floats, options: Options) -> Solution:
+    """Simulate a model on a mesh.
+
+    Parameters
+    ----------
+    mesh : TetMesh
+    model : Model
+    times : (k,) floats, s
+        Ascending; the initial values hold at the first.
+    options : Options
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    SolveError
+        With what was computed so far, unless `options.throw` is False.
+    """
+    return simulate(bind(model, mesh), model, times, options)
+
+
+def simulate(system: System, model: Model, times: Floats, options: Options) -> Solution:
+    """Simulate a system that is bound to its mesh already; `model` is only passed on to the Solution."""
+    problem = Problem(system)
+    story = Stepper(problem, options, problem.tolerances(options.atol)).run(times)
+    solution = Solution(
+        system.mesh,
+        model,
+        times[: len(story.values)],
+        problem.outward(story.values),
+        {name: species.compartment.nodes for name, species in system.species.items()},
+        {**story.stats, **_drift(problem, story)},
+        story.message,
+    )
+    logging.getLogger("meshcell").info(
+        "solved %d unknowns to t = %.4g s: %d steps, %d rejected, %d linear iterations, %.3g s",
+        *(problem.size, story.stats["time"], story.stats["steps"], story.stats["rejections"]),
+        *(story.stats["linear_iterations"], story.stats["seconds"]),
+    )
+    if story.message and options.throw and not story.interrupted:
+        raise SolveError(story.message, solution)
+    return solution
+
+
+@dataclass(frozen=True, eq=False)
+class NodalReaction:
+    """A reaction with the unknowns that it reads and changes.
+
+    Parameters
+    ----------
+    weights : (m,) floats
+        um^3 or um^2 that each node stands for.
+    reads : (r, m) rows of unknowns
+    changes : list of (unknowns (m,), events' stoichiometry)
+    entries : per read species, per changed one: places (m,) in the flat node blocks
+    """
+
+    bound: BoundReaction
+    xyz: Floats
+    weights: Floats
+    reads: list[Rows]
+    changes: list[tuple[Rows, float]]
+    entries: list[list[Rows]]
+
+    def amounts(self, t: float, u: Floats) -> Floats:
+        """(m,) events per s at every node."""
+        return self.weights * self.bound.rate([u[rows] for rows in self.reads], t, self.xyz)
+
+
+class Problem:
+    """M u' = -D K u + reactions: the unknowns species by species, their nodes so that neighbours stand close."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.names = list(system.species)
+        homes = {name: species.compartment for name, species in system.species.items()}
+        order = _node_order(system.mesh, list(homes.values()))
+        self._places = {name: np.argsort(order[home.nodes]) for name, home in homes.items()}
+        self.nodes = {name: home.nodes[self._places[name]] for name, home in homes.items()}
+        sizes = [len(rows) for rows in self.nodes.values()]
+        stops = np.cumsum([0, *sizes])
+        self.size = int(stops[-1])
+        self.slices = {name: slice(int(a), int(b)) for name, a, b in zip(self.names, stops, stops[1:], strict=False)}
+        shared = {
+            home.name: (*_operators(system.mesh, home, self.nodes[name]), self.nodes[name])
+            for name, home in homes.items()
+        }
+        self.mass = np.concatenate([shared[homes[name].name][1] for name in self.names])
+        self.fixed = sp.csr_array(
+            sp.block_diag(
+                [system.species[name].diffusion * shared[homes[name].name][0] for name in self.names], format="csr"
+            )
+        )
+        self.kept = _kept(system)
+        n_nodes = int(order.max()) + 1
+        self.blocks = Blocks.of(
+            np.concatenate([order[rows] for rows in self.nodes.values()]),
+            np.repeat(np.arange(len(sizes)), sizes),
+            n_nodes,
+        )
+        self.diagonal = self.blocks.entries(np.arange(self.size), np.arange(self.size))
+        self.multigrid = Multigrid(self.fixed, self.blocks)
+        self.reactions = [self._nodal(reaction) for reaction in system.reactions]
+
+    def _nodal(self, reaction: BoundReaction) -> NodalReaction:
+        home, mesh = reaction.compartment, self.system.mesh
+        cells = mesh.tets if home.dimension == 3 else mesh.facets
+        weights = fem.lumped_mass(mesh.points, cells[home.rows])[home.nodes]
+        rows = {name: self._unknowns(name, home.nodes) for name in {*reaction.reads, *reaction.change}}
+        return NodalReaction(
+            reaction,
+            mesh.points[home.nodes],
+            weights,
+            [rows[name] for name in reaction.reads],
+            [(rows[name], change) for name, change in reaction.change.items()],
+            [[self.blocks.entries(rows[to], rows[by]) for to in reaction.change] for by in reaction.reads],
+        )
+
+    def _unknowns(self, name: str, nodes: Ints) -> Rows:
+        lookup = np.full(len(self.system.mesh.points), -1, np.int64)
+        lookup[self.nodes[name]] = np.arange(self.slices[name].start, self.slices[name].stop)
+        return lookup[nodes]
+
+    def initial(self) -> Floats:
+        """(u,) the unknowns at the first time."""
+        species = self.system.species
+        return np.concatenate([species[name].initial[self._places[name]] for name in self.names])
+
+    def outward(self, states: list[Floats]) -> dict[str, Floats]:
+        """Turn states (u,) into values per species (k, m) in the order of their compartments' nodes."""
+        values = {}
+        for name in self.names:
+            values[name] = np.empty((len(states), len(self._places[name])))
+            for row, u in enumerate(states):
+                values[name][row, self._places[name]] = u[self.slices[name]]
+        return values
+
+    def rate(self, t: float, u: Floats) -> Floats:
+        """(u,) M du/dt in molecules/s."""
+        return self.reacted(t, u) - self.fixed @ u
+
+    def reacted(self, t: float, u: Floats) -> Floats:
+        """(u,) the reactions' share of `rate`."""
+        result = np.zeros(self.size)
+        with np.errstate(all="ignore"):
+            for reaction in self.reactions:
+                events = reaction.amounts(t, u)
+                for rows, change in reaction.changes:
+                    result[rows] += change * events
+        return result
+
+    def linearise(self, t: float, u: Floats, storage: float) -> bool:
+        """Set the matrix to storage * M + D K - d(reactions)/du; tell whether it is finite."""
+        values = np.zeros(len(self.blocks.rows))
+        values[self.diagonal] = storage * self.mass
+        with np.errstate(all="ignore"):
+            for reaction in self.reactions:
+                read = [u[rows] for rows in reaction.reads]
+                for derivative, entries in zip(reaction.bound.derivatives, reaction.entries, strict=True):
+                    slope = reaction.weights * derivative(read, t, reaction.xyz)
+                    for (_, change), where in zip(reaction.changes, entries, strict=True):
+                        values[where] -= change * slope
+        finite = bool(np.isfinite(values).all())
+        if finite:
+            self.multigrid.update(values)
+        return finite
+
+    def tolerances(self, atol: float | dict[str, float] | None) -> Floats | None:
+        """Return the absolute tolerance of every species, or None for those that follow the species' size."""
+        if atol is None:
+            return None
+        given = atol if isinstance(atol, dict) else dict.fromkeys(self.names, atol)
+        return np.array([given.get(name, np.nan) for name in self.names])
+
+    def place(self, unknown: int) -> tuple[str, Floats]:
+        """Return the species and the position (um) of an unknown."""
+        name = next(name for name in self.names if self.slices[name].stop > unknown)
+        return name, self.system.mesh.points[self.nodes[name][unknown - self.slices[name].start]]
+
+
+# --- setup ---
+
+
+def _node_order(mesh: TetMesh, homes: list[BoundCompartment]) -> Rows:
+    """Number the points that carry species so that neighbours stand close together; -1 for the others."""
+    n = len(mesh.points)
+    used = np.zeros(n, bool)
+    for home in homes:
+        used[home.nodes] = True
+    by_bandwidth = reverse_cuthill_mckee(sp.csr_matrix(_adjacency(mesh.edges, n)), symmetric_mode=True)
+    order = np.full(n, -1, np.int64)
+    kept = by_bandwidth[used[by_bandwidth]]
+    order[kept] = np.arange(len(kept))
+    return order
+
+
+def _adjacency(pairs: Any, n: int) -> sp.csr_array:
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    return sp.csr_array((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(n, n))
+
+
+def _operators(mesh: TetMesh, home: BoundCompartment, nodes: Ints) -> tuple[sp.csr_array, Floats]:
+    """Stiffness and lumped mass of a compartment, on its nodes in the given order."""
+    lookup = np.full(len(mesh.points), -1, np.int32)
+    lookup[nodes] = np.arange(len(nodes))
+    cells = lookup[(mesh.tets if home.dimension == 3 else mesh.facets)[home.rows]]
+    points = mesh.points[nodes]
+    return fem.stiffness(points, cells), fem.lumped_mass(points, cells)
+
+
+# --- conservation ---
+
+
+def _kept(system: System) -> Floats:
+    """Find the sums of molecules that the model keeps: (k, s) weights, the left null vectors of the stoichiometry."""
+    names = list(system.species)
+    if not system.reactions:
+        return np.eye(len(names))
+    columns = [[reaction.change.get(name, 0.0) for name in names] for reaction in system.reactions]
+    return np.asarray(null_space(np.array(columns)).T, np.float64)
+
+
+def _drift(problem: Problem, story: Story) -> dict[str, float]:
+    """Measure how far the kept sums have moved, relative to all molecules that take part; no entry without any."""
+    totals = np.array(
+        [[dot(problem.mass[own], u[own]) for own in problem.slices.values()] for u in (*story.values, story.last)]
+    )
+    size = (np.abs(totals) @ np.abs(problem.kept).T).max(axis=0)
+    moved = np.abs((totals - totals[0]) @ problem.kept.T).max(axis=0)[size > 0]
+    return {"mass_drift": float((moved / size[size > 0]).max())} if len(moved) else {}

@@ -1,0 +1,111 @@
+"""Points moved so that a net of flat triangles runs on both sides of the surface it stands for, not inside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from meshcell.proximity import nearest
+from meshcell.remeshing import CURVE, FREE, STAR, curve_neighbours, foot, normal_of, star_normal, try_move
+
+# --- kernels ---
+
+
+@njit(cache=True)
+def offsets_to_surface(net: Any, n_points: int, n_triangles: int, reach: float) -> Any:
+    """Return (p,) how far each FREE point should move along its normal to take the mean distance out of its star."""
+    total = np.zeros(n_points)
+    weights = np.zeros(n_points)
+    at_points = np.zeros(n_points)
+    for p in range(n_points):
+        if net.status[p] == FREE and net.heads[p] >= 0:
+            kind = net.kinds[net.heads[p] // 3]
+            at_points[p] = _signed(
+                net, net.points[p, 0], net.points[p, 1], net.points[p, 2], kind, star_normal(net, p), reach
+            )
+    for t in range(n_triangles):
+        if net.triangles[t, 0] < 0:
+            continue
+        a, b, c = net.triangles[t, 0], net.triangles[t, 1], net.triangles[t, 2]
+        normal = normal_of(net, t)
+        x = (net.points[a, 0] + net.points[b, 0] + net.points[c, 0]) / 3
+        y = (net.points[a, 1] + net.points[b, 1] + net.points[c, 1]) / 3
+        z = (net.points[a, 2] + net.points[b, 2] + net.points[c, 2]) / 3
+        area = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
+        # Exact for a quadratic: three quarters of the centre and a twelfth of each corner.
+        mean = 0.75 * _signed(net, x, y, z, net.kinds[t], normal, reach)
+        mean += (at_points[a] + at_points[b] + at_points[c]) / 12
+        for p in (a, b, c):
+            total[p] += area * mean
+            weights[p] += area
+    for p in range(n_points):
+        total[p] = -total[p] / weights[p] if weights[p] > 0 and net.status[p] == FREE else 0.0
+    return total
+
+
+@njit(cache=True)
+def _signed(net: Any, x: float, y: float, z: float, kind: int, normal: Any, reach: float) -> Any:
+    """Return the distance of a point from the old surface, positive in front of it, 0 where that is out of reach."""
+    hit = nearest(net.surface, x, y, z, kind, normal, reach, False)
+    if hit[1] < 0:
+        return 0.0
+    fx, fy, fz, _ = foot(net.surface, hit)
+    side = (x - fx) * normal[0] + (y - fy) * normal[1] + (z - fz) * normal[2]
+    return np.sqrt(hit[0]) if side > 0 else -np.sqrt(hit[0])
+
+
+@njit(cache=True)
+def shift(net: Any, offsets: Any, goal: float, max_error: float) -> int:
+    """Move points along their normals by `offsets`; return how many moved."""
+    rows = np.empty(STAR, np.int32)
+    moved = 0
+    for p in range(offsets.shape[0]):
+        if offsets[p] == 0 or net.status[p] != FREE:
+            continue
+        nx, ny, nz = star_normal(net, p)
+        length = np.sqrt(nx * nx + ny * ny + nz * nz)
+        if length > 0:
+            share = offsets[p] / length
+            x, y, z = net.points[p, 0] + share * nx, net.points[p, 1] + share * ny, net.points[p, 2] + share * nz
+            moved += try_move(net, p, x, y, z, goal, max_error, rows)
+    return moved
+
+
+@njit(cache=True)
+def fit_curves(net: Any, n_points: int, goal: float, max_error: float) -> int:
+    """Move the points of curves so that their edges run on both sides of the old curve; return how many moved."""
+    rows = np.empty(STAR, np.int32)
+    offset = np.empty(3)
+    moved = 0
+    for p in range(n_points):
+        if net.status[p] != CURVE or net.heads[p] < 0:
+            continue
+        a, b = curve_neighbours(net, p)
+        if a < 0 or b < 0:
+            continue
+        offset[:] = 0
+        for q in (a, b):
+            # Simpson's rule along each edge, the ends' share halved between its two points.
+            _add_offset(net, p, p, net.curves[p], 1 / 3, max_error, offset)
+            _add_offset(net, p, q, net.curves[p], 2 / 3, max_error, offset)
+        x, y, z = net.points[p, 0] + offset[0] / 2, net.points[p, 1] + offset[1] / 2, net.points[p, 2] + offset[2] / 2
+        moved += try_move(net, p, x, y, z, goal, max_error, rows)
+    return moved
+
+
+@njit(cache=True)
+def _add_offset(net: Any, p: int, q: int, curve: int, weight: float, reach: float, offset: Any) -> None:
+    """Add the weighted way from the middle of p, q to the old curve."""
+    x, y, z = (
+        0.5 * (net.points[p, 0] + net.points[q, 0]),
+        0.5 * (net.points[p, 1] + net.points[q, 1]),
+        0.5 * (net.points[p, 2] + net.points[q, 2]),
+    )
+    hit = nearest(net.lines, x, y, z, curve, (0.0, 0.0, 0.0), 2 * reach, False)
+    if hit[1] >= 0:
+        fx, fy, fz, _ = foot(net.lines, hit)
+        offset[0] += weight * (fx - x)
+        offset[1] += weight * (fy - y)
+        offset[2] += weight * (fz - z)

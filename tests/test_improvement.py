@@ -1,0 +1,212 @@
+"""Improvement: never worse, interfaces kept, kernels equal to their plain twins."""
+
+import logging
+
+import numpy as np
+import pytest
+
+import meshcell as mc
+from meshcell import adjacency, improvement
+from meshcell.improvement import INSIDE, improve
+from meshcell.shapes import angles
+from meshcell.smoothing import CURVE, FIXED, FREE
+from meshcell.swaps import squared_sines
+from meshes import ball, box, tet_mesh
+
+
+def sines_by_normals(points, tets):
+    """twin of `squared_sines`: the six dihedral angles from the normals of the faces."""
+    result = np.empty(len(tets))
+    for t, tet in enumerate(tets):
+        p = points[tet]
+        normals = [np.cross(p[b] - p[a], p[c] - p[a]) for a, b, c in adjacency.TET_FACES]
+        sines = []
+        for i in range(4):
+            for j in range(i):
+                n, m = normals[i], normals[j]
+                sines.append(np.linalg.norm(np.cross(n, m)) / np.linalg.norm(n) / np.linalg.norm(m))
+        result[t] = min(sines) ** 2 * np.sign(np.linalg.det(p[1:] - p[0]))
+    return result
+
+
+def shaken(mesh, amount, seed=0, interfaces=False):
+    """Move points at random as far as all tetrahedra stay positive; the facets' points only if asked."""
+    rng = np.random.default_rng(seed)
+    steps = rng.normal(0, amount, mesh.points.shape)
+    if not interfaces:
+        steps[mesh.facets] = 0
+    for _ in range(40):
+        points = mesh.points + steps
+        bad = squared_sines(points, mesh.tets) <= 1e-5
+        if not bad.any():
+            break
+        steps[mesh.tets[bad]] *= 0.5
+    return mc.TetMesh(points, mesh.tets, mesh.regions, mesh.facets, mesh.sides, mesh.names, mesh.patches)
+
+
+def volumes_of(mesh):
+    return np.array([mesh.volumes[mesh.regions == label].sum() for label in np.unique(mesh.regions)])
+
+
+def is_conforming(mesh):
+    facets, _ = adjacency.interface_facets(mesh.tets, mesh.regions, mesh.neighbours)
+    return {frozenset(f) for f in facets.tolist()} == {frozenset(f) for f in mesh.facets.tolist()}
+
+
+@pytest.fixture(scope="module")
+def bad_ball():
+    return shaken(ball(5, core=0.6), 0.08)
+
+
+def test_improvement_meets_its_target_on_a_shaken_ball(bad_ball):
+    better = improve(bad_ball, min_dihedral=15)
+    assert angles(bad_ball).min() < 2
+    assert angles(better).min() >= 15
+    assert angles(better).max() <= 165
+    assert is_conforming(better)
+
+
+@pytest.mark.parametrize("target", [5, 20, 40])
+@pytest.mark.parametrize("max_move", [0, None])
+def test_improvement_never_lowers_the_worst_sine(bad_ball, target, max_move):
+    better = improve(bad_ball, min_dihedral=target, max_move=max_move, rounds=4)
+    assert squared_sines(better.points, better.tets).min() >= squared_sines(bad_ball.points, bad_ball.tets).min()
+
+
+def test_without_moves_of_interfaces_their_points_stay(bad_ball):
+    better = improve(bad_ball, min_dihedral=30, max_move=0)
+    rows = np.unique(bad_ball.facets)
+    assert np.array_equal(better.points[rows], bad_ball.points[rows])
+    assert np.allclose(volumes_of(better), volumes_of(bad_ball), rtol=1e-12)
+
+
+def test_interface_points_slide_along_the_interface_and_no_farther_than_allowed():
+    mesh = shaken(ball(5, core=0.6), 0.05, interfaces=True)
+    better = improve(mesh, min_dihedral=35, max_move=0.1)
+    rows = np.unique(mesh.facets)
+    moves = np.linalg.norm(better.points[rows] - mesh.points[rows], axis=1)
+    assert moves.max() > 0.01
+    assert moves.max() <= 0.1 * (1 + 1e-12)
+    from scipy.spatial import cKDTree
+
+    # Off the given triangles by a fifth at most, plus half of the spacing of their sample, 0.008.
+    u = np.stack(np.meshgrid(np.linspace(0, 1, 61), np.linspace(0, 1, 61)), -1).reshape(-1, 2)
+    u = u[u.sum(axis=1) <= 1 + 1e-12]
+    corners = mesh.points[mesh.facets]
+    sample = corners[:, None, 0] + np.einsum("sk,fkx->fsx", u, corners[:, 1:] - corners[:, :1])
+    assert cKDTree(sample.reshape(-1, 3)).query(better.points[rows])[0].max() < 0.2 * 0.1 + 0.004
+
+
+def test_areas_and_volumes_stay_within_a_percent(bad_ball):
+    better = improve(bad_ball, min_dihedral=30)
+    # Volumes change only where curves are cut short, and here are none; areas in second order of move / radius, 0.1.
+    assert np.abs(better.points - bad_ball.points)[np.unique(bad_ball.facets)].max() > 0.01
+    assert np.allclose(volumes_of(better), volumes_of(bad_ball), rtol=1e-12)
+    for pair, area in mc.areas(bad_ball).items():
+        assert mc.areas(better)[pair] == pytest.approx(area, rel=0.01)
+
+
+def with_faces(mesh):
+    """Name the six faces of a unit box, as `extract` does, so that its edges are rims of patches."""
+    for axis, name in enumerate("xyz"):
+        mesh = mc.patch(mesh, f"box {name}-", lambda c, axis=axis: c[:, axis] < 1e-9)
+        mesh = mc.patch(mesh, f"box {name}+", lambda c, axis=axis: c[:, axis] > 1 - 1e-9)
+    return mesh
+
+
+def test_junction_curves_and_flat_faces_stay():
+    whole = with_faces(box(6, region=lambda c: np.where(c[:, 0] < 0.5, 1, 2), names={1: "left", 2: "right"}))
+    mesh = shaken(whole, 0.05)
+    better = improve(mesh, min_dihedral=44, max_move=0.08)
+    assert np.abs(better.points - mesh.points)[np.unique(mesh.facets)].max() > 0
+    # The box is flat: nothing is cut off, up to rounding.
+    assert np.allclose(volumes_of(better), [0.5, 0.5], rtol=1e-12)
+    for pair, area in mc.areas(whole).items():
+        assert mc.areas(better)[pair] == pytest.approx(area, rel=1e-9)
+
+
+def test_patches_keep_their_areas():
+    mesh = mc.patch(
+        with_faces(box(6)), "window", lambda c: (c[:, 2] > 0.999) & (np.abs(c[:, :2] - 0.5).max(axis=1) < 0.33)
+    )
+    bad = shaken(mesh, 0.05)
+    better = improve(bad, min_dihedral=44, max_move=0.08)
+    assert np.abs(better.points - bad.points)[np.unique(mesh.facets)].max() > 0
+    area = mesh.areas[mesh.patches["window"]].sum()
+    assert better.areas[better.patches["window"]].sum() == pytest.approx(area, rel=1e-9)
+
+
+def test_kinds_of_points_on_a_divided_box():
+    mesh = box(4, region=lambda c: np.where(c[:, 0] < 0.5, 1, 2))
+    kinds = improvement._surface_of(mesh)[1]
+    middle, walls = np.isclose(mesh.points[:, 0], 0.5), np.isclose(mesh.points % 1, 0).sum(axis=1)
+    # A box without patches is one interface: its edges are none, only the rim of the dividing wall is a curve.
+    assert (kinds[middle & (walls == 1)] == CURVE).all()
+    assert (kinds[middle & (walls == 2)] == FIXED).all()
+    assert (kinds[middle & (walls == 0)] == FREE).all()
+    assert (kinds[~middle & (walls == 0)] == INSIDE).all()
+    assert (kinds[~middle & (walls > 0)] == FREE).all()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_the_input_is_unchanged(bad_ball):
+    points = bad_ball.points.copy()
+    one, two = improve(bad_ball, rng=3), improve(bad_ball, rng=np.random.default_rng(3))
+    assert one.points.tobytes() == two.points.tobytes()
+    assert one.tets.tobytes() == two.tets.tobytes()
+    assert improve(bad_ball, rng=4).points.tobytes() != one.points.tobytes()
+    assert np.array_equal(points, bad_ball.points)
+
+
+def test_random_numbers_are_uniform():
+    state, numbers = np.uint64(12), []
+    for _ in range(20000):
+        state, x = improvement._random(np.uint64(state))
+        numbers.append(x)
+    numbers = np.array(numbers)
+    # Five standard errors of the mean and of the variance of a uniform number in -1 ... 1.
+    assert abs(numbers.mean()) < 5 * np.sqrt(1 / 3 / 20000)
+    assert abs(numbers.var() - 1 / 3) < 5 * np.sqrt(4 / 45 / 20000)
+    assert np.abs(np.corrcoef(numbers[:-1], numbers[1:])[0, 1]) < 5 / np.sqrt(20000)
+
+
+def test_the_star_seen_from_a_moved_point_is_that_of_the_moved_mesh():
+    mesh = box(2)
+    offsets, rows = adjacency.stars(mesh.tets, len(mesh.points))
+    p = int(np.argmin(np.abs(mesh.points - 0.5).sum(axis=1)))
+    star = rows[offsets[p] : offsets[p + 1]]
+    for step in np.random.default_rng(0).normal(0, 0.2, (20, 3)):
+        x, y, z = mesh.points[p] + step
+        moved = mesh.points.copy()
+        moved[p] = x, y, z
+        found = improvement._star_sine(np.array(mesh.points), np.array(mesh.tets), star, p, x, y, z, -2.0)
+        assert found == pytest.approx(sines_by_normals(moved, mesh.tets[star]).min(), rel=1e-9, abs=1e-14)
+
+
+def test_one_line_says_what_was_reached(bad_ball, caplog):
+    with caplog.at_level(logging.INFO, "meshcell"):
+        improve(bad_ball)
+    assert len(caplog.records) == 1
+    assert "improve: least dihedral sine" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"min_dihedral": 80}, "min_dihedral should be between 0 and 60 degrees .*; got 80"),
+        ({"min_dihedral": np.nan}, "min_dihedral should be between 0 and 60 degrees"),
+        ({"max_move": -1.0}, "max_move should be a length of 0 or more; got -1.0"),
+        ({"max_move": "3 s"}, "max_move"),
+        ({"rounds": -1}, "rounds should be 0 or more; got -1"),
+    ],
+)
+def test_bad_arguments(options, text):
+    with pytest.raises(ValueError, match=text):
+        improve(box(1), **options)
+
+
+def test_a_good_mesh_comes_back_as_it_is():
+    mesh = box(3)
+    same = improve(mesh, min_dihedral=30)
+    assert np.array_equal(same.points, mesh.points)
+    assert np.array_equal(same.tets, mesh.tets)
+    assert tet_mesh(mesh.points, mesh.tets, mesh.regions).facets.shape == same.facets.shape

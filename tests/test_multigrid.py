@@ -1,0 +1,92 @@
+"""Linear systems: kernels equal their plain references, solutions those of a direct solver, iterations stay level."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import scipy.sparse.linalg as spla
+
+from balls import round_ball
+from meshcell import multigrid
+from meshcell.binding import bind
+from meshcell.engine_numba import Problem
+from meshcell.models import Model, Reaction, Species
+
+
+def problem(n, stiffness=1.0):
+    """Two species in the shell, one in the core, one on the membrane, all coupled."""
+    species = [
+        Species("a", "cyt", 220, 1),
+        Species("b", "cyt", 1, 2),
+        Species("c", "er", 6, 3),
+        Species("m", "PM", 0.1, 4),
+    ]
+    reactions = [
+        Reaction("bind", "cyt", "k*(a*b - 1)", {"a": -1, "b": -1}),
+        Reaction("leak", "ERM", "k*(c - a)", {"c": -1, "a": 1}),
+        Reaction("dock", "PM", "k*(b*b - m)", {"b": -1, "m": 1}),
+    ]
+    places = {"cyt": "shell", "er": "core", "PM": ("shell", "outside"), "ERM": ("shell", "core")}
+    return Problem(bind(Model(places, species, reactions, {"k": stiffness}), round_ball(n, core=n // 2)))
+
+
+def matrix(grid):
+    fine = grid.levels[0]
+    return sp.csr_array((grid._data, fine.indices, fine.indptr), shape=(fine.size, fine.size))
+
+
+def test_the_matrix_is_the_derivative_of_the_rate():
+    p = problem(2)
+    rng = np.random.default_rng(0)
+    u, v = rng.uniform(1, 2, p.size), rng.standard_normal(p.size)
+    assert p.linearise(0.0, u, 7.0)
+    # Rates are quadratic, so the central difference is exact but for rounding.
+    slope = (p.rate(0.0, u + 1e-3 * v) - p.rate(0.0, u - 1e-3 * v)) / 2e-3
+    np.testing.assert_allclose(p.multigrid.multiply(v), 7 * p.mass * v - slope, atol=1e-9 * np.abs(slope).max())
+    np.testing.assert_allclose(matrix(p.multigrid) @ v, p.multigrid.multiply(v), atol=1e-13 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize("stiffness", [1.0, 1e6])
+def test_solutions_equal_those_of_a_direct_solver(stiffness):
+    p = problem(4, stiffness)
+    rng = np.random.default_rng(1)
+    assert p.linearise(0.0, p.initial(), 2 / 0.01)
+    b = p.mass * rng.standard_normal(p.size)
+    weights = 1 / p.mass / np.linalg.norm(b / p.mass)
+    x, rest, iterations, converged = p.multigrid.solve(b, weights, 1e-8)
+    assert converged
+    assert iterations < 40
+    np.testing.assert_allclose(rest, b - matrix(p.multigrid) @ x, atol=1e-12 * np.abs(b).max())
+    exact = spla.spsolve(matrix(p.multigrid).tocsc(), b)
+    np.testing.assert_allclose(x, exact, atol=1e-7 * np.abs(exact).max())
+
+
+def test_iterations_stay_level_as_the_mesh_and_the_stiffness_grow():
+    counts = []
+    for n, stiffness in ((4, 1.0), (8, 1.0), (8, 1e6), (14, 1.0)):
+        p = problem(n, stiffness)
+        assert p.linearise(0.0, p.initial(), 2 / 0.1)
+        b = p.mass * np.random.default_rng(2).standard_normal(p.size)
+        counts.append(p.multigrid.solve(b, 1 / p.mass / np.linalg.norm(b / p.mass), 1e-6)[2])
+    assert max(counts) <= 14, counts
+
+
+def test_one_sweep_is_block_gauss_seidel():
+    p = problem(3)
+    assert p.linearise(0.0, p.initial(), 50.0)
+    grid, A, blocks = p.multigrid, matrix(p.multigrid).toarray(), p.blocks
+    r = np.random.default_rng(3).standard_normal(p.size).astype(np.float32)
+    first, plain = np.zeros(p.size, np.float32), np.zeros(p.size)
+    grid._sweep(0, r, first, forward=True)
+    groups = [blocks.unknowns[a:b] for a, b in zip(blocks.node_start, blocks.node_start[1:], strict=False)]
+    for own in groups:
+        plain[own] += np.linalg.solve(A[np.ix_(own, own)], r[own] - A[own] @ plain)
+    # Single precision: 1e-5 after some hundred operations on blocks of condition below a hundred.
+    np.testing.assert_allclose(first, plain, atol=1e-5 * np.abs(plain).max())
+    rest = np.empty_like(r)
+    fine = grid.levels[0]
+    multigrid._rest_after_first_sweep(fine.parts, fine.indices, grid._singles[0], first, rest)
+    np.testing.assert_allclose(rest, r - A @ plain, atol=1e-5 * np.abs(r).max())
+    for own in groups[::-1]:
+        plain[own] += np.linalg.solve(A[np.ix_(own, own)], r[own] - A[own] @ plain)
+    grid._sweep(0, r, first, forward=False)
+    np.testing.assert_allclose(first, plain, atol=1e-5 * np.abs(plain).max())

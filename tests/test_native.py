@@ -1,0 +1,179 @@
+"""Native code in a child process: results come back, and whatever goes wrong becomes a clear error."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from meshcell import native
+from meshcell.native import NativeError, run_limited, tetgen_tetrahedra
+from meshes import box
+
+NO_SIZES = {"size_points": np.zeros((0, 3)), "size_tets": np.zeros((0, 4), np.int32), "sizes": np.zeros(0)}
+
+
+# --- what the child does ---
+
+
+def twice(values, factor, word):
+    return {"values": factor * values, "word": word}
+
+
+def hang():
+    time.sleep(600)
+
+
+def abort():
+    os.write(1, b"about to abort")
+    os.abort()
+
+
+def exit_suddenly():
+    os._exit(7)
+
+
+def exhaust():
+    return {"values": np.ones(2**28)}
+
+
+def complain():
+    os.write(2, b"native details")
+    raise ValueError("this surface is bad")
+
+
+def leave_a_file():
+    Path("left-behind.txt").write_text("x")
+    return {"folder": str(Path.cwd())}
+
+
+def flood():
+    os.write(1, b"x" * 200_000)
+    return {}
+
+
+# --- tests ---
+
+
+def test_arrays_numbers_and_texts_go_there_and_back():
+    values = np.arange(6.0).reshape(2, 3)
+    result = run_limited(twice, {"values": values, "factor": 2, "word": "ä"}, seconds=60, what="a test")
+    assert np.array_equal(result["values"], 2 * values)
+    assert result["word"] == "ä"
+
+
+def test_a_hanging_child_is_ended():
+    start = time.monotonic()
+    with pytest.raises(NativeError, match=r"^a mesher should end within 2 s and did not; allow more time") as caught:
+        run_limited(hang, {}, seconds=2, what="a mesher")
+    assert caught.value.reason == "time"
+    assert time.monotonic() - start < 60
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals")
+def test_a_crash_names_the_signal_and_what_was_printed():
+    with pytest.raises(NativeError, match=r"a mesher crashed with SIGABRT.*about to abort") as caught:
+        run_limited(abort, {}, seconds=60, what="a mesher")
+    assert caught.value.reason == "crash"
+
+
+def test_a_sudden_exit_is_an_error():
+    with pytest.raises(NativeError, match=r"a mesher ended the process with exit code 7"):
+        run_limited(exit_suddenly, {}, seconds=60, what="a mesher")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is only enforced on Linux")
+def test_memory_is_limited():
+    # 2 GiB are asked for where 0.25 GiB are allowed.
+    with pytest.raises(NativeError, match=r"needs more than the 0.25 GiB of memory") as caught:
+        run_limited(exhaust, {}, seconds=60, memory=2**28, what="a mesher")
+    assert caught.value.reason == "memory"
+
+
+def test_an_error_in_the_child_keeps_its_type_and_text():
+    with pytest.raises(
+        NativeError, match=r"a mesher failed: ValueError: this surface is bad; .*native details"
+    ) as caught:
+        run_limited(complain, {}, seconds=60, what="a mesher")
+    assert caught.value.reason == "error"
+
+
+def test_nothing_is_left_behind_and_nothing_printed(capfd):
+    folder = Path(str(run_limited(leave_a_file, {}, seconds=60, what="a test")["folder"]))
+    assert not folder.exists()
+    assert not Path("left-behind.txt").exists()
+    assert run_limited(flood, {}, seconds=60, what="a test") == {}
+    printed = capfd.readouterr()
+    assert printed.out == printed.err == ""
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match=r"a test should be a function at the top level of a module"):
+        run_limited(Path.exists, {}, seconds=1, what="a test")
+    with pytest.raises(ValueError, match=r"a test needs limits above 0; got seconds=0"):
+        run_limited(twice, {}, seconds=0, what="a test")
+    with pytest.raises(TypeError, match=r"only arrays, numbers and texts .*; thing are not"):
+        run_limited(twice, {"thing": object()}, seconds=1, what="a test")
+
+
+def test_works_from_a_script_without_a_main_guard(tmp_path):
+    script = tmp_path / "tetgen.py"
+    # Its name would shadow the library if the child looked into the folder of the script first.
+    script.write_text(
+        textwrap.dedent("""
+        import numpy as np
+        from meshcell.native import describe, run_limited
+        open("count.txt", "a").write("x")
+        print(run_limited(describe, {"points": np.zeros((5, 3))}, seconds=60, what="a test")["shape"])
+        """)
+    )
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == "[5 3]", done.stderr
+    assert (tmp_path / "count.txt").read_text() == "x"
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for the child in /proc")
+def test_ctrl_c_ends_the_child(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_native import hang\nfrom meshcell.native import run_limited\n"
+        "run_limited(hang, {}, seconds=300, what='a test')\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    until = time.monotonic() + 60
+    while not (pids := children.read_text().split()) and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    parent.send_signal(signal.SIGINT)
+    _, said = parent.communicate(timeout=60)
+    assert "KeyboardInterrupt" in said
+    assert len(pids) == 1
+    assert not Path(f"/proc/{pids[0]}").exists()
+
+
+def test_tetgen_fills_a_box_and_returns_its_triangles():
+    cube = box(1)
+    found = run_limited(
+        tetgen_tetrahedra,
+        {"points": cube.points, "triangles": cube.facets, "switches": "pYq1.4", **NO_SIZES},
+        seconds=60,
+        what="TetGen",
+    )
+    corners = found["points"][found["tets"]]
+    volumes = np.abs(np.linalg.det(corners[:, 1:] - corners[:, :1])) / 6
+    assert volumes.sum() == pytest.approx(1, rel=1e-12)
+    given = {frozenset(map(tuple, cube.points[f])) for f in cube.facets[found["markers"]]}
+    assert {frozenset(map(tuple, found["points"][f])) for f in found["faces"]} == given
+
+
+def test_importing_it_is_light():
+    code = "import sys, meshcell.native; sys.exit(bool({'tetgen', 'pyvista', 'sympy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], timeout=100).returncode == 0
+    assert native.describe(np.zeros((2, 3)))["shape"] == (2, 3)
