@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from meshcell.models import Model as Model, Reaction as Reaction, Species as Species
     from meshcell.phantoms import cell as cell, spine as spine
     from meshcell.plotting import film as film, histogram as histogram, plot as plot
-    from meshcell.shapes import angles as angles, quality as quality
     from meshcell.refinement import refine as refine, transfer as transfer
+    from meshcell.shapes import angles as angles, quality as quality
     from meshcell.shells import topology as topology
     from meshcell.smoothing import smooth as smooth
     from meshcell.solver import solve as solve

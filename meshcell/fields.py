@@ -50,7 +50,7 @@ def values_at(solution: Solution, species: str, time: float) -> Floats:
     after = int(np.clip(np.searchsorted(times, time), 1, max(len(times) - 1, 1)))
     values = solution.values[species]
     if len(times) == 1:
-        return values[0]
+        return np.asarray(values[0])
     weight = float(np.clip((time - times[after - 1]) / (times[after] - times[after - 1]), 0, 1))
     return np.asarray((1 - weight) * values[after - 1] + weight * values[after])
 

@@ -102,7 +102,7 @@ def _pairs(points: Any, triangles: Any, low: Any, high: Any) -> Any:
 
 
 @njit(cache=True)
-def orient(a: Any, b: Any, c: Any, d: Any) -> float:
+def orient(a: Any, b: Any, c: Any, d: Any) -> Any:
     """Six times the signed volume of a, b, c, d: positive where d lies on the side the normal of a, b, c points to."""
     ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
     vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
@@ -111,7 +111,7 @@ def orient(a: Any, b: Any, c: Any, d: Any) -> float:
 
 
 @njit(cache=True)
-def segment_cuts(p: Any, q: Any, a: Any, b: Any, c: Any) -> bool:
+def segment_cuts(p: Any, q: Any, a: Any, b: Any, c: Any) -> Any:
     """Tell whether the segment p, q passes through the triangle a, b, c or touches it from one side."""
     low = min(p[0], q[0]), min(p[1], q[1]), min(p[2], q[2])
     high = max(p[0], q[0]), max(p[1], q[1]), max(p[2], q[2])
@@ -126,7 +126,7 @@ def segment_cuts(p: Any, q: Any, a: Any, b: Any, c: Any) -> bool:
 
 
 @njit(cache=True)
-def triangles_intersect(points: Any, s: Any, t: Any) -> bool:
+def triangles_intersect(points: Any, s: Any, t: Any) -> Any:
     """Tell whether two triangles (rows of points) meet anywhere but in the points and edges they share."""
     shared = 0
     in_s = np.zeros(3, np.bool_)
@@ -154,7 +154,7 @@ def triangles_intersect(points: Any, s: Any, t: Any) -> bool:
 
 
 @njit(cache=True)
-def _folded(points: Any, s: Any, t: Any, in_s: Any, in_t: Any) -> bool:
+def _folded(points: Any, s: Any, t: Any, in_s: Any, in_t: Any) -> Any:
     """Tell whether two triangles on a common edge lie on the same side of it in one plane, to a 1e-4 of a radian."""
     for k in range(3):
         if not in_s[k]:

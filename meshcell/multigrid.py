@@ -240,7 +240,11 @@ def _with_blocks(fixed: sp.csr_array, blocks: Blocks) -> tuple[Ints, Ints, Float
 
 
 def _aggregates(fixed: sp.csr_array, blocks: Blocks, theta: float) -> Rows | None:
-    """Group neighbouring nodes: the group of every node, -1 for nodes without neighbours; None if nothing is gained."""
+    """Group neighbouring nodes: the group of every node, -1 where nothing diffuses; None if nothing is gained.
+
+    A node that finds no group is one of its own: were it left out, constants would not be in the span of the coarse
+    grid, and they are what long steps leave to it.
+    """
     from pyamg.aggregation import standard_aggregation
 
     groups = sp.csr_array(standard_aggregation(_strong(fixed, blocks, theta))[0])
@@ -249,6 +253,9 @@ def _aggregates(fixed: sp.csr_array, blocks: Blocks, theta: float) -> Rows | Non
     members = np.full(groups.shape[0], -1, np.int64)
     held = np.diff(groups.indptr) > 0
     members[held] = groups.indices
+    alone = np.unique(blocks.node_of[fixed.diagonal() > 0])
+    alone = alone[members[alone] < 0]
+    members[alone] = groups.shape[1] + np.arange(len(alone))
     return members
 
 

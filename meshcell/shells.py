@@ -78,11 +78,11 @@ def shells(mesh: Surface | TetMesh) -> Shells:
     own = np.flatnonzero(corners == np.arange(len(corners)))
     points = np.bincount(of_faces[own // 3], minlength=len(ids))
     edge_counts = np.bincount(of_faces[wedges], minlength=len(ids))
-    of_faces = of_faces.reshape(-1, 2).astype(np.int32)
     regions = np.zeros(len(ids), np.int32)
-    regions[of_faces] = sides
-    volumes = shell_volumes(mesh, of_faces, len(ids))
-    return Shells(of_faces, regions, volumes, points - edge_counts + faces, edges[unpaired])
+    rows: Ints = of_faces.reshape(-1, 2).astype(np.int32)
+    regions[rows] = sides
+    volumes = shell_volumes(mesh, rows, len(ids))
+    return Shells(rows, regions, volumes, points - edge_counts + faces, edges[unpaired])
 
 
 def shell_volumes(mesh: Surface | TetMesh, of_faces: Ints, n_shells: int) -> Floats:
@@ -91,7 +91,8 @@ def shell_volumes(mesh: Surface | TetMesh, of_faces: Ints, n_shells: int) -> Flo
         return np.zeros(0)
     centroids = mesh.points[_triangles(mesh)].mean(axis=1)
     parts = np.einsum("ij,ij->i", centroids - centroids.mean(axis=0), mesh.area_vectors) / 3
-    return np.bincount(of_faces[:, 0], parts, n_shells) - np.bincount(of_faces[:, 1], parts, n_shells)
+    behind, front = (np.bincount(of_faces[:, k], parts, n_shells) for k in (0, 1))
+    return np.asarray(behind - front, np.float64)
 
 
 def topology(thing: Volume | Surface | TetMesh) -> dict[str, Topology]:

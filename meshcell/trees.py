@@ -130,7 +130,8 @@ def _power(base: Any, exponent: Any) -> Any:
     # Small whole powers (Hill coefficients) by multiplication: many times faster than np.power.
     if np.ndim(exponent) != 0 or not 1 <= abs(exponent) <= 16 or exponent != int(exponent):
         return np.power(base, exponent)
-    result, square, left = None, base, int(abs(exponent))
+    result: Any = None
+    square, left = base, int(abs(exponent))
     while left:
         if left & 1:
             result = square if result is None else result * square

@@ -211,7 +211,7 @@ def test_nothing_unheard_of_happens_at_asked_times(engine):
     # that was right and single nodes between zero and ten times the truth.
     mesh = round_ball(6)
     species = [Species("u", "ball", 200, 1.0)]
-    model = Model({**BALL, "wall": ("ball", "outside")}, species, [Reaction("in", "wall", "50*exp(-100*t)", {"u": 1})])
+    model = Model(BALL, species, [Reaction("in", "rim", "50*exp(-100*t)", {"u": 1})])
     solution = solve(mesh, model, np.linspace(0, 0.5, 34), engine=engine)
     values = solution.values["u"]
     # Diffusion evens out within 1/(D z^2) = 1 ms; the spread is that of the steady profile of the influx.
