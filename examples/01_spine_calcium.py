@@ -33,6 +33,15 @@ FOLDER = Path(arguments[0] if arguments else "output")
 LABELS = arguments[1] if len(arguments) > 1 else None
 FOLDER.mkdir(parents=True, exist_ok=True)
 
+
+def show(name):
+    """Show a picture of the folder where this runs as a notebook."""
+    if "ipykernel" in sys.modules:
+        from IPython.display import Image, display
+
+        display(Image(FOLDER / name, width=700))
+
+
 # %% [markdown]
 # ## 1. Labels
 #
@@ -58,7 +67,8 @@ print(f"plasma membrane: staircase {mc.areas(raw)[pair]:.3f} um^2, smoothed {mc.
 print(mc.topology(surface))
 
 # %%
-_ = mc.plot(surface, save=FOLDER / "surface.png")
+mc.plot(surface, save=FOLDER / "surface.png").close()
+show("surface.png")
 
 # %% [markdown]
 # ## 3. Tetrahedra
@@ -71,9 +81,11 @@ print(mesh)
 print(mc.quality(mesh))
 
 # %%
-_ = mc.plot(mesh, save=FOLDER / "mesh.png")
-axes = mc.histogram(mesh.surface)
-axes.figure.savefig(FOLDER / "angles.png", dpi=150)
+mc.plot(mesh, save=FOLDER / "mesh.png").close()
+show("mesh.png")
+
+# %%
+mc.histogram(mesh.surface, save=FOLDER / "angles.png")
 
 # %% [markdown]
 # ## 4. Model
@@ -114,7 +126,7 @@ print(model)
 # Time steps are chosen by the solver to the tolerance asked for.
 
 # %%
-times = np.concatenate([np.linspace(0, 0.05, 11), np.linspace(0.06, 0.5, 23)])
+times = np.concatenate([np.linspace(0, 0.05, 26), np.linspace(0.06, 0.5, 23)])
 solution = mc.solve(mesh, model, times, rtol=1e-4)
 print(solution)
 
@@ -124,8 +136,14 @@ calcium = mc.mean(solution, "Ca") / UM
 print(f"peak calcium {calcium.max():.2f} uM after {1e3 * times[calcium.argmax()]:.0f} ms")
 
 # %%
-_ = mc.plot(solution, "Ca", at=float(times[calcium.argmax()]), save=FOLDER / "calcium.png")
-mc.save(FOLDER / "calcium.pvd", solution, overwrite=True)
+mc.plot(solution, "Ca", at=float(times[calcium.argmax()]), save=FOLDER / "calcium.png").close()
+show("calcium.png")
+
+# %%
+mc.plot(solution, save=FOLDER / "curves.png")
+
+# %%
+mc.save(FOLDER / "calcium.pvd", solution, overwrite=True)  # one time series for ParaView
 
 # %% [markdown]
 # ## 6. How far does the answer depend on the mesh?
@@ -138,7 +156,7 @@ refined = mc.refine(mesh, mc.mark(mc.estimate(solution), theta=0.3)).mesh
 finer = mc.solve(refined, model, times, rtol=1e-4)
 change = np.abs(mc.mean(finer, "Ca") / mc.mean(solution, "Ca") - 1).max()
 print(
-    f"{len(mesh.tets):,} -> {len(refined.tets):,} tetrahedra change the mean of calcium by {100 * change:.2f} % at most"
+    f"{len(mesh.tets):,} -> {len(refined.tets):,} tetrahedra change the mean of calcium by {100 * change:.3f} % at most"
 )
 
 # %% [markdown]
