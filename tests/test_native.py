@@ -141,7 +141,9 @@ def test_works_from_a_script_without_a_main_guard(tmp_path):
 def test_ctrl_c_ends_the_child(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import signal, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        # Where the tests themselves run in the background, Ctrl-C is switched off and the switch is inherited.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from test_native import hang\nfrom meshcell.native import run_limited\n"
         "run_limited(hang, {}, seconds=300, what='a test')\n"
     )
