@@ -79,6 +79,25 @@ def stars(cells: Ints, n_points: int) -> tuple[npt.NDArray[np.int64], Ints]:
 
 
 @njit(cache=True)
+def root(parents: Any, i: int) -> int:
+    """Return the root of the set that i belongs to, and halve the way to it for later walks."""
+    while parents[i] != i:
+        parents[i] = parents[parents[i]]
+        i = parents[i]
+    return i
+
+
+@njit(cache=True)
+def join(parents: Any, i: int, j: int) -> None:
+    """Make one set of those of i and j; the smaller root stays."""
+    i, j = root(parents, i), root(parents, j)
+    if i < j:
+        parents[j] = i
+    else:
+        parents[i] = j
+
+
+@njit(cache=True)
 def _stars(cells: Any, n_points: int) -> Any:
     offsets = np.zeros(n_points + 1, np.int64)
     for i in range(cells.shape[0]):

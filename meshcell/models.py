@@ -17,7 +17,7 @@ from meshcell import expressions, units
 from meshcell.binding import BoundCompartment, BoundReaction, BoundSpecies, System, bind
 from meshcell.expressions import Expression
 from meshcell.trees import FUNCTIONS
-from meshcell.types import _set
+from meshcell.types import set_fields
 from meshcell.units import CONCENTRATION, DENSITY, NO_UNIT, Unit
 
 __all__ = ["BoundCompartment", "BoundReaction", "BoundSpecies", "Model", "Reaction", "Species", "System", "bind"]
@@ -70,8 +70,8 @@ class Species:
         _check_symbol(self.name, "species")
         what = f"species {self.name!r}"
         _check_text(self.compartment, f"compartment of {what}")
-        _set(self, diffusion=units.plain(self.diffusion, f"diffusion of {what}"))
-        _set(self, initial=units.plain(self.initial, f"initial of {what}"))
+        set_fields(self, diffusion=units.plain(self.diffusion, f"diffusion of {what}"))
+        set_fields(self, initial=units.plain(self.initial, f"initial of {what}"))
         if not 0 <= self.diffusion_constant < math.inf:
             raise ValueError(f"diffusion of {what} should be at least 0 um^2/s and finite; got {self.diffusion!r}")
         _, unit = self.initial_value
@@ -131,7 +131,7 @@ class Reaction:
         what = f"reaction {self.name!r}"
         _check_text(self.compartment, f"compartment of {what}")
         if units.is_plain(self.rate):
-            _set(self, rate=repr(units.number(self.rate, f"rate of {what}")))
+            set_fields(self, rate=repr(units.number(self.rate, f"rate of {what}")))
         expressions.parse(self.rate, f"rate of {what}")
         if not isinstance(self.change, Mapping) or not self.change:
             raise ValueError(
@@ -142,7 +142,7 @@ class Reaction:
         bad = [name for name, value in change.items() if not math.isfinite(value)]
         if bad:
             raise ValueError(f"change of {bad[0]!r} in {what} should be finite; got {change[bad[0]]!r}")
-        _set(self, change=change)
+        set_fields(self, change=change)
 
 
 @dataclass(frozen=True)
@@ -186,10 +186,10 @@ class Model:
     parameters: dict[str, float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _set(self, compartments=_checked_compartments(self.compartments))
-        _set(self, species=_checked_items(self.species, Species, "species"))
-        _set(self, reactions=_checked_items(self.reactions, Reaction, "reactions"))
-        _set(self, parameters=_checked_parameters(self.parameters, [item.name for item in self.species]))
+        set_fields(self, compartments=_checked_compartments(self.compartments))
+        set_fields(self, species=_checked_items(self.species, Species, "species"))
+        set_fields(self, reactions=_checked_items(self.reactions, Reaction, "reactions"))
+        set_fields(self, parameters=_checked_parameters(self.parameters, [item.name for item in self.species]))
         for species in self.species:
             self._require_compartment(species.compartment, f"species {species.name!r}")
         dimensions = _known_dimensions(self)

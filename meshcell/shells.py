@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 
 from meshcell import adjacency
+from meshcell.adjacency import join, root
 from meshcell.types import Array, Floats, Ints, MeshError, Surface, TetMesh, Volume, name_of
 
 
@@ -191,23 +192,6 @@ def _solid_euler(body: Any) -> int:
 
 
 @njit(cache=True)
-def _root(parents: Any, i: int) -> int:
-    while parents[i] != i:
-        parents[i] = parents[parents[i]]
-        i = parents[i]
-    return i
-
-
-@njit(cache=True)
-def _join(parents: Any, i: int, j: int) -> None:
-    i, j = _root(parents, i), _root(parents, j)
-    if i < j:
-        parents[j] = i
-    else:
-        parents[i] = j
-
-
-@njit(cache=True)
 def _shells(points: Any, triangles: Any, sides: Any, edges: Any, triangle_edges: Any) -> Any:
     n, n_edges = triangles.shape[0], edges.shape[0]
     offsets = np.zeros(n_edges + 1, np.int64)
@@ -245,15 +229,15 @@ def _shells(points: Any, triangles: Any, sides: Any, edges: Any, triangle_edges:
                 unpaired[e] = True
                 continue
             f, g = 2 * t + ahead, 2 * u + back
-            _join(faces, f, g)
+            join(faces, f, g)
             for p in (a, b):
-                _join(corners, 3 * f + _place(triangles[t], p), 3 * g + _place(triangles[u], p))
+                join(corners, 3 * f + _place(triangles[t], p), 3 * g + _place(triangles[u], p))
             wedges[n_wedges] = f
             n_wedges += 1
     for f in range(2 * n):
-        faces[f] = _root(faces, f)
+        faces[f] = root(faces, f)
     for c in range(6 * n):
-        corners[c] = _root(corners, c)
+        corners[c] = root(corners, c)
     return faces, corners, wedges[:n_wedges], unpaired
 
 

@@ -36,6 +36,7 @@ from meshcell.validation import (
     label_of as label_of,
     lengths,
     name_of as name_of,
+    set_fields as set_fields,
 )
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ class Volume:
 
     def __post_init__(self) -> None:
         names = checked_names(self.names)
-        _set(self, data=frozen(checked_voxels(np.asarray(self.data), as_labels=len(names) > 1)))
-        _set(self, spacing=checked_spacing(self.spacing), origin=as_triple(self.origin, "origin"), names=names)
+        set_fields(self, data=frozen(checked_voxels(np.asarray(self.data), as_labels=len(names) > 1)))
+        set_fields(self, spacing=checked_spacing(self.spacing), origin=as_triple(self.origin, "origin"), names=names)
 
     @classmethod
     def from_zyx(
@@ -185,8 +186,8 @@ class Surface:
         names = completed_names(self.names, sides)
         patches = checked_patches(self.patches, len(triangles), "triangles")
         resolution = None if self.resolution is None else checked_spacing(self.resolution)
-        _set(self, points=frozen(points), triangles=frozen(triangles), sides=frozen(sides))
-        _set(self, names=names, patches=patches, resolution=resolution)
+        set_fields(self, points=frozen(points), triangles=frozen(triangles), sides=frozen(sides))
+        set_fields(self, names=names, patches=patches, resolution=resolution)
 
     @functools.cached_property
     def area_vectors(self) -> Floats:
@@ -252,8 +253,8 @@ class TetMesh:
         sides = checked_sides(self.sides, len(facets), "facets")
         patches = checked_patches(self.patches, len(facets), "facets")
         names = completed_names(self.names, sides, regions)
-        _set(self, points=frozen(points), tets=frozen(tets), regions=frozen(regions), facets=frozen(facets))
-        _set(self, sides=frozen(sides), names=names, patches=patches)
+        set_fields(self, points=frozen(points), tets=frozen(tets), regions=frozen(regions), facets=frozen(facets))
+        set_fields(self, sides=frozen(sides), names=names, patches=patches)
         flat = np.flatnonzero(~(self.volumes > 0))
         if len(flat):
             raise MeshError(
@@ -353,7 +354,7 @@ class Solution:
                     f"values of {name!r} should have shape {(len(times), len(nodes[name]))} (times, nodes); "
                     f"got {array.shape}"
                 )
-        _set(self, times=times, nodes=nodes, values=values)
+        set_fields(self, times=times, nodes=nodes, values=values)
 
     def __repr__(self) -> str:
         span = f"{self.times[0]:.4g} ... {self.times[-1]:.4g} s" if len(self.times) else "no times"
@@ -380,11 +381,6 @@ class ByInterface(dict[tuple[str, str], float]):
 
 
 # --- small helpers ---
-
-
-def _set(instance: object, **fields: Any) -> None:
-    for name, value in fields.items():
-        object.__setattr__(instance, name, value)
 
 
 def _label_counts(data: Array) -> tuple[Array, Array]:

@@ -57,10 +57,12 @@ def checked_spacing(spacing: Any) -> Triple:
 
 
 def is_single(value: Any) -> bool:
+    """Tell whether a value is one number, text or quantity rather than a sequence."""
     return isinstance(value, str) or np.ndim(getattr(value, "magnitude", value)) == 0
 
 
 def as_triple(values: Any, what: str) -> Triple:
+    """Return three floats in um from numbers, texts or quantities."""
     items = list(values)
     if len(items) != 3:
         raise ValueError(f"{what} should have three entries for x, y, z; got {len(items)}: {values!r}")
@@ -69,6 +71,7 @@ def as_triple(values: Any, what: str) -> Triple:
 
 
 def checked_names(names: Mapping[int, str]) -> dict[int, str]:
+    """Return label -> name with "outside" for 0; refuse labels below 0 and names given twice."""
     checked = {OUTSIDE: "outside"}
     for label, name in sorted(dict(names).items()):
         if int(label) != label or label < 0 or not isinstance(name, str) or not name:
@@ -84,6 +87,7 @@ def checked_names(names: Mapping[int, str]) -> dict[int, str]:
 
 
 def completed_names(names: Mapping[int, str], *labels: Array) -> dict[int, str]:
+    """Give every label that is present a name, "label 3" where none was given."""
     checked = checked_names(names)
     present = {int(label) for array in labels for label in labels_in(array)}
     return checked_names({**{label: name_of(checked, label) for label in present}, **checked})
@@ -97,6 +101,7 @@ def labels_in(array: Array) -> Array:
 
 
 def checked_voxels(data: Array, as_labels: bool) -> Array:
+    """Return labels >= 0 or finite intensities on three axes, or say what is wrong."""
     if data.ndim != 3:
         raise ValueError(f"a volume should have three axes (x, y, z); got shape {data.shape}")
     if data.size == 0:
@@ -134,6 +139,7 @@ def _checked_floats(data: Array, as_labels: bool) -> Array:
 
 
 def checked_points(points: Any) -> Floats:
+    """Return (p, 3) finite floats, or raise a MeshError that lists the rows."""
     array = np.ascontiguousarray(points, np.float64)
     if array.ndim != 2 or array.shape[1] != 3:
         raise MeshError(f"points should have shape (p, 3); got {array.shape}")
@@ -153,6 +159,7 @@ def _whole(values: Any, what: str) -> Ints:
 
 
 def checked_cells(cells: Any, corners: int, n_points: int, what: str) -> Ints:
+    """Return (n, corners) int32 rows of the points, or raise a MeshError that lists the rows."""
     array = _whole(cells, what).reshape(-1, corners) if np.size(cells) == 0 else _whole(cells, what)
     if array.ndim != 2 or array.shape[1] != corners:
         raise MeshError(f"{what} should have shape (n, {corners}); got {array.shape}")
@@ -167,6 +174,7 @@ def checked_cells(cells: Any, corners: int, n_points: int, what: str) -> Ints:
 
 
 def checked_sides(sides: Any, n: int, what: str) -> Ints:
+    """Return (n, 2) int32 pairs of different regions, or raise a MeshError that lists the rows."""
     array = _whole(sides, "sides").reshape(-1, 2) if np.size(sides) == 0 else _whole(sides, "sides")
     if array.shape != (n, 2):
         raise MeshError(f"sides should have one row of two regions for each of the {n} {what}; got shape {array.shape}")
@@ -181,6 +189,7 @@ def checked_sides(sides: Any, n: int, what: str) -> Ints:
 
 
 def checked_regions(regions: Any, n: int) -> Ints:
+    """Return (n,) int32 labels > 0, or raise a MeshError that lists the rows."""
     array = _whole(regions, "regions")
     if array.shape != (n,):
         raise MeshError(f"regions should have one label for each of the {n} tets; got shape {array.shape}")
@@ -195,6 +204,7 @@ def checked_regions(regions: Any, n: int) -> Ints:
 
 
 def checked_patches(patches: Mapping[str, Any], n: int, what: str) -> dict[str, Ints]:
+    """Return name -> ascending int32 rows within the `n` cells."""
     checked = {}
     for name, rows in dict(patches).items():
         array = _whole(rows, f"patch {name!r}").ravel()
@@ -207,6 +217,7 @@ def checked_patches(patches: Mapping[str, Any], n: int, what: str) -> dict[str, 
 
 
 def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a read-only view."""
     # A view, so that the caller's own array stays writable and nothing is copied.
     view = array.view()
     view.flags.writeable = False
@@ -214,4 +225,11 @@ def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def lengths(values: Iterable[float]) -> str:
+    """Write lengths for a reader: 0.01 x 0.01 x 0.02."""
     return " x ".join(f"{value:.4g}" for value in values)
+
+
+def set_fields(instance: object, **fields: Any) -> None:
+    """Set fields of a frozen dataclass while it is being made."""
+    for name, value in fields.items():
+        object.__setattr__(instance, name, value)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from meshcell.adjacency import root
 from meshcell.types import Array, Volume
 
 
@@ -134,15 +135,6 @@ def interface_area(volume: Volume) -> tuple[int, float]:
 
 
 @njit(cache=True)
-def _root(parents: Any, i: int) -> int:
-    while parents[i] != i:
-        # Halving the path keeps later walks short.
-        parents[i] = parents[parents[i]]
-        i = parents[i]
-    return i
-
-
-@njit(cache=True)
 def _components(labels: Any, result: Any) -> Any:
     nx, ny, nz = labels.shape
     parents = result.reshape(-1)
@@ -155,8 +147,8 @@ def _components(labels: Any, result: Any) -> Any:
                     a, b, c = i - (axis == 0), j - (axis == 1), k - (axis == 2)
                     if a < 0 or b < 0 or c < 0 or labels[a, b, c] != labels[i, j, k]:
                         continue
-                    p = _root(parents, (a * ny + b) * nz + c)
-                    q = _root(parents, here)
+                    p = root(parents, (a * ny + b) * nz + c)
+                    q = root(parents, here)
                     if p < q:
                         parents[q] = p
                     else:
