@@ -150,9 +150,8 @@ def tetrahedra_table(spine, edge):
     facets = surface.triangles
     sides = surface.sides
     peer_mesh = mc.TetMesh(points, _positive(points, tets), np.ones(len(tets), int), facets, sides, surface.names)
-    print(
-        f"\nLabels to tetrahedra, {'real spine' if (SPINE / 'labels_10nm.npz').exists() else 'phantom'}, edge {edge} um\n"
-    )
+    what = "real spine" if (SPINE / "labels_10nm.npz").exists() else "phantom spine"
+    print(f"\nLabels to tetrahedra, {what}, edge {edge} um\n")
     print(
         "| | tets | CPU s | tets per CPU s | least and greatest dihedral | 5th percentile of least | below 10 degrees |"
     )
