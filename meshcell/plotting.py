@@ -387,7 +387,20 @@ def _write_film(
             body.point_data["value"][:] = column[:, index]
             body.GetPointData().GetScalars().Modified()
             scenes.add_title(plotter, f"t = {fields.time_text(time, times)}")
-            writer.append_data(plotter.screenshot(return_img=True))
+            picture = plotter.screenshot(return_img=True)
+            writer.append_data(_few_colours(picture) if target.suffix == ".gif" else picture)
+
+
+def _few_colours(picture: Array) -> Array:
+    """Reduce a picture to the 256 colours that a GIF holds.
+
+    By an octree: what image writers do by themselves gives all colours to large areas, and the top of the colour bar,
+    a few pixels, takes the colour of something else.
+    """
+    from PIL import Image
+
+    reduced = Image.fromarray(picture).quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    return np.asarray(reduced.convert("RGB"))
 
 
 # --- checks ---

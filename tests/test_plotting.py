@@ -397,3 +397,14 @@ def test_the_real_spine(real_spine, tmp_path):
     plot(volume, kind="3d", size=SIZE, save=tmp_path / "spine.png")
     image = imageio.imread(tmp_path / "spine.png")[..., :3]
     assert share(image, colours.region_colour(2), 0.3) > 0.005
+
+
+def test_a_gif_keeps_colours_that_few_pixels_have():
+    from meshcell.plotting import _few_colours
+
+    picture = np.full((200, 300, 3), 255, np.uint8)
+    picture[:, :, :2] = np.arange(200, dtype=np.uint8)[:, None, None]
+    picture[3:5, 3:13] = [253, 231, 37]
+    reduced = _few_colours(picture)
+    assert len(np.unique(reduced.reshape(-1, 3), axis=0)) <= 256
+    assert np.abs(reduced[3:5, 3:13].astype(int) - [253, 231, 37]).max() < 24
