@@ -20,8 +20,10 @@ from meshcell.units import convert
 
 log = logging.getLogger("meshcell")
 
-METHODS = ("auto", "tetgen")
+METHODS = ("auto", "tetgen", "lattice")
 MAX_TETS = 30e6
+# Degrees: the lattice itself has 45, and points need some room to move.
+MAX_LATTICE_DIHEDRAL = 40.0
 # Measured: a tetrahedron of TetGen fills this share of the cube of its wanted edge.
 FILL = 0.2
 # Points of the lattice that tells TetGen the sizes.
@@ -55,7 +57,10 @@ def tetrahedralize(
         Degrees, what `improve` aims at for the dihedral angles: between this and 180 minus this. The log says what
         was reached.
     method : str
-        "tetgen": constrained Delaunay refinement by TetGen (AGPL), then `improve`. "auto" means the same for now.
+        "tetgen": constrained Delaunay refinement by TetGen (AGPL), then `improve`. "lattice", from labels only: a
+        body-centred cubic lattice on an octree, fitted to the membranes; it takes any labels, keeps a tetrahedron for
+        every piece of a label and holds `min_dihedral` (at most 40) everywhere, but its interfaces are rougher (area
+        of a real spine at 20 degrees: within 5 %). "auto": TetGen, and the lattice where that fails.
     recondition : bool
         Replace the triangles by well-shaped ones of about `edge` first, see `remesh`. False takes the triangles as they
         are; all of them come back as facets.
@@ -87,14 +92,54 @@ def tetrahedralize(
     between the facets are flooded, and every flood is named by the sides of the facets around it.
     """
     length = _checked_arguments(edge, grading, min_dihedral, method)
-    surface = _surface_of(source)
-    check_surface(surface)
-    _check_count(surface, length, grading, given=float(edge) if isinstance(edge, int | float) else edge)
+    if method == "lattice":
+        return _by_lattice(source, length, grading, min_dihedral)
+    try:
+        surface = _surface_of(source)
+        check_surface(surface)
+        _check_count(surface, length, grading, given=float(edge) if isinstance(edge, int | float) else edge)
+        return _from_surface(surface, length, grading, min_dihedral, recondition, rounds, seconds, memory, rng)
+    except (MeshError, native.NativeError) as error:
+        if method != "auto" or not isinstance(source, Volume) or not source.regions:
+            raise
+        log.info("tetrahedralize: %s; going on with the lattice", error)
+        return _by_lattice(source, length, grading, min(min_dihedral, MAX_LATTICE_DIHEDRAL))
+
+
+def _from_surface(
+    surface: Surface,
+    length: float,
+    grading: float,
+    min_dihedral: float,
+    recondition: bool,
+    rounds: int,
+    seconds: float,
+    memory: float | None,
+    rng: int | np.random.Generator,
+) -> TetMesh:
     if recondition:
         surface = _reconditioned(surface, length)
     surface = _without_unused_points(surface)
     raw = _by_tetgen(surface, length, grading, seconds, memory)
     mesh = improve(raw, min_dihedral=min_dihedral, rounds=rounds, rng=rng)
+    return _finished(mesh)
+
+
+def _by_lattice(source: Surface | Volume, length: float, grading: float, min_dihedral: float) -> TetMesh:
+    from meshcell.lattice import lattice_mesh
+
+    if not isinstance(source, Volume):
+        raise TypeError(
+            f'method="lattice" needs a Volume of labels; got {type(source).__name__}; use method="tetgen" for surfaces'
+        )
+    if min_dihedral > MAX_LATTICE_DIHEDRAL:
+        raise ValueError(
+            f"the lattice can hold a min_dihedral of at most {MAX_LATTICE_DIHEDRAL:g} degrees; got {min_dihedral!r}"
+        )
+    return _finished(lattice_mesh(source, length, grading, min_dihedral, MAX_TETS))
+
+
+def _finished(mesh: TetMesh) -> TetMesh:
     mesh = renumber(mesh)
     log.info(
         "tetrahedralize: %d points, %d tetrahedra, %d facets, %d regions",

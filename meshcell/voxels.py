@@ -47,16 +47,30 @@ def components(volume: Volume) -> Components:
     >>> found.labels.tolist(), found.sizes.tolist()
     ([1, 0, 1], [1, 1, 1])
     """
+    parents, roots = _parents(volume)
+    sizes, touching = _measured(parents, roots)
+    first = np.stack(np.unravel_index(roots, volume.data.shape), axis=1)
+    return Components(volume.data.ravel()[roots], sizes, touching, first)
+
+
+def component_numbers(volume: Volume) -> tuple[Array, int]:
+    """Return for every voxel the row of its piece in `components`, and how many pieces there are."""
+    parents, roots = _parents(volume)
+    # By a table: a search for every voxel takes ten times as long.
+    rows = np.empty_like(parents).ravel()
+    rows[roots] = np.arange(len(roots))
+    return rows[parents], len(roots)
+
+
+def _parents(volume: Volume) -> tuple[Array, Array]:
+    """Return the root of every voxel's piece, and all roots in order."""
     volume.require_labels("components")
     data = np.ascontiguousarray(volume.data)
     # 32 bits halve the memory of the one large array.
     dtype = np.int32 if data.size <= np.iinfo(np.int32).max else np.int64
     parents = _components(data, np.zeros(data.shape, dtype))
     flat = parents.ravel()
-    roots = np.flatnonzero(flat == np.arange(flat.size, dtype=dtype))
-    sizes, touching = _measured(parents, roots)
-    first = np.stack(np.unravel_index(roots, data.shape), axis=1)
-    return Components(data.ravel()[roots], sizes, touching, first)
+    return parents, np.flatnonzero(flat == np.arange(flat.size, dtype=dtype))
 
 
 def thin_voxels(volume: Volume) -> Array:

@@ -382,7 +382,7 @@ def test_an_empty_surface_is_refused():
         ({"edge": "3 s"}, "edge"),
         ({"edge": 1.5, "grading": -1}, "grading should be between 0"),
         ({"edge": 1.5, "min_dihedral": 75}, "min_dihedral should be between 0 and 60"),
-        ({"edge": 1.5, "method": "gmsh"}, "method should be one of auto, tetgen; got 'gmsh'"),
+        ({"edge": 1.5, "method": "gmsh"}, "method should be one of auto, tetgen, lattice; got 'gmsh'"),
     ],
 )
 def test_bad_arguments(options, text):

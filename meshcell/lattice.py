@@ -1,0 +1,359 @@
+"""Tetrahedra straight from labels: a graded lattice, labelled, then fitted to the membranes move by guarded move."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from scipy import ndimage
+
+from meshcell import adjacency
+from meshcell.lattice_fitting import fit
+from meshcell.octrees import octree_tets
+from meshcell.smoothing import smooth
+from meshcell.surfaces import BOX_FACES, _compact, extract
+from meshcell.types import OUTSIDE, Array, Floats, Ints, Surface, TetMesh, Volume
+from meshcell.voxels import component_numbers, interface_area
+
+log = logging.getLogger("meshcell")
+
+# The mean edge of the body-centred cubic lattice over its cubes' edge.
+MEAN_EDGE = (1 + math.sqrt(3)) / 3
+# Parts thinner than this many cubes get smaller ones, but none smaller than this many voxels.
+THIN = 1.3
+LEAST = 0.75
+# Cells of the finest grid, one byte each in a few arrays.
+MAX_CELLS = 6e7
+
+
+def lattice_mesh(volume: Volume, edge: float, grading: float, min_dihedral: float, max_tets: float) -> TetMesh:
+    """Fill the regions of a label volume with a lattice whose points are moved to the interfaces.
+
+    Parameters
+    ----------
+    volume : Volume
+        Labels; any are accepted.
+    edge : float
+        um, the mean edge at interfaces; parts too thin for it get half, a quarter ... of it.
+    grading : float
+        um of edge per um of depth.
+    min_dihedral : float
+        Degrees, at most 40. All dihedral angles lie between this and 180 minus this, whatever the labels are.
+    max_tets : float
+        More than so many are refused with a ValueError.
+
+    Returns
+    -------
+    TetMesh
+        Every connected piece of every label has tetrahedra of its own.
+
+    Notes
+    -----
+    The lattice is that of Labelle and Shewchuk 2007, Isosurface stuffing. Instead of their cuts, which hold a bound of
+    10.7 degrees for a single interface, whole tetrahedra are labelled and points moved under a guard, which holds
+    any bound below the lattice's own 45 degrees for any number of regions; smoothness of the interfaces pays for it.
+    """
+    labels, names = _compact(volume, None)
+    labels = np.ascontiguousarray(labels, np.int32)
+    volume = Volume(labels, volume.spacing, volume.origin, names)
+    target = smooth(extract(volume))
+    points, tets = _cells(volume, edge, grading, max_tets)
+    regions = _labelled(volume, points, tets, edge / MEAN_EDGE)
+    points, tets, regions = _near(points, tets, regions)
+    facets, sides = _interfaces(tets, regions, len(points))
+    points = fit(points, tets, regions, facets, sides, target, _sides_with_caps(target), min_dihedral)
+    return _mesh(points, tets, regions, facets, sides, target.names)
+
+
+# --- sizes ---
+
+
+def _cells(volume: Volume, edge: float, grading: float, max_tets: float) -> tuple[Floats, Ints]:
+    """Return points, um, and tetrahedra of a lattice that covers all regions."""
+    spacing = np.array(volume.spacing)
+    cube = edge / MEAN_EDGE
+    finer = max(math.floor(math.log2(cube / (LEAST * spacing.min()))), 0)
+    sizes, finest = _voxel_sizes(volume, cube, grading, finer)
+    _check_count(volume, sizes, edge, cube, grading, max_tets)
+    extent = np.array(volume.data.shape) * spacing
+    while np.prod(extent / finest + 4) > MAX_CELLS:
+        finest *= 2
+        log.info("lattice: thin parts get cubes of %.3g um, smaller ones are too many", finest)
+    # Two cells around, off the planes of voxels: a lattice point on a plane would be a tie.
+    counts = np.ceil(extent / finest).astype(int) + 4
+    corner = np.array(volume.origin) - spacing / 2 - (counts * finest - extent) / 2 - 0.013 * finest
+    levels = np.maximum(np.floor(np.log2(sizes / finest) + 1e-6), 0).astype(np.int8)
+    ranges = [_voxels_of_cells(counts[k], corner[k], finest, volume, k) for k in range(3)]
+    wanted = _pool(levels, ranges, least=True)
+    active = _pool((volume.data != OUTSIDE).astype(np.int8), ranges, least=False) > 0
+    halves, tets = octree_tets(wanted, active)
+    return corner + halves * (finest / 2), tets
+
+
+def _check_count(volume: Volume, sizes: Array, edge: float, cube: float, grading: float, max_tets: float) -> None:
+    inside = volume.data != OUTSIDE
+    voxel = float(np.prod(volume.spacing))
+    # Twelve tetrahedra per cube; from an interface inwards, on both sides, cubes grow from `cube` by `grading`.
+    even = 12 * inside.sum() * voxel / cube**3
+    graded = 12 * interface_area(volume)[1] / max(grading, 1e-12) / cube**2
+    expected = max(12 * voxel * float((sizes[inside].astype(float) ** -3).sum()), min(even, graded))
+    if expected > max_tets:
+        enough = edge * math.sqrt(expected / max_tets)
+        raise ValueError(
+            f"edge={edge:.3g} um would make about {expected:.2g} tetrahedra; at most {max_tets:.2g} are made; "
+            f"edge={enough:.2g} um would do"
+        )
+
+
+def _voxel_sizes(volume: Volume, cube: float, grading: float, finer: int) -> tuple[Array, float]:
+    """Return for every voxel the cube wanted, um, and the smallest cube."""
+    spacing = np.array(volume.spacing)
+    depths = _depths(volume)
+    sizes = (cube + grading * np.maximum(depths - cube, 0)).astype(np.float32)
+    finest = cube
+    for _ in range(finer):
+        reach = THIN * finest / 2
+        # Not by distance from thick parts: those of a neighbour are near everywhere.
+        ridges = _ridges(volume.data, depths, reach)
+        if not ridges.any():
+            break
+        thin = ndimage.distance_transform_edt(~ridges, sampling=spacing) <= reach
+        finest /= 2
+        sizes[thin] = finest
+    return sizes, finest
+
+
+def _depths(volume: Volume) -> Floats:
+    """Return the distance of every voxel from the nearest face towards another label, um; the box is no such face."""
+    labels, spacing = volume.data, np.array(volume.spacing)
+    inner = np.ones(labels.shape, bool)
+    for axis in range(3):
+        equal = np.diff(labels, axis=axis) == 0
+        head, tail = [slice(None)] * 3, [slice(None)] * 3
+        head[axis], tail[axis] = slice(None, -1), slice(1, None)
+        inner[tuple(head)] &= equal
+        inner[tuple(tail)] &= equal
+        head[axis], tail[axis] = slice(None, 1), slice(-1, None)
+        for end in (head, tail):
+            inner[tuple(end)] &= labels[tuple(end)] == OUTSIDE
+    if inner.all():
+        return np.full(labels.shape, np.inf)
+    return np.asarray(ndimage.distance_transform_edt(inner, sampling=spacing) + spacing.min() / 2)
+
+
+def _voxels_of_cells(count: int, corner: float, finest: float, volume: Volume, axis: int) -> Ints:
+    """Return (count, 2) the first and last voxel that each cell, a voxel wider on both sides, overlaps."""
+    edges = (corner + finest * np.arange(count + 1) - volume.origin[axis]) / volume.spacing[axis]
+    low, high = np.rint(edges[:-1]) - 1, np.rint(edges[1:]) + 1
+    voxels: Ints = np.clip(np.stack([low, high], axis=1), 0, volume.data.shape[axis] - 1).astype(np.int32)
+    return voxels
+
+
+def _pool(voxels: Array, ranges: list[Ints], least: bool) -> Array:
+    for axis in range(3):
+        moved = np.ascontiguousarray(np.moveaxis(voxels, axis, 0))
+        flat = _extremes(moved.reshape(len(moved), -1), ranges[axis], least)
+        voxels = np.moveaxis(flat.reshape(-1, *moved.shape[1:]), 0, axis)
+    return voxels
+
+
+# --- labels ---
+
+
+def _labelled(volume: Volume, points: Floats, tets: Ints, cube: float) -> Ints:
+    """Return the label of every tetrahedron; -1 ... -6 beyond the faces of the box.
+
+    Each takes the label with the greatest share at its centroid, the voxels interpolated linearly: a sheet of one
+    voxel keeps its volume, and a staircase becomes a slope. Then pieces of labels that have none get the one nearest
+    to their deepest voxel.
+    """
+    centroids = points[tets].mean(axis=1)
+    places = (centroids - np.array(volume.origin)) / np.array(volume.spacing)
+    regions: Ints = _votes(volume.data, places)
+    # In parts so thin that they got smaller cubes, what sticks out may be all there is.
+    _without_spikes(regions, adjacency.tet_neighbours(tets, len(points)), _volumes(points, tets) > cube**3 / 60)
+    numbers, n_pieces = component_numbers(volume)
+    voxels = np.clip(np.rint(places), 0, np.array(volume.data.shape) - 1).astype(int)
+    here = tuple(voxels.T)
+    pieces = np.where(volume.data[here] == regions, numbers[here], -1)
+    counts = np.bincount(pieces[pieces >= 0], minlength=n_pieces)
+    inside = np.zeros(n_pieces, bool)
+    inside[numbers[volume.data != OUTSIDE]] = True
+    lost = np.flatnonzero(inside & (counts == 0))
+    if len(lost):
+        _give_tets(volume, centroids, regions, pieces, counts, lost, numbers)
+        log.info("lattice: %d small pieces of labels keep one tetrahedron each", len(lost))
+    return regions
+
+
+def _volumes(points: Floats, tets: Ints) -> Floats:
+    a, b, c, d = (points[tets[:, k]] for k in range(4))
+    return np.asarray(np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) / 6)
+
+
+def _give_tets(
+    volume: Volume, centroids: Floats, regions: Ints, pieces: Array, counts: Array, lost: Array, numbers: Array
+) -> None:
+    """Give every lost piece the tetrahedron nearest to its deepest voxel that is not the last one of another piece."""
+    from scipy.spatial import cKDTree
+
+    depths = _depths(volume).ravel()
+    order = np.lexsort((-depths, numbers.ravel()))
+    sorted_numbers = numbers.ravel()[order]
+    deepest = order[np.searchsorted(sorted_numbers, lost)]
+    voxels = np.stack(np.unravel_index(deepest, volume.data.shape), axis=1)
+    places = np.array(volume.origin) + voxels * np.array(volume.spacing)
+    tree = cKDTree(centroids)
+    for piece, voxel, place in zip(lost, deepest, places, strict=True):
+        wanted = 16
+        while True:
+            found = np.atleast_1d(tree.query(place, k=min(wanted, len(centroids)))[1])
+            owners = pieces[found]
+            free = (owners < 0) | (counts[owners] > 1)
+            if free.any() or wanted >= len(centroids):
+                break
+            wanted *= 4
+        tet = found[np.argmax(free)]
+        if pieces[tet] >= 0:
+            counts[pieces[tet]] -= 1
+        regions[tet] = volume.data.ravel()[voxel]
+        pieces[tet] = piece
+        counts[piece] = 1
+
+
+def _near(points: Floats, tets: Ints, regions: Ints) -> tuple[Floats, Ints, Ints]:
+    """Leave out what is outside, but for the tetrahedra that touch a region: they guard the gaps between membranes."""
+    touched = np.zeros(len(points), bool)
+    touched[tets[regions > OUTSIDE].ravel()] = True
+    kept = touched[tets].any(axis=1)
+    used, rows = np.unique(tets[kept], return_inverse=True)
+    return points[used], rows.reshape(-1, 4).astype(np.int32), regions[kept]
+
+
+def _interfaces(tets: Ints, regions: Ints, n_points: int) -> tuple[Ints, Ints]:
+    facets, sides = adjacency.interface_facets(tets, regions, adjacency.tet_neighbours(tets, n_points))
+    real = sides[:, 0] > OUTSIDE
+    return facets[real], sides[real]
+
+
+def _sides_with_caps(surface: Surface) -> Ints:
+    """Return the sides of a surface, but with -1 ... -6 in front of its caps."""
+    sides = surface.sides.copy()
+    for row, name in enumerate(BOX_FACES, 1):
+        sides[surface.patches.get(name, []), 1] = -row
+    return sides
+
+
+def _mesh(points: Floats, tets: Ints, regions: Ints, facets: Ints, sides: Ints, names: dict[int, str]) -> TetMesh:
+    patches = {name: np.flatnonzero(sides[:, 1] == -row).astype(np.int32) for row, name in enumerate(BOX_FACES, 1)}
+    patches = {name: rows for name, rows in patches.items() if len(rows)}
+    inside = regions > OUTSIDE
+    return TetMesh(points, tets[inside], regions[inside], facets, np.maximum(sides, OUTSIDE), names, patches)
+
+
+# --- kernels ---
+
+
+@njit(cache=True)
+def _extremes(rows: Any, ranges: Any, least: bool) -> Any:
+    """Return the least or greatest of the rows in every range, column by column."""
+    result = np.empty((ranges.shape[0], rows.shape[1]), rows.dtype)
+    for i in range(ranges.shape[0]):
+        for j in range(rows.shape[1]):
+            value = rows[ranges[i, 0], j]
+            for k in range(ranges[i, 0] + 1, ranges[i, 1] + 1):
+                value = min(value, rows[k, j]) if least else max(value, rows[k, j])
+            result[i, j] = value
+    return result
+
+
+@njit(cache=True)
+def _ridges(labels: Any, depths: Any, reach: float) -> Any:
+    """Tell which voxels are less deep than `reach` although no voxel of their label next to them is deeper."""
+    nx, ny, nz = labels.shape
+    result = np.zeros(labels.shape, np.bool_)
+    for i in range(nx):
+        for j in range(ny):
+            for k in range(nz):
+                if depths[i, j, k] >= reach:
+                    continue
+                highest = True
+                for a in range(max(i - 1, 0), min(i + 2, nx)):
+                    for b in range(max(j - 1, 0), min(j + 2, ny)):
+                        for c in range(max(k - 1, 0), min(k + 2, nz)):
+                            if labels[a, b, c] == labels[i, j, k] and depths[a, b, c] > depths[i, j, k]:
+                                highest = False
+                result[i, j, k] = highest
+    return result
+
+
+@njit(cache=True)
+def _without_spikes(regions: Any, neighbours: Any, allowed: Any) -> None:
+    """Give every allowed tetrahedron the label that three of its neighbours share, in place."""
+    for t in range(regions.shape[0]):
+        if not allowed[t]:
+            continue
+        for k in range(2):
+            # Of four neighbours, three that are alike include the first or the second.
+            if neighbours[t, k] < 0:
+                continue
+            label = regions[neighbours[t, k]]
+            alike = 0
+            for m in range(4):
+                alike += neighbours[t, m] >= 0 and regions[neighbours[t, m]] == label
+            if alike >= 3:
+                # Not across the faces of the box, which stay where they are.
+                if label >= 0 and regions[t] >= 0:
+                    regions[t] = label
+                break
+
+
+@njit(cache=True)
+def _votes(labels: Any, places: Any) -> Any:
+    """Return the label with the greatest trilinear weight at every place, or -1 ... -6 beyond the box."""
+    result = np.empty(places.shape[0], np.int32)
+    found = np.empty(8, np.int32)
+    weights = np.empty(8)
+    corner = np.empty(3, np.int64)
+    for t in range(places.shape[0]):
+        beyond, face = 0.0, 0
+        for axis in range(3):
+            low, high = -0.5 - places[t, axis], places[t, axis] - (labels.shape[axis] - 0.5)
+            if low > beyond:
+                beyond, face = low, -(2 * axis + 1)
+            if high > beyond:
+                beyond, face = high, -(2 * axis + 2)
+        if face < 0:
+            result[t] = face
+            continue
+        n = 0
+        best = 0
+        for k in range(8):
+            weight = 1.0
+            for axis in range(3):
+                low = np.floor(places[t, axis])
+                share = places[t, axis] - low
+                bit = (k >> axis) & 1
+                weight *= share if bit else 1 - share
+                corner[axis] = min(max(int(low) + bit, 0), labels.shape[axis] - 1)
+            label = labels[corner[0], corner[1], corner[2]]
+            row = -1
+            for m in range(n):
+                if found[m] == label:
+                    row = m
+            if row < 0:
+                row = n
+                found[n], weights[n] = label, 0.0
+                n += 1
+            weights[row] += weight
+            if weights[row] > weights[best]:
+                best = row
+        for m in range(n):
+            # The larger label wins a tie, whatever the order of the corners.
+            if weights[m] > weights[best] or (weights[m] == weights[best] and found[m] > found[best]):
+                best = m
+        result[t] = found[best]
+    return result
