@@ -59,8 +59,8 @@ def tetrahedralize(
     method : str
         "tetgen": constrained Delaunay refinement by TetGen (AGPL), then `improve`. "lattice", from labels only: a
         body-centred cubic lattice on an octree, fitted to the membranes; it takes any labels, keeps a tetrahedron for
-        every piece of a label and holds `min_dihedral` (at most 40) everywhere, but its interfaces are rougher (area
-        of a real spine at 20 degrees: within 5 %). "auto": TetGen, and the lattice where that fails.
+        every piece of a label and holds `min_dihedral` (at most 40) everywhere, but its interfaces are rougher (areas
+        of a real spine at 20 degrees: within 2.5 %). "auto": TetGen, and the lattice where that fails.
     recondition : bool
         Replace the triangles by well-shaped ones of about `edge` first, see `remesh`. False takes the triangles as they
         are; all of them come back as facets.

@@ -49,7 +49,7 @@ def test_interfaces_and_caps_are_those_of_the_labels(name):
     assert mesh.patches.keys() == surface.patches.keys()
     assert mc.areas(mesh).keys() >= mc.areas(surface).keys()
     for region, volume_of_surface in mc.enclosed_volumes(surface).items():
-        # The smallest body has 27 voxels: a tetrahedron is 1 % of it, and shrinks more by fairing than it is grown again.
+        # The smallest body has 27 voxels; its fairing takes more than the last shift gave back.
         assert volumes_of(mesh)[region] == pytest.approx(volume_of_surface, rel=0.05)
 
 
