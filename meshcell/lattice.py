@@ -14,7 +14,7 @@ from meshcell import adjacency
 from meshcell.lattice_fitting import fit
 from meshcell.octrees import octree_tets
 from meshcell.smoothing import smooth
-from meshcell.surfaces import BOX_FACES, _compact, extract
+from meshcell.surfaces import BOX_FACES, compact_labels, extract
 from meshcell.types import OUTSIDE, Array, Floats, Ints, Surface, TetMesh, Volume
 from meshcell.voxels import component_numbers, interface_area
 
@@ -56,7 +56,7 @@ def lattice_mesh(volume: Volume, edge: float, grading: float, min_dihedral: floa
     10.7 degrees for a single interface, whole tetrahedra are labelled and points moved under a guard, which holds
     any bound below the lattice's own 45 degrees for any number of regions; smoothness of the interfaces pays for it.
     """
-    labels, names = _compact(volume, None)
+    labels, names = compact_labels(volume, None)
     labels = np.ascontiguousarray(labels, np.int32)
     volume = Volume(labels, volume.spacing, volume.origin, names)
     target = smooth(extract(volume))

@@ -62,7 +62,7 @@ def extract(volume: Volume, *, level: float | None = None, regions: Iterable[int
     if level is not None:
         return _extract_level(volume, float(level))
     volume.require_labels("extract")
-    labels, names = _compact(volume, regions)
+    labels, names = compact_labels(volume, regions)
     corners, triangles, sides, caps = _net(labels)
     if not len(triangles):
         present = ", ".join(volume.regions.values()) or "none"
@@ -163,7 +163,7 @@ def _inside_mask(mask: Volume, points: Floats) -> Array:
     return chosen
 
 
-def _compact(volume: Volume, regions: Iterable[int | str] | None) -> tuple[Array, dict[int, str]]:
+def compact_labels(volume: Volume, regions: Iterable[int | str] | None) -> tuple[Array, dict[int, str]]:
     """Return labels that fit 32 bits, with all but the asked regions outside."""
     labels, names = volume.data, dict(volume.names)
     if labels.dtype.itemsize > 4 or labels.dtype == np.uint32:
