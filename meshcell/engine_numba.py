@@ -19,8 +19,9 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from meshcell import fem
 from meshcell.binding import BoundCompartment, BoundReaction, System, bind
+from meshcell.coarsening import Blocks
 from meshcell.krylov import dot
-from meshcell.multigrid import Blocks, Multigrid
+from meshcell.multigrid import Multigrid
 from meshcell.stepping import Stepper, Story
 from meshcell.types import Floats, Ints, Solution, SolveError, TetMesh
 
@@ -172,7 +173,7 @@ class Problem:
 
     def rate(self, t: float, u: Floats) -> Floats:
         """(u,) M du/dt in molecules/s."""
-        return self.reacted(t, u) - self.fixed @ u
+        return self.reacted(t, u) - self.multigrid.diffuse(u)
 
     def reacted(self, t: float, u: Floats) -> Floats:
         """(u,) the reactions' share of `rate`."""

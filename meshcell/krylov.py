@@ -1,4 +1,4 @@
-"""GMRES in a weighted norm, with sums that do not depend on the number of threads."""
+"""GMRES in a weighted norm of the error, with sums that do not depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -10,9 +10,66 @@ import numpy.typing as npt
 import scipy.linalg as sl
 from numba import njit
 
+from meshcell.threads import share
+
 Floats = npt.NDArray[np.float64]
 
-RESTART = 30
+# Directions that are kept; the oldest are forgotten all at once.
+MOST_DIRECTIONS = 30
+# By how much the error may fall before it is estimated anew.
+TRUSTED = 1e-4
+# Entries that are summed up in one go.
+PIECE = 4096
+
+
+class Directions:
+    """What a Krylov method has learnt of one matrix, for all right-hand sides that follow: weights * B A Z = C R.
+
+    Parameters
+    ----------
+    n : int
+        Unknowns.
+
+    Attributes
+    ----------
+    Z, C : (MOST_DIRECTIONS, n) floats
+        Directions and the orthonormal basis of their images, row by row.
+    R : (MOST_DIRECTIONS, MOST_DIRECTIONS) floats
+        Upper triangular.
+    count : int
+        Rows in use.
+    """
+
+    def __init__(self, n: int) -> None:
+        # Memory is taken page by page as rows are used, and once for all systems.
+        self.Z, self.C = np.empty((MOST_DIRECTIONS, n)), np.empty((MOST_DIRECTIONS, n))
+        self.R = np.zeros((MOST_DIRECTIONS, MOST_DIRECTIONS))
+        self.count = 0
+
+    def project(self, r: Floats) -> Floats:
+        """Take what the images span out of r, in place, and return the coefficients."""
+        return orthogonalise(self.C, self.count, r)
+
+    def add(self, direction: Floats, image: Floats) -> bool:
+        """Take up a direction and its image (overwritten); tell whether it was linearly independent."""
+        k, before = self.count, norm(image)
+        # Twice is enough (Giraud, Langou, Rozloznik 2005), and once where little was taken out.
+        h, after = self.project(image), norm(image)
+        if after < 0.1 * before:
+            h += self.project(image)
+            after = norm(image)
+        if not after > 1e-12 * before:
+            return False
+        np.divide(image, after, out=self.C[k])
+        self.Z[k] = direction
+        self.R[:k, k], self.R[k, k] = h, after
+        self.count += 1
+        return True
+
+    def combined(self, y: Floats, x: Floats) -> None:
+        """Add to x what has the image C y."""
+        n = len(y)
+        add_rows(self.Z, sl.solve_triangular(self.R[:n, :n], y, check_finite=False), x)
 
 
 def gmres(
@@ -23,96 +80,141 @@ def gmres(
     tolerance: float,
     guess: Floats | None = None,
     most: int = 120,
-) -> tuple[Floats, Floats, int, bool]:
-    """Solve A x = b by flexible, right-preconditioned GMRES in the norm |weights * residual|.
+    known: Directions | None = None,
+) -> tuple[Floats, int, bool]:
+    """Solve A x = b by left-preconditioned GMRES until |weights * B (b - A x)| is at most `tolerance`.
 
-    The residual that is returned is b - A x, computed anew. Not scipy's: that one knows only the plain norm, and its
-    sums depend on the number of BLAS threads.
+    B (b - A x) is about the error of x. The residual itself is no measure for diffusion: it weighs the roughest
+    errors, which do the least harm, by dt D / h^2 more than the smooth ones.
 
-    Source: Saad, Iterative Methods for Sparse Linear Systems (2003), Algorithm 9.6.
+    Parameters
+    ----------
+    multiply, precondition : x -> A x, r -> B r
+        B is about the inverse of A: x + B (b - A x) is better than x.
+    b, weights : (n,) floats
+    tolerance : float
+    guess : (n,) floats, optional
+    most : int
+        Applications of B after which to give up.
+    known : Directions, optional
+        From systems with the same A, B and weights; this one's are added.
+
+    Returns
+    -------
+    x : (n,) floats
+    iterations : int
+        Applications of B.
+    converged : bool
+
+    Notes
+    -----
+    In the form of GCR, whose directions serve later right-hand sides too. Not scipy's: that one knows only the plain
+    norm, and its sums depend on the number of BLAS threads.
+
+    Source: Saad, Iterative Methods for Sparse Linear Systems (2003), 6.9 (GCR) and 9.3.1 (left preconditioning).
     """
-    x, r, size = _better_start(multiply, b, weights, guess)
-    done = 0
-    # Once at least: what is below the tolerance would otherwise add up from step to step.
-    while (size > tolerance or not done) and 0 < size < np.inf and done < most:
-        basis, images = [weights * r / size], []
-        H, turns = np.zeros((RESTART + 1, RESTART)), np.zeros((RESTART, 2))
-        target = np.zeros(RESTART + 1)
-        target[0] = size
-        for k in range(min(RESTART, most - done)):
-            images.append(precondition(basis[k] / weights))
-            w = weights * multiply(images[k])
-            for j in range(k + 1):
-                H[j, k] = dot(basis[j], w)
-                axpy(-H[j, k], basis[j], w)
-            H[k + 1, k] = np.sqrt(dot(w, w))
+    known = Directions(len(b)) if known is None else known
+    x, r, size = _start(multiply, precondition, b, weights, guess)
+    done, before = 1, np.inf
+    while tolerance < size < min(np.inf, 0.9 * before) and done < most:
+        before = size
+        if known.count == MOST_DIRECTIONS:
+            known.count = 0
+        y = list(known.project(r))
+        size = norm(r)
+        while size > tolerance and done < most and known.count < MOST_DIRECTIONS:
+            direction = r / weights
             done += 1
-            following = w / H[k + 1, k] if H[k + 1, k] > 0 else w
-            _turn(H, turns, target, k)
-            if not abs(target[k + 1]) > 0.5 * tolerance:
+            if not known.add(direction, weights * precondition(multiply(direction))):
                 break
-            basis.append(following)
-        n = len(images)
-        y = sl.solve_triangular(H[:n, :n], target[:n], check_finite=False)
-        for coefficient, image in zip(y, images, strict=True):
-            axpy(coefficient, image, x)
-        before, r = size, b - multiply(x)
-        size = _size(weights, r)
-        if not size < 0.9 * before:
-            break
-    return x, r, done, bool(size <= tolerance)
+            y.append(orthogonalise(known.C[known.count - 1 :], 1, r)[0])
+            size = norm(r)
+        known.combined(np.array(y), x)
+        # B works in single precision: what it is said to have gained beyond that has to be looked at.
+        if size > tolerance or size < TRUSTED * before:
+            r = weights * precondition(b - multiply(x))
+            done, size = done + 1, norm(r)
+    # Once at least, and a last time for nothing: what is below the tolerance would else add up from step to step.
+    x += r / weights
+    return x, done, bool(size <= tolerance)
 
 
-def _turn(H: Floats, turns: Floats, target: Floats, k: int) -> None:
-    """Bring column k of the Hessenberg matrix to triangular form by the rotations so far and one more."""
-    for j in range(k):
-        c, s = turns[j]
-        H[j, k], H[j + 1, k] = c * H[j, k] + s * H[j + 1, k], c * H[j + 1, k] - s * H[j, k]
-    length = np.hypot(H[k, k], H[k + 1, k])
-    c, s = turns[k] = (H[k, k] / length, H[k + 1, k] / length) if length > 0 else (1.0, 0.0)
-    H[k, k], H[k + 1, k] = length, 0.0
-    target[k], target[k + 1] = c * target[k], -s * target[k]
-
-
-def _better_start(
-    multiply: Callable[[Floats], Floats], b: Floats, weights: Floats, guess: Floats | None
+def _start(
+    multiply: Callable[[Floats], Floats],
+    precondition: Callable[[Floats], Floats],
+    b: Floats,
+    weights: Floats,
+    guess: Floats | None,
 ) -> tuple[Floats, Floats, float]:
-    size = _size(weights, b)
-    if guess is not None:
-        r = b - multiply(guess)
-        if _size(weights, r) < size:
-            return guess.copy(), r, _size(weights, r)
-    return np.zeros_like(b), b, size
+    x = np.zeros_like(b) if guess is None else guess.copy()
+    r = weights * precondition(b if guess is None else b - multiply(x))
+    return x, r, norm(r)
 
 
-def _size(weights: Floats, r: Floats) -> float:
-    scaled = weights * r
-    return float(np.sqrt(dot(scaled, scaled)))
+# --- sums ---
+
+
+def dot(x: Floats, y: Floats) -> float:
+    """Return x . y, the same for any number of threads."""
+    return float(_dots_of(np.atleast_2d(x), 1, y)[0])
+
+
+def norm(x: Floats) -> float:
+    """Return the 2-norm of x."""
+    return float(np.sqrt(dot(x, x)))
+
+
+def orthogonalise(C: Floats, count: int, r: Floats) -> Floats:
+    """Take from r, in place, its parts along the first `count` rows of C (orthonormal), and return their lengths."""
+    lengths = _dots_of(C, count, r)
+    add_rows(C, -lengths, r)
+    return lengths
+
+
+def add_rows(rows: Floats, coefficients: Floats, x: Floats) -> None:
+    """Add coefficients @ rows[:len(coefficients)] to x."""
+    n_pieces = -(-x.size // PIECE)
+    share(_add_rows, n_pieces, len(coefficients) * x.size, rows, np.ascontiguousarray(coefficients), x)
+
+
+def _dots_of(rows: Floats, count: int, x: Floats) -> Floats:
+    n_pieces = -(-x.size // PIECE)
+    parts = np.zeros((count, n_pieces))
+    share(_dots, n_pieces, count * x.size, rows, x, parts)
+    return np.asarray(parts.sum(axis=1))
 
 
 # --- kernels ---
 
 
-@njit(cache=True, fastmath={"contract"})
-def dot(x: Any, y: Any) -> Any:
-    """Return x . y in eight sums side by side: fast and, unlike that of BLAS, the same for any number of threads."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    n = x.size - x.size % 8
-    for i in range(0, n, 8):
-        s0 += x[i] * y[i]
-        s1 += x[i + 1] * y[i + 1]
-        s2 += x[i + 2] * y[i + 2]
-        s3 += x[i + 3] * y[i + 3]
-        s4 += x[i + 4] * y[i + 4]
-        s5 += x[i + 5] * y[i + 5]
-        s6 += x[i + 6] * y[i + 6]
-        s7 += x[i + 7] * y[i + 7]
-    for i in range(n, x.size):
-        s0 += x[i] * y[i]
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _dots(first: int, last: int, rows: Any, x: Any, parts: Any) -> None:
+    """Sum up pieces of rows . x, each in eight sums side by side."""
+    for piece in range(first, last):
+        start, stop = piece * PIECE, min(x.size, (piece + 1) * PIECE)
+        even = stop - (stop - start) % 8
+        for k in range(parts.shape[0]):
+            y = rows[k]
+            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+            for i in range(start, even, 8):
+                s0 += x[i] * y[i]
+                s1 += x[i + 1] * y[i + 1]
+                s2 += x[i + 2] * y[i + 2]
+                s3 += x[i + 3] * y[i + 3]
+                s4 += x[i + 4] * y[i + 4]
+                s5 += x[i + 5] * y[i + 5]
+                s6 += x[i + 6] * y[i + 6]
+                s7 += x[i + 7] * y[i + 7]
+            for i in range(even, stop):
+                s0 += x[i] * y[i]
+            parts[k, piece] = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
-@njit(cache=True, fastmath={"contract"})
-def axpy(a: float, x: Any, y: Any) -> None:
-    for i in range(x.size):
-        y[i] += a * x[i]
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _add_rows(first: int, last: int, rows: Any, coefficients: Any, x: Any) -> None:
+    for piece in range(first, last):
+        start, stop = piece * PIECE, min(x.size, (piece + 1) * PIECE)
+        for k in range(coefficients.size):
+            a, y = coefficients[k], rows[k]
+            for i in range(start, stop):
+                x[i] += a * y[i]

@@ -7,7 +7,6 @@ of fine ones: a new step size or Jacobian costs one pass over the blocks, never 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,89 +15,17 @@ import scipy.linalg as sl
 import scipy.sparse as sp
 from numba import njit
 
-from meshcell.krylov import gmres
+from meshcell.coarsening import Blocks, levels_of
+from meshcell.krylov import Directions, gmres
+from meshcell.products import row_product
+from meshcell.threads import share
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int32]
-Rows = npt.NDArray[np.int64]
 
-# Below this many nodes a level is solved directly; above MAX_DENSE unknowns it is swept instead.
-COARSEST_NODES = 80
+# Above this many unknowns the coarsest grid is swept instead of solved.
 MAX_DENSE = 800
-MAX_LEVELS = 12
 COARSEST_SWEEPS = 8
-STRONG = 0.02
-
-
-@dataclass(frozen=True, eq=False)
-class Blocks:
-    """Which unknowns share a mesh node, and where the entries of their dense blocks stand in one flat array.
-
-    Parameters
-    ----------
-    node_of, species_of : (u,) int
-        Of every unknown.
-    node_start : (n + 1,) int64, unknowns : (u,) int32
-        The unknowns of node i are `unknowns[node_start[i]:node_start[i + 1]]`, ascending.
-    block_start : (n + 1,) int64
-        The block of node i, row by row, is `[block_start[i]:block_start[i + 1]]` of a flat array (z,).
-    rank : (u,) int64
-        Place of every unknown in its node.
-    rows, columns : (z,) int64
-        The unknowns of every entry.
-    """
-
-    node_of: Rows
-    species_of: Rows
-    node_start: Rows
-    unknowns: Ints
-    block_start: Rows
-    rank: Rows
-    rows: Rows
-    columns: Rows
-
-    @classmethod
-    def of(cls, node_of: Any, species_of: Any, n_nodes: int) -> Blocks:
-        """Find the blocks from the node and species of every unknown."""
-        node_of, species_of = np.asarray(node_of, np.int64), np.asarray(species_of, np.int64)
-        sizes = np.bincount(node_of, minlength=n_nodes)
-        node_start = np.concatenate([[0], np.cumsum(sizes)])
-        block_start = np.concatenate([[0], np.cumsum(sizes**2)])
-        unknowns = np.argsort(node_of, kind="stable")
-        rank = np.empty(len(node_of), np.int64)
-        rank[unknowns] = np.arange(len(node_of)) - node_start[node_of[unknowns]]
-        nodes = np.repeat(np.arange(n_nodes), sizes**2)
-        inside = np.arange(block_start[-1]) - block_start[nodes]
-        width = np.maximum(sizes[nodes], 1)
-        rows = unknowns[node_start[nodes] + inside // width]
-        columns = unknowns[node_start[nodes] + inside % width]
-        return cls(node_of, species_of, node_start, unknowns.astype(np.int32), block_start, rank, rows, columns)
-
-    def entries(self, rows: Any, columns: Any) -> Rows:
-        """Return where the entries (row, column) of unknowns that share a node stand in the flat array."""
-        nodes = self.node_of[rows]
-        width = self.node_start[nodes + 1] - self.node_start[nodes]
-        return np.asarray(self.block_start[nodes] + self.rank[rows] * width + self.rank[columns])
-
-
-@dataclass(frozen=True, eq=False)
-class Level:
-    """One grid: the fixed part of its matrix, the places of the node blocks, and the way to the next grid."""
-
-    blocks: Blocks
-    indptr: Ints
-    indices: Ints
-    parts: Ints
-    fixed: Floats
-    slots: Rows
-    prolongation: sp.csr_array | None
-    restriction: sp.csr_array | None
-    fold: Rows | None
-
-    @property
-    def size(self) -> int:
-        return len(self.blocks.node_of)
 
 
 class Multigrid:
@@ -112,17 +39,19 @@ class Multigrid:
     """
 
     def __init__(self, fixed: sp.csr_array, blocks: Blocks) -> None:
-        self.levels = _levels(fixed, blocks)
+        self.levels = levels_of(fixed, blocks)
         fine = self.levels[0]
         self._data = fine.fixed.copy()
         self._singles: list[Singles] = []
         self._inverses: list[Singles] = []
         self._dense: Any = None
-        self._rests = [np.empty(int(np.diff(level.blocks.node_start).max()), np.float32) for level in self.levels]
+        self._widest = [int(np.diff(level.blocks.node_start).max()) for level in self.levels]
+        self._known = Directions(fine.size)
+        self._weights: Floats | None = None
 
     def update(self, values: Floats) -> None:
         """Set the node blocks (z,) of the finest level and sum them up for the others."""
-        self._singles, self._inverses = [], []
+        self._singles, self._inverses, self._weights = [], [], None
         for depth, level in enumerate(self.levels):
             data = level.fixed.copy()
             data[level.slots] += values
@@ -137,14 +66,20 @@ class Multigrid:
         last = self.levels[-1]
         self._dense = None
         if last.size <= MAX_DENSE:
-            matrix = sp.csr_array((data, last.indices, last.indptr), shape=(last.size, last.size)).toarray()
+            pattern = data, last.product.indices.astype(np.int32), last.product.indptr.astype(np.int32)
+            matrix = sp.csr_array(pattern, shape=(last.size, last.size)).toarray()
             self._dense = sl.lu_factor(matrix, check_finite=False) if np.isfinite(matrix).all() else None
 
     def multiply(self, x: Floats) -> Floats:
         """Return A x."""
-        fine = self.levels[0]
-        y = np.empty(fine.size)
-        _multiply(fine.indptr, fine.indices, self._data, x, y)
+        y = np.empty_like(x)
+        self.levels[0].product.apply(self._data, x, y)
+        return y
+
+    def diffuse(self, x: Floats) -> Floats:
+        """Return the fixed part of A times x."""
+        y = np.empty_like(x)
+        self.levels[0].product.apply(self.levels[0].fixed, x, y)
         return y
 
     def precondition(self, r: Floats) -> Floats:
@@ -156,170 +91,62 @@ class Multigrid:
 
     def solve(
         self, b: Floats, weights: Floats, tolerance: float, guess: Floats | None = None, most: int = 120
-    ) -> tuple[Floats, Floats, int, bool]:
-        """Solve A x = b until the 2-norm of weights * (b - A x) is below `tolerance`.
+    ) -> tuple[Floats, int, bool]:
+        """Solve A x = b until the 2-norm of weights * B (b - A x), about that of the error, is at most `tolerance`.
+
+        What was learnt of A is used again while `weights` is the same array.
 
         Returns
         -------
-        x, residual : (u,) floats
+        x : (u,) floats
         iterations : int
         converged : bool
         """
-        return gmres(self.multiply, self.precondition, b, weights, tolerance, guess, most)
+        if weights is not self._weights:
+            self._known.count, self._weights = 0, weights
+        return gmres(self.multiply, self.precondition, b, weights, tolerance, guess, most, self._known)
 
     def _cycle(self, depth: int, r: Singles) -> Singles:
         level, data = self.levels[depth], self._singles[depth]
-        x = np.zeros(level.size, np.float32)
-        if level.prolongation is None or level.restriction is None:
-            return self._coarsest(level, data, r, x)
+        if level.up is None or level.down is None:
+            return self._coarsest(r)
+        x = self._sweep(depth, r, None)
         rest = np.empty_like(r)
-        self._sweep(depth, r, x, forward=True)
-        _rest_after_first_sweep(level.parts, level.indices, data, x, rest)
-        coarse = np.empty(level.restriction.shape[0], np.float32)
-        _multiply(level.restriction.indptr, level.restriction.indices, level.restriction.data, rest, coarse)
-        coarse = self._cycle(depth + 1, coarse)
-        _add_product(level.prolongation.indptr, level.prolongation.indices, level.prolongation.data, coarse, x)
-        self._sweep(depth, r, x, forward=False)
-        return x
+        n_pieces = len(level.product.bounds) - 1
+        places = level.product.bounds, level.parts, level.product.indices
+        share(_rest_after_first_sweep, n_pieces, data.size // 2, *places, data, x, rest)
+        coarse = np.empty(self.levels[depth + 1].size, np.float32)
+        level.down[0].apply(level.down[1], rest, coarse)
+        level.up[0].add(level.up[1], self._cycle(depth + 1, coarse), x)
+        return self._sweep(depth, r, x)
 
-    def _coarsest(self, level: Level, data: Singles, r: Singles, x: Singles) -> Singles:
+    def _coarsest(self, r: Singles) -> Singles:
         if self._dense is not None:
             return np.asarray(sl.lu_solve(self._dense, r, check_finite=False), np.float32)
+        x = self._sweep(len(self.levels) - 1, r, None)
         for _ in range(COARSEST_SWEEPS):
-            self._sweep(len(self.levels) - 1, r, x, forward=False)
+            x = self._sweep(len(self.levels) - 1, r, x)
         return x
 
-    def _sweep(self, depth: int, r: Singles, x: Singles, *, forward: bool) -> None:
+    def _sweep(self, depth: int, r: Singles, x: Singles | None) -> Singles:
+        """Sweep forward from zero and return a new array, or backward from x, in place."""
         level, data, inverse = self.levels[depth], self._singles[depth], self._inverses[depth]
-        nodes, rest = level.blocks, self._rests[depth]
-        places = nodes.node_start, nodes.unknowns, nodes.block_start
-        if forward:
-            _first_sweep(*places, level.parts, level.indices, data, inverse, r, x, rest)
+        nodes, widest, indices = level.blocks, self._widest[depth], level.product.indices
+        places = level.bounds, nodes.node_start, nodes.unknowns, nodes.block_start, level.parts
+        n_pieces = len(level.bounds) - 1
+        if x is None:
+            x = np.empty_like(r)
+            share(_first_sweep, n_pieces, data.size // 2, *places, indices, data, inverse, r, x, widest)
         else:
-            _sweep_back(*places, level.indptr, level.indices, data, inverse, r, x, rest)
-
-
-# --- setup ---
-
-
-def _levels(fixed: sp.csr_array, blocks: Blocks) -> list[Level]:
-    levels: list[Level] = []
-    while True:
-        indptr, indices, data, slots = _with_blocks(fixed, blocks)
-        parts = _parts(indptr, indices, blocks.species_of)
-        aggregates = (
-            _aggregates(fixed, blocks, STRONG / 2 ** len(levels))
-            if len(blocks.node_start) - 1 > COARSEST_NODES
-            else None
-        )
-        if aggregates is None or len(levels) + 1 == MAX_LEVELS:
-            return [*levels, Level(blocks, indptr, indices, parts, data, slots, None, None, None)]
-        coarse, unknown_of = _coarse_blocks(blocks, aggregates)
-        P = _smoothed(fixed, unknown_of, len(coarse.node_of))
-        fold = np.full(len(blocks.rows), -1, np.int64)
-        inside = unknown_of[blocks.rows] >= 0
-        fold[inside] = coarse.entries(unknown_of[blocks.rows[inside]], unknown_of[blocks.columns[inside]])
-        R = sp.csr_array(P.T)
-        levels.append(Level(blocks, indptr, indices, parts, data, slots, _single(P), _single(R), fold))
-        fixed = sp.csr_array(R @ fixed @ P)
-        blocks = coarse
-
-
-def _with_blocks(fixed: sp.csr_array, blocks: Blocks) -> tuple[Ints, Ints, Floats, Rows]:
-    """Add the entries of the node blocks to the pattern of the fixed part, as zeros, and find their places."""
-    n = fixed.shape[0]
-    entries = sp.coo_array(fixed)
-    rows = np.concatenate([entries.coords[0], blocks.rows])
-    columns = np.concatenate([entries.coords[1], blocks.columns])
-    data = np.concatenate([entries.data, np.zeros(len(blocks.rows))])
-    # Summing duplicates keeps entries that are zero; adding two sparse matrices would drop them.
-    matrix = sp.csr_array(sp.coo_array((data, (rows, columns)), shape=(n, n)))
-    matrix.sum_duplicates()
-    indptr, indices = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32)
-    return indptr, indices, matrix.data, _places(indptr, indices, blocks.rows, blocks.columns)
-
-
-def _aggregates(fixed: sp.csr_array, blocks: Blocks, theta: float) -> Rows | None:
-    """Group neighbouring nodes: the group of every node, -1 where nothing diffuses; None if nothing is gained.
-
-    A node that finds no group is one of its own: were it left out, constants would not be in the span of the coarse
-    grid, and they are what long steps leave to it.
-    """
-    from pyamg.aggregation import standard_aggregation
-
-    groups = sp.csr_array(standard_aggregation(_strong(fixed, blocks, theta))[0])
-    if groups.shape[1] == 0 or groups.shape[1] > 0.8 * groups.shape[0]:
-        return None
-    members = np.full(groups.shape[0], -1, np.int64)
-    held = np.diff(groups.indptr) > 0
-    members[held] = groups.indices
-    alone = np.unique(blocks.node_of[fixed.diagonal() > 0])
-    alone = alone[members[alone] < 0]
-    members[alone] = groups.shape[1] + np.arange(len(alone))
-    return members
-
-
-def _strong(fixed: sp.csr_array, blocks: Blocks, theta: float) -> sp.csr_matrix:
-    """Tell which nodes are strongly coupled: by the diffusion of every species of the one and of the other.
-
-    Two points on opposite faces of a thin sheet are near for what lives in the sheet, but far apart for what lives
-    around it. A group of both would tie together on the coarse grid what hardly feels each other.
-    """
-    n = len(blocks.node_start) - 1
-    entries = sp.coo_array(fixed)
-    rows, columns = entries.coords
-    diagonal = fixed.diagonal()
-    root = np.sqrt(np.abs(diagonal))
-    kept = -entries.data > theta * root[rows] * root[columns]
-    pairs = blocks.node_of[rows[kept]], blocks.node_of[columns[kept]]
-    strong = sp.coo_array(sp.csr_array((np.ones(int(kept.sum())), pairs), shape=(n, n)))
-    # What does not diffuse needs no neighbours.
-    diffusing = np.bincount(blocks.node_of[diagonal > 0], minlength=n)
-    a, b = strong.coords
-    both = (strong.data == diffusing[a]) & (strong.data == diffusing[b])
-    return sp.csr_matrix((np.ones(int(both.sum())), (a[both], b[both])), shape=(n, n))
-
-
-def _coarse_blocks(blocks: Blocks, aggregates: Rows) -> tuple[Blocks, Rows]:
-    groups = aggregates[blocks.node_of]
-    n_groups = int(aggregates.max()) + 1
-    held = groups >= 0
-    keys, which = np.unique(blocks.species_of[held] * n_groups + groups[held], return_inverse=True)
-    unknown_of = np.full(len(groups), -1, np.int64)
-    unknown_of[held] = which
-    return Blocks.of(keys % n_groups, keys // n_groups, n_groups), unknown_of
-
-
-def _tentative(groups: Rows, n_groups: int) -> sp.csr_array:
-    held = np.flatnonzero(groups >= 0)
-    return sp.csr_array((np.ones(len(held)), (held, groups[held])), shape=(len(groups), n_groups))
-
-
-def _smoothed(fixed: sp.csr_array, groups: Rows, n_groups: int) -> sp.csr_array:
-    """Smooth piecewise constants by one Jacobi step of diffusion (Vanek, Mandel, Brezina 1996), scaled row by row."""
-    T = _tentative(groups, n_groups)
-    reach = np.asarray(abs(fixed).sum(axis=1)).ravel()
-    scale = np.divide(4 / 3, reach, out=np.zeros_like(reach), where=reach > 0)
-    return sp.csr_array(T - sp.diags_array(scale) @ (fixed @ T))
-
-
-def _single(matrix: sp.csr_array) -> sp.csr_array:
-    return sp.csr_array(
-        (matrix.data.astype(np.float32), matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)),
-        shape=matrix.shape,
-    )
+            old = x.copy() if n_pieces > 1 else x
+            more = level.product.indptr, indices, data, inverse, r, old, x, widest
+            share(_sweep_back, n_pieces, data.size, *places, *more)
+        return x
 
 
 # --- kernels ---
 
-
-@njit(cache=True)
-def _places(indptr: Any, indices: Any, rows: Any, columns: Any) -> Any:
-    places = np.empty(rows.size, np.int64)
-    for e in range(rows.size):
-        start, stop = indptr[rows[e]], indptr[rows[e] + 1]
-        places[e] = start + np.searchsorted(indices[start:stop], columns[e])
-    return places
+ONE = np.uint32(1)
 
 
 @njit(cache=True)
@@ -331,41 +158,11 @@ def _folded(fold: Any, values: Any, n: int) -> Any:
     return sums
 
 
-@njit(cache=True, fastmath={"contract"})
-def _multiply(indptr: Any, indices: Any, data: Any, x: Any, y: Any) -> None:
-    for i in range(indptr.size - 1):
-        total = y.dtype.type(0)
-        for k in range(indptr[i], indptr[i + 1]):
-            total += data[k] * x[indices[k]]
-        y[i] = total
-
-
-@njit(cache=True, fastmath={"contract"})
-def _add_product(indptr: Any, indices: Any, data: Any, x: Any, y: Any) -> None:
-    for i in range(indptr.size - 1):
-        total = y.dtype.type(0)
-        for k in range(indptr[i], indptr[i + 1]):
-            total += data[k] * x[indices[k]]
-        y[i] += total
-
-
-@njit(cache=True)
-def _parts(indptr: Any, indices: Any, species_of: Any) -> Any:
-    """Where in every row the entries of its own species begin, stand on the diagonal, and end."""
-    parts = np.empty((indptr.size - 1, 3), np.int32)
-    for i in range(indptr.size - 1):
-        start, stop = indptr[i], indptr[i + 1]
-        while species_of[indices[start]] != species_of[i]:
-            start += 1
-        while species_of[indices[stop - 1]] != species_of[i]:
-            stop -= 1
-        parts[i, 0], parts[i, 2] = start, stop
-        parts[i, 1] = start + np.searchsorted(indices[start:stop], i)
-    return parts
-
-
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def _first_sweep(
+    first: int,
+    last: int,
+    bounds: Any,
     node_start: Any,
     unknowns: Any,
     block_start: Any,
@@ -375,65 +172,79 @@ def _first_sweep(
     inverse: Any,
     b: Any,
     x: Any,
-    rest: Any,
+    widest: int,
 ) -> None:
-    """Gauss-Seidel over the nodes, all species of a node at once, from x = 0: nodes to come do not count yet."""
-    for node in range(node_start.size - 1):
-        first = node_start[node]
-        width = node_start[node + 1] - first
+    """Gauss-Seidel over a piece's nodes, all species of a node at once, from x = 0: only nodes before count."""
+    rest = np.empty(widest, x.dtype)
+    for node in range(bounds[first], bounds[last]):
+        start, corner = node_start[node], block_start[node]
+        width = node_start[node + 1] - start
+        if width == 1:
+            row = unknowns[start]
+            x[row] = inverse[corner] * (b[row] - row_product(data, indices, x, parts[row, 1], parts[row, 2]))
+            continue
         for a in range(width):
-            row = unknowns[first + a]
-            total = b[row]
-            for k in range(parts[row, 0], parts[row, 1]):
-                total -= data[k] * x[indices[k]]
-            rest[a] = total
-        corner = block_start[node]
+            row = unknowns[start + a]
+            rest[a] = b[row] - row_product(data, indices, x, parts[row, 1], parts[row, 2])
         for a in range(width):
-            total = x.dtype.type(0)
-            for c in range(width):
+            total = inverse[corner + a * width] * rest[0]
+            for c in range(1, width):
                 total += inverse[corner + a * width + c] * rest[c]
-            x[unknowns[first + a]] = total
+            x[unknowns[start + a]] = total
 
 
-@njit(cache=True, fastmath={"contract"})
-def _rest_after_first_sweep(parts: Any, indices: Any, data: Any, x: Any, rest: Any) -> None:
-    """b - A x after `_first_sweep`: every node was right when it was set, only later nodes have moved it since."""
-    for row in range(parts.shape[0]):
-        total = x.dtype.type(0)
-        for k in range(parts[row, 1] + 1, parts[row, 2]):
-            total -= data[k] * x[indices[k]]
-        rest[row] = total
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _rest_after_first_sweep(
+    first: int, last: int, bounds: Any, parts: Any, indices: Any, data: Any, x: Any, rest: Any
+) -> None:
+    """b - A x after `_first_sweep`: every node was right when it was set; what it did not see then is left."""
+    for row in range(bounds[first], bounds[last]):
+        before = row_product(data, indices, x, parts[row, 0], parts[row, 1])
+        rest[row] = -before - row_product(data, indices, x, parts[row, 3], parts[row, 5])
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def _sweep_back(
+    first: int,
+    last: int,
+    bounds: Any,
     node_start: Any,
     unknowns: Any,
     block_start: Any,
+    parts: Any,
     indptr: Any,
     indices: Any,
     data: Any,
     inverse: Any,
     b: Any,
+    old: Any,
     x: Any,
-    rest: Any,
+    widest: int,
 ) -> None:
-    """Gauss-Seidel over the nodes from the last to the first, all species of a node at once."""
-    for node in range(node_start.size - 2, -1, -1):
-        first = node_start[node]
-        width = node_start[node + 1] - first
-        for a in range(width):
-            row = unknowns[first + a]
-            total = b[row]
-            for k in range(indptr[row], indptr[row + 1]):
-                total -= data[k] * x[indices[k]]
-            rest[a] = total
-        corner = block_start[node]
-        for a in range(width):
-            total = x[unknowns[first + a]]
-            for c in range(width):
-                total += inverse[corner + a * width + c] * rest[c]
-            x[unknowns[first + a]] = total
+    """Gauss-Seidel over a piece's nodes from the last to the first; of other pieces it sees only what is old."""
+    rest = np.empty(widest, x.dtype)
+    for piece in range(first, last):
+        for node in range(bounds[piece + 1] - 1, bounds[piece] - 1, -1):
+            start, corner = node_start[node], block_start[node]
+            width = node_start[node + 1] - start
+            for a in range(width):
+                row = unknowns[start + a]
+                begin, end = indptr[row], indptr[row + 1]
+                total = b[row]
+                if parts[row, 0] < parts[row, 1] or parts[row, 4] < parts[row, 5]:
+                    total -= row_product(data, indices, x, begin, parts[row, 0])
+                    total -= row_product(data, indices, old, parts[row, 0], parts[row, 1])
+                    total -= row_product(data, indices, old, parts[row, 4], parts[row, 5])
+                    total -= row_product(data, indices, x, parts[row, 5], end)
+                    begin, end = parts[row, 1], parts[row, 4]
+                total -= row_product(data, indices, x, begin, parts[row, 3])
+                # What has just been set comes last, so that nothing waits for it.
+                for k in range(end - parts[row, 3]):
+                    total -= data[end - ONE - k] * x[indices[end - ONE - k]]
+                rest[a] = total
+            for a in range(width):
+                for c in range(width):
+                    x[unknowns[start + a]] += inverse[corner + a * width + c] * rest[c]
 
 
 @njit(cache=True)
