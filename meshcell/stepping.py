@@ -117,7 +117,8 @@ class Stepper:
         # A species that starts below zero (a membrane potential) is not a concentration.
         self.signed = np.array([self.u[own].min(initial=0) < 0 for own in self.own])
         self.shares = np.sqrt(np.concatenate([self._share(own) for own in self.own]))
-        self.guess: tuple[float, list[Floats]] | None = None
+        # The last steps, the latest first: their lengths and stages.
+        self.past: list[tuple[float, list[Floats]]] = []
         self.stats: dict[str, Any] = dict.fromkeys(("steps", "rejections", "linear_solves", "linear_iterations"), 0)
         self.stats["undershoot"] = 0.0
 
@@ -200,7 +201,7 @@ class Stepper:
         for own, most, signed in zip(self.own, self.largest, self.signed, strict=True):
             if most and not signed:
                 self.stats["undershoot"] = max(self.stats["undershoot"], float(-self.u[own].min() / most))
-        self.guess = dt, trial.stages
+        self.past = [(dt, trial.stages), *self.past[:1]]
         self.stats["steps"] += 1
         self.stats["time"] = t
         bar.set_postfix_str(f"step {dt:.3g} s", refresh=False)
@@ -246,7 +247,7 @@ class Stepper:
         return trial
 
     def _solve(self, b: Floats, weights: Floats, dt: float, stage: int) -> Floats | None:
-        guess = None if self.guess is None else self.guess[1][stage] * (dt / self.guess[0])
+        guess = self._guess(dt, stage)
         x, iterations, converged = self.problem.multigrid.solve(b, weights, LINEAR_SHARE, guess)
         self.stats["linear_solves"] += 1
         self.stats["linear_iterations"] += iterations
@@ -254,6 +255,18 @@ class Stepper:
             return None
         self._restore_sums(x)
         return x
+
+    def _guess(self, dt: float, stage: int) -> Floats | None:
+        """Guess a stage from those of the last steps: they change like rates, times the step."""
+        if not self.past:
+            return None
+        length, stages = self.past[0]
+        guess: Floats = stages[stage] * (dt / length)
+        # The first two are rates times the step, which change evenly; the others are differences.
+        if stage < 2 and len(self.past) == 2:
+            before, old = self.past[1]
+            guess += dt * (stages[stage] / length - old[stage] / before) * (length / before)
+        return guess
 
     def _restore_sums(self, stage: Floats) -> None:
         """Take out what the linear solver put into the sums that the model keeps: no stage may change them.
