@@ -19,6 +19,9 @@ from meshcell.types import Array, Floats, Ints, MeshError, Surface
 log = logging.getLogger("meshcell")
 
 FREE, CURVE, FIXED = 0, 1, 2
+# A triangle keeps at least this share of its height: what is pressed flatter between points that must stay is a sliver
+# for good.
+LEAST_HEIGHT = 0.25
 
 
 def smooth(
@@ -48,7 +51,8 @@ def smooth(
     Surface
         Same triangles, sides and patches, moved points. Points on junction curves (where three or more regions meet,
         or on the rim of a patch) move along their curve only; where curves meet, and at ambiguous voxel contacts,
-        points stay. Nothing intersects: points of triangles that cut through each other are moved back.
+        points stay. Nothing intersects, and no triangle at such points loses more than three quarters of its height:
+        points of triangles that cut through each other, or where two curves pinch a neck shut, are moved back.
 
     Raises
     ------
@@ -67,11 +71,12 @@ def smooth(
         )
     if not len(surface.triangles):
         return surface
-    offsets, neighbours = _smoothing_neighbours(surface)
+    edges, features, kinds = _kinds(surface)
+    offsets, neighbours = _smoothing_neighbours(edges, features, kinds)
     reach = clamp * _unit(surface)
     points = _taubin(surface.points, offsets, neighbours, reach, sweeps, shrink, grow)
     points = _restore_volumes(surface, points, np.diff(offsets) > 0, reach)
-    points = _backtrack(surface.points, points, surface.triangles)
+    points = _backtrack(surface.points, points, surface.triangles, kinds != FREE)
     moved = np.abs(points - surface.points) / _unit(surface)
     log.info("smooth: %d points, moved %.2f voxels on average, %.2f at most", len(points), moved.mean(), moved.max())
     return Surface(points, surface.triangles, surface.sides, surface.names, surface.patches, surface.resolution)
@@ -104,12 +109,17 @@ def point_kinds(edges: Ints, features: Array, n_points: int) -> Array:
     return np.where(degree == 0, FREE, np.where(degree == 2, CURVE, FIXED)).astype(np.uint8)
 
 
-def _smoothing_neighbours(surface: Surface) -> tuple[Array, Ints]:
-    """Return for every point the points it is averaged with: all around, along its curve, or none."""
-    n = len(surface.points)
+def _kinds(surface: Surface) -> tuple[Ints, Array, Array]:
+    """Return all edges, which of them are features, and the kinds of points; ambiguous contacts are FIXED."""
     edges, features = feature_edges(surface)
-    kinds = point_kinds(edges, features, n)
+    kinds = point_kinds(edges, features, len(surface.points))
     kinds[edges[_ambiguous(surface, len(edges))].ravel()] = FIXED
+    return edges, features, kinds
+
+
+def _smoothing_neighbours(edges: Ints, features: Array, kinds: Array) -> tuple[Array, Ints]:
+    """Return for every point the points it is averaged with: all around, along its curve, or none."""
+    n = len(kinds)
     both = np.concatenate([edges, edges[:, ::-1]])
     feature = np.concatenate([features, features])
     pull = (kinds[both[:, 0]] == FREE) | ((kinds[both[:, 0]] == CURVE) & feature)
@@ -192,15 +202,23 @@ def _shifts(interfaces: Ints, areas: Floats, missing: Floats) -> Floats:
     return np.asarray(np.divide(weighted, root, out=np.zeros(n), where=root > 0))
 
 
-def _backtrack(start: Floats, moved: Floats, triangles: Ints) -> Floats:
-    """Move the points of intersecting triangles back, by halves and then wholly, until nothing intersects."""
+def _backtrack(start: Floats, moved: Floats, triangles: Ints, bound: Array) -> Floats:
+    """Move the points of intersecting or flattened triangles back, by halves and then wholly, until none is left.
+
+    `bound` marks points on curves and fixed ones. Only triangles that have one count as flattened: `remesh` mends the
+    others, and moving points of an interface back would roughen it.
+    """
     share = np.ones(len(start))
     points = moved
+    held = triangles[bound[triangles].any(axis=1)]
+    least = LEAST_HEIGHT * _heights(start, held)
     for attempt in range(64):
-        pairs = intersecting_pairs(points, triangles)
-        if not len(pairs):
+        flat = held[_heights(points, held) < least]
+        # The search for intersections takes a hundred times longer, so flat triangles are mended before.
+        pairs = np.zeros((0, 2), np.int64) if len(flat) else intersecting_pairs(points, triangles)
+        if not len(pairs) and not len(flat):
             return points
-        touched = np.unique(triangles[np.unique(pairs)])
+        touched = np.unique(np.concatenate([triangles[pairs.ravel()], flat]))
         if not share[touched].any():
             # All of these are back where they were; the ones around them must follow.
             near = np.zeros(len(start), bool)
@@ -214,10 +232,19 @@ def _backtrack(start: Floats, moved: Floats, triangles: Ints) -> Floats:
                 )
         share[touched] = np.where(share[touched] > 0.25, share[touched] / 2, 0.0)
         log.info(
-            "smooth: %d intersecting pairs, %d points moved back (round %d)", len(pairs), len(touched), attempt + 1
+            "smooth: %d intersecting pairs, %d flat triangles, %d points moved back (round %d)",
+            *(len(pairs), len(flat), len(touched), attempt + 1),
         )
         points = start + share[:, None] * (moved - start)
     raise MeshError(f"smooth could not free {len(pairs)} pairs of triangles from each other", pairs)
+
+
+def _heights(points: Floats, triangles: Ints) -> Floats:
+    """Return (t,) the least height of every triangle, um; 0 where it is a point."""
+    corners = points[triangles]
+    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
+    doubled = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    return np.asarray(np.divide(doubled, longest, out=np.zeros(len(triangles)), where=longest > 0))
 
 
 # --- kernels ---

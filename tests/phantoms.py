@@ -93,3 +93,26 @@ def noise(seed):
     labels = rng.integers(0, rng.integers(2, 6), rng.integers(2, 9, 3))
     labels.flat[0] = 1
     return mc.Volume(labels, tuple(rng.uniform(0.2, 1, 3)))
+
+
+def scraps(seed):
+    """Random labels of five characters, 2-30 labels, anisotropy up to 5: what a mesher must never refuse."""
+    rng = np.random.default_rng([seed, 7])
+    shape, n = rng.integers(4, 12, 3), int(rng.integers(2, 31))
+    x = np.stack(np.meshgrid(*[np.arange(k) for k in shape], indexing="ij"), axis=-1)
+    if seed % 5 == 0:  # every voxel its own
+        labels = rng.integers(0, n, shape // 2 + 1)
+    elif seed % 5 == 1:  # cells that fill the box
+        labels = ((x[..., None, :] - rng.uniform(0, shape, (n, 3))) ** 2).sum(axis=-1).argmin(axis=-1) + 1
+    elif seed % 5 == 2:  # cells with islands and holes
+        labels = ((x[..., None, :] - rng.uniform(0, shape, (n, 3))) ** 2).sum(axis=-1).argmin(axis=-1)
+        labels[rng.random(shape) < 0.05] = rng.integers(0, n)
+    elif seed % 5 == 3:  # diagonal contacts
+        labels = np.where((x.sum(axis=-1) % 2 == 0) & (rng.random(shape) < 0.6), 1, rng.integers(0, 2) * (n - 1))
+    else:  # islands of one to three voxels
+        labels = np.where(rng.random(shape) < 0.15, rng.integers(1, n, shape), 0)
+    labels.flat[0] = 1
+    least = rng.uniform(0.004, 0.03)
+    return mc.Volume(
+        labels.astype(np.int16), tuple(least * rng.permutation([1.0, rng.uniform(1, 5), rng.uniform(1, 5)]))
+    )
