@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from meshcell import adjacency, proximity
+from meshcell.insertions import insert, random
 from meshcell.smoothing import CURVE, FIXED, FREE, feature_edges, interface_ids, point_kinds
 from meshcell.swaps import squared_sine, squared_sines, swap
 from meshcell.types import Array, Floats, Ints, TetMesh
@@ -48,15 +49,17 @@ def improve(
         stay on these curves, and points where such curves meet or turn sharply stay; a crease that must stay sharp
         should be a rim.
     rounds : int
-        At most so many rounds of swaps and climbs; it ends earlier when the target is met or nothing gets better.
+        At most so many rounds of swaps, climbs and, from the fourth on, new points; it ends earlier when the target is
+        met or nothing gets better.
     rng : int or Generator
         Seed of the steps that are tried.
 
     Returns
     -------
     TetMesh
-        The same points, in part moved, and the same facets with sides and patches; other tetrahedra where they were
-        bad. The least dihedral sine is never lower than before.
+        The same points, in part moved, new ones inside regions after them where nothing else helps, and the same
+        facets with sides and patches; other tetrahedra where they were bad. The least dihedral sine is never lower than
+        before.
 
     Notes
     -----
@@ -92,13 +95,17 @@ def improve(
         _climb_all(points, tets, surface, target, slide, seed + turn)
         values = squared_sines(points, tets)
         now = (float(values.min()), int((values < target).sum()))
+        if now[1] and 2 < turn < rounds - 1:
+            points, tets, regions, n_new = insert(points, tets, regions, target, seed + turn)
+            surface = _with_inner_points(surface, n_new)
+            n += n_new
         log.debug("improve: round %d, least %.2f degrees, %d below", turn + 1, _degrees(now[0]), now[1])
         if turn > 3 and n == 0 and now[1] >= before[1] and now[0] <= before[0] * 1.001:
             break
     log.info(
         "improve: least dihedral sine %.2f -> %.2f degrees, %d -> %d tetrahedra below %g, %d swaps, %d points moved",
         *(_degrees(worst[0]), _degrees(now[0]), worst[1], now[1], min_dihedral, n_swaps),
-        int((points != mesh.points).any(axis=1).sum()),
+        int((points[: len(mesh.points)] != mesh.points).any(axis=1).sum()),
     )
     return TetMesh(points, tets, regions, mesh.facets, mesh.sides, mesh.names, mesh.patches)
 
@@ -145,6 +152,16 @@ def _surface_of(mesh: TetMesh) -> tuple[Any, ...]:
     return start, kinds, owners, membranes, lines, np.array(mesh.facets), offsets, rows, np.ascontiguousarray(units)
 
 
+def _with_inner_points(surface: tuple[Any, ...], n_new: int) -> tuple[Any, ...]:
+    """Make room for new points, which are on no interface, in what keeps the interfaces."""
+    start, kinds, owners, membranes, lines, facets, offsets, rows, units = surface
+    start = np.concatenate([start, np.zeros((n_new, 3))])
+    kinds = np.concatenate([kinds, np.full(n_new, INSIDE, kinds.dtype)])
+    owners = np.concatenate([owners, np.full(n_new, -1)])
+    offsets = np.concatenate([offsets, np.full(n_new, offsets[-1], offsets.dtype)])
+    return start, kinds, owners, membranes, lines, facets, offsets, rows, units
+
+
 def _corners(points: Floats, curves: Ints, kinds: Array) -> Array:
     """List the points where a curve turns by more than 45 degrees."""
     along = points[curves[:, 1]] - points[curves[:, 0]]
@@ -178,17 +195,6 @@ def _climb_all(points: Floats, tets: Ints, surface: tuple[Any, ...], target: flo
 
 
 # --- kernels ---
-
-
-@njit(cache=True)
-def _random(state: Any) -> Any:
-    """Return (next state, a number in [-1, 1)): splitmix64, Steele, Lea and Flood 2014."""
-    state = np.uint64(state) + np.uint64(0x9E3779B97F4A7C15)
-    z = state
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return state, float(z >> np.uint64(11)) * (2.0 / 9007199254740992.0) - 1.0
 
 
 @njit(cache=True)
@@ -302,9 +308,9 @@ def _climb_point(
     step = 0.3 * _longest_edge(points, tets, star, p)
     kept = 0
     for _ in range(STEPS):
-        state, dx = _random(state)
-        state, dy = _random(state)
-        state, dz = _random(state)
+        state, dx = random(state)
+        state, dy = random(state)
+        state, dz = random(state)
         x, y, z = points[p, 0] + step * dx, points[p, 1] + step * dy, points[p, 2] + step * dz
         allowed = True
         if kinds[p] != INSIDE:

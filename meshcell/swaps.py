@@ -103,7 +103,7 @@ def _squared_sines(points: Any, tets: Any) -> Any:
 
 
 @njit(cache=True)
-def _ring(tets: Any, regions: Any, neighbours: Any, t: int, edge: int, rows: Any, around: Any) -> int:
+def ring(tets: Any, regions: Any, neighbours: Any, t: int, edge: int, rows: Any, around: Any) -> int:
     """Walk the tetrahedra `rows` and points `around` an edge of t; return how many, 0 if the edge is not inside."""
     a, b = tets[t, EDGE_AND_REST[edge, 0]], tets[t, EDGE_AND_REST[edge, 1]]
     leave, enter = tets[t, EDGE_AND_REST[edge, 2]], tets[t, EDGE_AND_REST[edge, 3]]
@@ -186,7 +186,7 @@ def _same_face(tets: Any, t: int, k: int, face: Any) -> bool:
 
 
 @njit(cache=True)
-def _replace(tets: Any, neighbours: Any, old: Any, n_old: int, fresh: Any, n_fresh: int, slots: Any) -> None:
+def replace(tets: Any, neighbours: Any, old: Any, n_old: int, fresh: Any, n_fresh: int, slots: Any) -> None:
     """Put the tetrahedra `fresh` into `slots` in place of `old`, and mend the neighbours inside and around."""
     faces = np.empty((4 * n_old, 3), np.int32)
     outer = np.empty((4 * n_old, 2), np.int32)
@@ -243,7 +243,7 @@ def _replace(tets: Any, neighbours: Any, old: Any, n_old: int, fresh: Any, n_fre
 def _remove_edge(points: Any, tets: Any, regions: Any, neighbours: Any, t: int, edge: int, work: Any) -> Any:
     """Find what would replace the ring of an edge; return (n_old, n_fresh), zeros if nothing is better."""
     old, around, fresh, best, apex = work
-    n = _ring(tets, regions, neighbours, t, edge, old, around)
+    n = ring(tets, regions, neighbours, t, edge, old, around)
     if n < 3:
         return 0, 0
     a, b = tets[t, EDGE_AND_REST[edge, 0]], tets[t, EDGE_AND_REST[edge, 1]]
@@ -329,7 +329,7 @@ def _swap(points: Any, tets: Any, regions: Any, neighbours: Any, n_tets: int, be
                     top += 1
             for r in range(n_fresh, n_old):
                 free.append(old[r])
-            _replace(tets, neighbours, old, n_old, fresh, n_fresh, slots)
+            replace(tets, neighbours, old, n_old, fresh, n_fresh, slots)
             for r in range(n_fresh):
                 regions[slots[r]] = region
             changed += 1
