@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from meshcell import adjacency, proximity
 from meshcell.insertions import insert, random
 from meshcell.smoothing import CURVE, FIXED, FREE, feature_edges, interface_ids, point_kinds
+from meshcell.surfaces import BOX_FACES
 from meshcell.swaps import squared_sine, squared_sines, swap
 from meshcell.types import Array, Floats, Ints, TetMesh
 from meshcell.units import convert
@@ -24,6 +25,18 @@ INSIDE = 3
 STEPS = 40
 # Of the way along an interface, this much may lead off it.
 OFF = 0.2
+# Where angles below this (degrees) are left after all rounds, a few more move points of interfaces, curves and corners
+# anywhere within this share of `max_move`: sheets that meet under a few degrees leave no other way.
+ROUGH, LOOSE, LOOSE_ROUNDS = 16.0, 0.5, 6
+
+
+class State(NamedTuple):
+    """A mesh under improvement, and what keeps its interfaces, see `_surface_of`."""
+
+    points: Floats
+    tets: Ints
+    regions: Ints
+    surface: tuple[Any, ...]
 
 
 def improve(
@@ -47,7 +60,8 @@ def improve(
         of the mean edge of the facets. They slide tangentially, so that the volumes on both sides stay, and never
         farther off the given interface than a fifth of `max_move`. Points on junction curves and rims of patches
         stay on these curves, and points where such curves meet or turn sharply stay; a crease that must stay sharp
-        should be a rim.
+        should be a rim. Where angles below 16 degrees are left in the end, the points of interfaces, curves and corners
+        around them may move anywhere within half of `max_move`, except off the faces of the box.
     rounds : int
         At most so many rounds of swaps, climbs and, from the fourth on, new points; it ends earlier when the target is
         met or nothing gets better.
@@ -80,10 +94,31 @@ def improve(
     reach = _checked(mesh, min_dihedral, max_move, rounds)
     seed = int(np.random.default_rng(rng).integers(2**62))
     target = math.sin(math.radians(min_dihedral)) ** 2
-    surface = _surface_of(mesh)
-    tets, regions, points = mesh.tets, mesh.regions, mesh.points.copy()
-    start, n_swaps = squared_sines(points, tets), 0
-    worst = now = (float(start.min(initial=1.0)), int((start < target).sum()))
+    start = squared_sines(mesh.points, mesh.tets)
+    state = State(mesh.points.copy(), mesh.tets, mesh.regions, _surface_of(mesh))
+    state, n_swaps = _rounds(state, target, rounds, reach, seed, False)
+    if rounds and reach > 0:
+        rough = min(target, math.sin(math.radians(ROUGH)) ** 2)
+        state, more = _rounds(state, rough, LOOSE_ROUNDS, LOOSE * reach, seed + rounds, True)
+        n_swaps += more
+    points, tets, regions, _ = state
+    now = squared_sines(points, tets)
+    log.info(
+        "improve: least dihedral sine %.2f -> %.2f degrees, %d -> %d tetrahedra below %g, %d swaps, %d points moved, "
+        "%d new",
+        *(_degrees(float(values.min(initial=1.0))) for values in (start, now)),
+        *(int((values < target).sum()) for values in (start, now)),
+        *(min_dihedral, n_swaps, int((points[: len(mesh.points)] != mesh.points).any(axis=1).sum())),
+        len(points) - len(mesh.points),
+    )
+    return TetMesh(points, tets, regions, mesh.facets, mesh.sides, mesh.names, mesh.patches)
+
+
+def _rounds(state: State, target: float, rounds: int, reach: float, seed: int, loose: bool) -> tuple[State, int]:
+    """Swap, climb and insert until all tetrahedra are above `target` or nothing gets better."""
+    points, tets, regions, surface = state
+    values, n_swaps = squared_sines(points, tets), 0
+    now = (float(values.min(initial=1.0)), int((values < target).sum()))
     for turn in range(rounds):
         if now[1] == 0:
             break
@@ -91,23 +126,18 @@ def improve(
         tets, regions, n = swap(points, tets, regions, target)
         n_swaps += n
         # The interfaces only give way where swaps and interior points have done what they can.
-        slide = reach if turn >= 2 else 0.0
-        _climb_all(points, tets, surface, target, slide, seed + turn)
+        slide = reach if turn >= 2 or loose else 0.0
+        _climb_all(points, tets, surface, target, slide, seed + turn, loose)
         values = squared_sines(points, tets)
         now = (float(values.min()), int((values < target).sum()))
-        if now[1] and 2 < turn < rounds - 1:
+        if now[1] and (turn > 2 or loose) and turn < rounds - 1:
             points, tets, regions, n_new = insert(points, tets, regions, target, seed + turn)
             surface = _with_inner_points(surface, n_new)
             n += n_new
         log.debug("improve: round %d, least %.2f degrees, %d below", turn + 1, _degrees(now[0]), now[1])
         if turn > 3 and n == 0 and now[1] >= before[1] and now[0] <= before[0] * 1.001:
             break
-    log.info(
-        "improve: least dihedral sine %.2f -> %.2f degrees, %d -> %d tetrahedra below %g, %d swaps, %d points moved",
-        *(_degrees(worst[0]), _degrees(now[0]), worst[1], now[1], min_dihedral, n_swaps),
-        int((points[: len(mesh.points)] != mesh.points).any(axis=1).sum()),
-    )
-    return TetMesh(points, tets, regions, mesh.facets, mesh.sides, mesh.names, mesh.patches)
+    return State(points, tets, regions, surface), n_swaps
 
 
 def _checked(mesh: TetMesh, min_dihedral: float, max_move: float | str | None, rounds: int) -> float:
@@ -149,17 +179,27 @@ def _surface_of(mesh: TetMesh) -> tuple[Any, ...]:
     lines = proximity.base_of(start, np.ascontiguousarray(curves[:, [0, 1, 1]]), segment_ids, sizes)
     offsets, rows = adjacency.stars(mesh.facets, n)
     units = mesh.area_vectors / np.maximum(mesh.areas, 1e-300)[:, None]
-    return start, kinds, owners, membranes, lines, np.array(mesh.facets), offsets, rows, np.ascontiguousarray(units)
+    facets = np.array(mesh.facets)
+    return start, kinds, owners, membranes, lines, facets, offsets, rows, np.ascontiguousarray(units), _locked(mesh)
+
+
+def _locked(mesh: TetMesh) -> Array:
+    """Return (p, 3) bool: along which axes points must stay because they lie on a face of the box."""
+    locked = np.zeros(mesh.points.shape, bool)
+    for name in BOX_FACES:
+        locked[mesh.facets[mesh.patches.get(name, [])].ravel(), "xyz".index(name[4])] = True
+    return locked
 
 
 def _with_inner_points(surface: tuple[Any, ...], n_new: int) -> tuple[Any, ...]:
     """Make room for new points, which are on no interface, in what keeps the interfaces."""
-    start, kinds, owners, membranes, lines, facets, offsets, rows, units = surface
+    start, kinds, owners, membranes, lines, facets, offsets, rows, units, locked = surface
     start = np.concatenate([start, np.zeros((n_new, 3))])
     kinds = np.concatenate([kinds, np.full(n_new, INSIDE, kinds.dtype)])
     owners = np.concatenate([owners, np.full(n_new, -1)])
     offsets = np.concatenate([offsets, np.full(n_new, offsets[-1], offsets.dtype)])
-    return start, kinds, owners, membranes, lines, facets, offsets, rows, units
+    locked = np.concatenate([locked, np.zeros((n_new, 3), bool)])
+    return start, kinds, owners, membranes, lines, facets, offsets, rows, units, locked
 
 
 def _corners(points: Floats, curves: Ints, kinds: Array) -> Array:
@@ -186,12 +226,14 @@ def _curve_ids(curves: Ints, kinds: Array, owners: Array) -> Array:
     return np.where(kinds[first] == CURVE, number[first], -1).astype(np.int64)
 
 
-def _climb_all(points: Floats, tets: Ints, surface: tuple[Any, ...], target: float, slide: float, seed: int) -> int:
+def _climb_all(
+    points: Floats, tets: Ints, surface: tuple[Any, ...], target: float, slide: float, seed: int, loose: bool
+) -> int:
     """Move points in place; return how many steps were kept."""
     tets = np.ascontiguousarray(tets)
     offsets, rows = adjacency.stars(tets, len(points))
     values = squared_sines(points, tets)
-    return int(_climb(points, tets, offsets, rows, values, surface, target, slide, 3, seed))
+    return int(_climb(points, tets, offsets, rows, values, surface, target, slide, loose, 3, seed))
 
 
 # --- kernels ---
@@ -245,10 +287,15 @@ def _link_vector(points: Any, facets: Any, star: Any, p: int) -> Any:
 
 
 @njit(cache=True)
-def _held(points: Any, surface: Any, p: int, slide: float, x: float, y: float, z: float) -> Any:
+def _held(points: Any, surface: Any, p: int, slide: float, loose: bool, x: float, y: float, z: float) -> Any:
     """Bring a step of an interface point back to its interface or curve; return (whether it may stay, x, y, z)."""
-    start, kinds, owners, membranes, lines, facets, offsets, rows, units = surface
-    if kinds[p] == FREE:
+    start, kinds, owners, membranes, lines, facets, offsets, rows, units, locked = surface
+    row = 0
+    if loose:
+        x = points[p, 0] if locked[p, 0] else x
+        y = points[p, 1] if locked[p, 1] else y
+        z = points[p, 2] if locked[p, 2] else z
+    elif kinds[p] == FREE:
         nx, ny, nz = _link_vector(points, facets, rows[offsets[p] : offsets[p + 1]], p)
         length2 = nx * nx + ny * ny + nz * nz
         if length2 == 0.0:
@@ -301,7 +348,16 @@ def _longest_edge(points: Any, tets: Any, star: Any, p: int) -> float:
 
 @njit(cache=True)
 def _climb_point(
-    points: Any, tets: Any, star: Any, surface: Any, p: int, worst: float, target: float, slide: float, state: Any
+    points: Any,
+    tets: Any,
+    star: Any,
+    surface: Any,
+    p: int,
+    worst: float,
+    target: float,
+    slide: float,
+    loose: bool,
+    state: Any,
 ) -> int:
     """Try random steps of point p; return how many were kept."""
     kinds = surface[1]
@@ -314,7 +370,7 @@ def _climb_point(
         x, y, z = points[p, 0] + step * dx, points[p, 1] + step * dy, points[p, 2] + step * dz
         allowed = True
         if kinds[p] != INSIDE:
-            allowed, x, y, z = _held(points, surface, p, slide, x, y, z)
+            allowed, x, y, z = _held(points, surface, p, slide, loose, x, y, z)
         if allowed:
             # A thousandth, so that work ends where only rounding is left to gain.
             found = _star_sine(points, tets, star, p, x, y, z, worst * 1.001)
@@ -333,14 +389,14 @@ def _climb_point(
 @njit(cache=True)
 def _climb(
     points: Any, tets: Any, offsets: Any, rows: Any, values: Any, surface: Any,
-    target: float, slide: float, sweeps: int, seed: int,
+    target: float, slide: float, loose: bool, sweeps: int, seed: int,
 ) -> int:  # fmt: skip
     kinds = surface[1]
     total = 0
     for sweep in range(sweeps):
         before = total
         for p in range(points.shape[0]):
-            if kinds[p] == FIXED or (kinds[p] != INSIDE and slide == 0.0):
+            if (kinds[p] == FIXED and not loose) or (kinds[p] != INSIDE and slide == 0.0):
                 continue
             star = rows[offsets[p] : offsets[p + 1]]
             worst = 1.0
@@ -349,7 +405,7 @@ def _climb(
             if worst >= target:
                 continue
             state = np.uint64(seed) + np.uint64(p) * np.uint64(0x632BE59BD9B4E019) + np.uint64(sweep)
-            kept = _climb_point(points, tets, star, surface, p, worst, target, slide, state)
+            kept = _climb_point(points, tets, star, surface, p, worst, target, slide, loose, state)
             if kept > 0:
                 for s in range(star.shape[0]):
                     values[star[s]] = _moved_sine(points, tets[star[s]], p, points[p, 0], points[p, 1], points[p, 2])

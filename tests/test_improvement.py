@@ -12,6 +12,7 @@ from meshcell.shapes import angles
 from meshcell.smoothing import CURVE, FIXED, FREE
 from meshcell.swaps import squared_sines
 from meshes import ball, box, tet_mesh
+from phantoms import noise, scraps
 
 
 def sines_by_normals(points, tets):
@@ -211,3 +212,24 @@ def test_a_good_mesh_comes_back_as_it_is():
     assert np.array_equal(same.points, mesh.points)
     assert np.array_equal(same.tets, mesh.tets)
     assert tet_mesh(mesh.points, mesh.tets, mesh.regions).facets.shape == same.facets.shape
+
+
+def test_flat_corners_open_while_the_faces_of_the_box_stay():
+    """Sheets that meet under three degrees at points which must stay: only moves of these points help."""
+    volume = scraps(39)
+    mesh = mc.tetrahedralize(volume, edge=1.5 * min(volume.spacing))
+    assert angles(mesh).min() > 15
+    assert is_conforming(mesh)
+    low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
+    for axis, name in enumerate("xyz"):
+        for end, sign in ((low, "-"), (high, "+")):
+            rows = mesh.facets[mesh.patches[f"box {name}{sign}"]]
+            assert len(rows)
+            assert np.abs(mesh.points[rows][..., axis] - end[axis]).max() < 1e-12
+
+
+def test_no_reach_means_no_move_even_in_flat_corners():
+    mesh = mc.tetrahedralize(noise(13), edge=0.6, rounds=0)
+    better = improve(mesh, max_move=0)
+    rows = np.unique(mesh.facets)
+    assert np.array_equal(better.points[rows], mesh.points[rows])

@@ -19,7 +19,7 @@ from meshcell.tetmeshes import (
     tetrahedralize,
 )
 from meshes import ball, box
-from phantoms import halves, nested_balls, noise, sample, voronoi
+from phantoms import halves, nested_balls, noise, sample, scraps, voronoi
 
 
 def cavity():
@@ -135,6 +135,19 @@ def test_labels_to_well_shaped_tetrahedra(name):
     voxel = np.prod(volume.spacing)
     for label, region in volume.regions.items():
         assert volumes_of(mesh)[region] == pytest.approx(volume.counts[label] * voxel, rel=0.03)
+
+
+@pytest.mark.parametrize("seed", [2, 3, 9, 20, 33])
+def test_scraps_of_labels_are_never_refused_nor_lost(seed):
+    """Every voxel its own, cells with islands, diagonal contacts; voxels up to five times longer than wide."""
+    volume = scraps(seed)
+    mesh = mc.tetrahedralize(volume, edge=1.5 * min(volume.spacing))
+    assert set(np.unique(mesh.regions)) == set(volume.regions)
+    assert mesh.volumes.min() > 0
+    assert len(adjacency.interface_facets(mesh.tets, mesh.regions, mesh.neighbours)[0]) == len(mesh.facets)
+    # Issue 3: at least 10 degrees, aim 15.
+    assert mc.angles(mesh).min() >= 15
+    assert mc.angles(mesh).max() <= 165
 
 
 @pytest.mark.parametrize("seed", [4, 12, 18])
