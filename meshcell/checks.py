@@ -37,18 +37,22 @@ BYTES_PER_TET = 1_500.0
 BYTES_PER_VOXEL = 10.0
 
 
-def check(thing: Volume | Surface | TetMesh | Model | Solution) -> Report:
+def check(thing: Volume | Surface | TetMesh | Model | Solution, *, against: Volume | None = None) -> Report:
     """Look for what would go wrong with a volume, surface, mesh, model or solution.
 
     Parameters
     ----------
     thing : Volume, Surface, TetMesh, Model or Solution
+    against : Volume, optional
+        The labels from which a Surface or TetMesh was made: every region and interface is compared with them, by name.
 
     Returns
     -------
     Report
         `.ok` is False when there are errors, `.problems` lists all findings, `print` gives advice. A label volume also
-        gets an estimate of tetrahedra, memory and minutes.
+        gets an estimate of tetrahedra, memory and minutes. With `against`, `.fidelity` holds the figures per region
+        (pieces, Euler characteristic, genus and volume beside the labels', angles, radius ratios, edges) and per
+        interface (area, distance from the voxel faces in voxels, angles).
 
     Examples
     --------
@@ -68,8 +72,17 @@ def check(thing: Volume | Surface | TetMesh | Model | Solution) -> Report:
     if type(thing) not in subjects:
         raise TypeError(f"check looks at a Volume, Surface, TetMesh, Model or Solution; got {type(thing).__name__}")
     look, title = subjects[type(thing)]
-    problems = sorted(look(thing), key=lambda problem: SEVERITIES.index(problem.severity))
-    report = Report(title(thing), tuple(problems))
+    if against is not None and not isinstance(thing, Surface | TetMesh):
+        raise TypeError(f"against= compares a Surface or a TetMesh with labels; got {type(thing).__name__}")
+    findings, figures = list(look(thing)), None
+    # Without conforming elements there is nothing to compare.
+    if isinstance(thing, Surface | TetMesh) and against is not None and all(p.severity != "error" for p in findings):
+        from meshcell.fidelity import fidelity_problems, measure
+
+        figures = measure(thing, against)
+        findings += fidelity_problems(figures)
+    problems = sorted(findings, key=lambda problem: SEVERITIES.index(problem.severity))
+    report = Report(title(thing), tuple(problems), figures)
     errors = sum(problem.severity == "error" for problem in problems)
     log.info("check: %s, %d findings, %d errors", type(thing).__name__, len(problems), errors)
     return report

@@ -59,17 +59,19 @@ def demo(folder: Path = Path("meshcell-demo"), /, *, seed: int = 7, edge: str = 
 
 
 @app.command
-def check(file: Path, /, *, spacing: Spacing = None) -> None:
+def check(file: Path, /, *, spacing: Spacing = None, against: Path | None = None) -> None:
     """Say what is wrong or risky in a volume, surface, mesh or solution; exit code 1 where there are errors.
 
     Parameters
     ----------
     file
         Anything that meshcell loads.
+    against
+        The labels that a surface or mesh was made from, to be compared with it.
     """
     from meshcell.checks import check
 
-    report = check(_loaded(file, spacing))
+    report = check(_loaded(file, spacing), against=None if against is None else _loaded(against, spacing))
     print(report)
     if not report.ok:
         sys.exit(1)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from meshcell.types import Array
+
+if TYPE_CHECKING:
+    from meshcell.fidelity import Fidelity
 
 SEVERITIES = ("error", "warning", "note")
 # Rows or voxels that a problem lists.
@@ -48,10 +52,13 @@ class Report:
         What was looked at.
     problems : tuple of Problem
         Errors first, then warnings, then notes.
+    fidelity : Fidelity, optional
+        What `check(mesh, against=labels)` measured.
     """
 
     subject: str
     problems: tuple[Problem, ...]
+    fidelity: Fidelity | None = None
 
     @property
     def ok(self) -> bool:
@@ -64,7 +71,10 @@ class Report:
         verdict = (
             "mend the errors first" if not self.ok else "read the warnings first" if counts["warning"] else "ready"
         )
-        return "\n".join([self.subject, *map(str, self.problems), f"  => {verdict} ({found or 'nothing found'})"])
+        table = [] if self.fidelity is None else [str(self.fidelity)]
+        return "\n".join(
+            [self.subject, *table, *map(str, self.problems), f"  => {verdict} ({found or 'nothing found'})"]
+        )
 
     def __repr__(self) -> str:
         return str(self)
