@@ -26,6 +26,8 @@ LONGEST, SHORTEST = 4 / 3, 4 / 5
 FLOOR = 20.0
 # Edges shorter than this share of a voxel would follow its steps.
 LEAST_VOXELS = 0.8
+# Angles (degrees) that fitting curves may leave, and how often: refused moves leave the facets between curves too small.
+CURVE_ANGLE, CURVE_FITS = 25.0, 3
 # The share of the error that decimation leaves for taking out its bias.
 RESERVE = 0.2
 
@@ -258,7 +260,8 @@ def _polished(state: State, base: Base, lines: Base, edge: float, max_error: flo
     for _ in range(2):
         flip_better(net, _edges(net, n), max_error)
         climb(net, n, min_angle, max_error)
-        fit_curves(net, n, min_angle, max_error)
+        for _ in range(CURVE_FITS):
+            fit_curves(net, n, min(min_angle, CURVE_ANGLE), max_error)
         shift(net, offsets_to_surface(net, n, len(net.triangles), max_error), min_angle, max_error)
     return compact_labels(net)
 
