@@ -26,7 +26,7 @@ LONGEST, SHORTEST = 4 / 3, 4 / 5
 FLOOR = 20.0
 # Edges shorter than this share of a voxel would follow its steps.
 LEAST_VOXELS = 0.8
-# Angles (degrees) that fitting curves may leave, and how often: refused moves leave the facets between curves too small.
+# Angles (degrees) that fitting curves may leave, and how often: refused moves leave facets between curves too small.
 CURVE_ANGLE, CURVE_FITS = 25.0, 3
 # The share of the error that decimation leaves for taking out its bias.
 RESERVE = 0.2
