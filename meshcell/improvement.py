@@ -240,7 +240,7 @@ def _climb_all(
 
 
 @njit(cache=True)
-def _moved_sine(points: Any, tet: Any, p: int, x: float, y: float, z: float) -> float:
+def moved_sine(points: Any, tet: Any, p: int, x: float, y: float, z: float) -> float:
     """Return `squared_sine` of a tetrahedron with its point p at x, y, z."""
     a, b, c, d = tet[0], tet[1], tet[2], tet[3]
     ax, ay, az = points[a, 0], points[a, 1], points[a, 2]
@@ -323,11 +323,11 @@ def _held(points: Any, surface: Any, p: int, slide: float, loose: bool, x: float
 
 
 @njit(cache=True)
-def _star_sine(points: Any, tets: Any, rows: Any, p: int, x: float, y: float, z: float, at_least: float) -> float:
+def star_sine(points: Any, tets: Any, rows: Any, p: int, x: float, y: float, z: float, at_least: float) -> float:
     """Return the worst sine around p at x, y, z, or something not above `at_least` as soon as that is certain."""
     worst = 1.0
     for s in range(rows.shape[0]):
-        worst = min(worst, _moved_sine(points, tets[rows[s]], p, x, y, z))
+        worst = min(worst, moved_sine(points, tets[rows[s]], p, x, y, z))
         if worst <= at_least:
             break
     return worst
@@ -373,7 +373,7 @@ def _climb_point(
             allowed, x, y, z = _held(points, surface, p, slide, loose, x, y, z)
         if allowed:
             # A thousandth, so that work ends where only rounding is left to gain.
-            found = _star_sine(points, tets, star, p, x, y, z, worst * 1.001)
+            found = star_sine(points, tets, star, p, x, y, z, worst * 1.001)
             allowed = found > worst * 1.001
         if not allowed:
             step *= 0.85
@@ -408,7 +408,7 @@ def _climb(
             kept = _climb_point(points, tets, star, surface, p, worst, target, slide, loose, state)
             if kept > 0:
                 for s in range(star.shape[0]):
-                    values[star[s]] = _moved_sine(points, tets[star[s]], p, points[p, 0], points[p, 1], points[p, 2])
+                    values[star[s]] = moved_sine(points, tets[star[s]], p, points[p, 0], points[p, 1], points[p, 2])
             total += kept
         if total == before:
             break

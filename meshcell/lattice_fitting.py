@@ -10,9 +10,10 @@ import numpy as np
 from numba import njit
 
 from meshcell import adjacency
-from meshcell.improvement import _moved_sine, _random, _star_sine
+from meshcell.improvement import moved_sine, star_sine
+from meshcell.insertions import random
 from meshcell.proximity import base_of, nearest
-from meshcell.smoothing import _shifts
+from meshcell.smoothing import even_shifts
 from meshcell.surfaces import enclosed_volumes
 from meshcell.types import OUTSIDE, Array, Floats, Ints, Surface, label_of
 
@@ -161,7 +162,7 @@ def _missing_shifts(net: Net, tets: Ints, regions: Ints, pairs: Ints, volumes: d
     shifts = np.zeros(len(pairs))
     if len(movable):
         rows = np.searchsorted(labels, pairs[movable]).astype(np.int32)
-        shifts[movable] = _shifts(rows, by_pair[movable], missing)
+        shifts[movable] = even_shifts(rows, by_pair[movable], missing)
     return np.clip(shifts, -0.1 * net.sizes.mean(), 0.1 * net.sizes.mean())
 
 
@@ -310,7 +311,7 @@ def _try(net: Any, p: int, dx: float, dy: float, dz: float) -> bool:
     x, y, z = net.points[p, 0] + dx, net.points[p, 1] + dy, net.points[p, 2] + dz
     for s in range(net.offsets[p], net.offsets[p + 1]):
         t = net.rows[s]
-        if _moved_sine(net.points, net.tets[t], p, x, y, z) < net.bounds[t]:
+        if moved_sine(net.points, net.tets[t], p, x, y, z) < net.bounds[t]:
             return False
     net.points[p, 0], net.points[p, 1], net.points[p, 2] = x, y, z
     return True
@@ -350,9 +351,9 @@ def _wander(net: Any, planes: Any, n: int, shifts: Any, p: int, sweep: int) -> b
     error = _error(planes, n, shifts, x, y, z) + FAIRNESS * _star_area(net, p, x, y, z)
     kept = False
     for _ in range(8):
-        state, dx = _random(state)
-        state, dy = _random(state)
-        state, dz = _random(state)
+        state, dx = random(state)
+        state, dy = random(state)
+        state, dz = random(state)
         dx, dy, dz = step * dx, step * dy, step * dz
         x, y, z = net.points[p, 0] + dx, net.points[p, 1] + dy, net.points[p, 2] + dz
         found = _error(planes, n, shifts, x, y, z) + FAIRNESS * _star_area(net, p, x, y, z)
@@ -373,17 +374,17 @@ def _relax_sweep(net: Any, counts: Any, target: float, sweep: int) -> int:
             continue
         star = net.rows[net.offsets[p] : net.offsets[p + 1]]
         x, y, z = net.points[p, 0], net.points[p, 1], net.points[p, 2]
-        worst = _star_sine(net.points, net.tets, star, p, x, y, z, 0.0)
+        worst = star_sine(net.points, net.tets, star, p, x, y, z, 0.0)
         if worst >= target:
             continue
         state = np.uint64(p) * np.uint64(0x632BE59BD9B4E019) + np.uint64(sweep)
         step = 0.2 * net.sizes[p]
         for _ in range(8):
-            state, dx = _random(state)
-            state, dy = _random(state)
-            state, dz = _random(state)
+            state, dx = random(state)
+            state, dy = random(state)
+            state, dz = random(state)
             x, y, z = net.points[p, 0] + step * dx, net.points[p, 1] + step * dy, net.points[p, 2] + step * dz
-            found = _star_sine(net.points, net.tets, star, p, x, y, z, worst)
+            found = star_sine(net.points, net.tets, star, p, x, y, z, worst)
             if found > worst:
                 net.points[p, 0], net.points[p, 1], net.points[p, 2] = x, y, z
                 worst = found

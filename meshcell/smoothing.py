@@ -181,7 +181,7 @@ def _restore_volumes(surface: Surface, points: Floats, loose: Array, reach: Arra
         if (np.abs(missing) <= 1e-5 * np.abs(found.volumes)).all():
             break
         areas = np.bincount(of_triangle, moved.areas * movable, len(interfaces)).astype(np.float64)
-        shifts = _shifts(interfaces, areas, missing)[of_triangle] * movable
+        shifts = even_shifts(interfaces, areas, missing)[of_triangle] * movable
         step = np.empty_like(points)
         weights = np.maximum(np.bincount(triangles.ravel(), np.repeat(moved.areas, 3), len(points)), 1e-300)
         for axis in range(3):
@@ -191,7 +191,7 @@ def _restore_volumes(surface: Surface, points: Floats, loose: Array, reach: Arra
     return points
 
 
-def _shifts(interfaces: Ints, areas: Floats, missing: Floats) -> Floats:
+def even_shifts(interfaces: Ints, areas: Floats, missing: Floats) -> Floats:
     """Return the least shifts (in the mean square over the area) of interfaces that fill what shells are missing."""
     n = len(interfaces)
     signs = sparse.coo_matrix(
