@@ -180,7 +180,7 @@ def test_the_star_seen_from_a_moved_point_is_that_of_the_moved_mesh():
         x, y, z = mesh.points[p] + step
         moved = mesh.points.copy()
         moved[p] = x, y, z
-        found = improvement._star_sine(np.array(mesh.points), np.array(mesh.tets), star, p, x, y, z, -2.0)
+        found = improvement.star_sine(np.array(mesh.points), np.array(mesh.tets), star, p, x, y, z, -2.0)
         assert found == pytest.approx(sines_by_normals(moved, mesh.tets[star]).min(), rel=1e-9, abs=1e-14)
 
 
