@@ -188,6 +188,7 @@ def kernel_density(values: Floats, step: float = 0.25) -> tuple[Floats, Floats]:
 
 
 def panels(n: int, height: float, **options: Any) -> Array:
+    """Return (n,) axes, one below the other in a new figure."""
     import matplotlib.pyplot as plt
 
     _, axes = plt.subplots(n, 1, figsize=(6.4, 0.9 + height * n), squeeze=False, layout="constrained", **options)
@@ -197,12 +198,14 @@ def panels(n: int, height: float, **options: Any) -> Array:
 
 
 def part_colours(mesh: Surface | TetMesh) -> list[Any]:
+    """Return a colour for every interface of a surface, or every region of a mesh."""
     if isinstance(mesh, Surface):
         return list(colours.interface_colours(mesh.sides).values())
     return [colours.region_colour(int(label)) for label in np.unique(mesh.regions)]
 
 
 def finished(axes: Array, title: str | None, target: Path | None) -> Array:
+    """Add the title, save the figure where a target is given, and return the axes."""
     figure = axes[0].figure
     if title:
         figure.suptitle(title)
@@ -214,6 +217,7 @@ def finished(axes: Array, title: str | None, target: Path | None) -> Array:
 
 
 def picture_path(path: Any, endings: tuple[str, ...]) -> Path:
+    """Return the path of a picture; refuse unknown endings and missing folders before any work is done."""
     target = Path(path)
     if target.suffix.lower() not in endings:
         raise ValueError(f"{target} should end in {', '.join(endings)}; got {target.suffix or 'no ending'!r}")

@@ -166,7 +166,7 @@ def decimate(
     decimate_net(net, _edges(net, n), triangles or 0, float(min_angle), (1 - RESERVE) * max_error)
     offsets = offsets_to_surface(net, n, len(net.triangles), max_error)
     shift(net, np.clip(offsets, -RESERVE * max_error, RESERVE * max_error), float(min_angle), max_error)
-    result = _finished(surface, compact_labels(net))
+    result = _finished(surface, _compact(net))
     log.info("decimate: %d -> %d triangles, error %.4g um", len(surface.triangles), len(result.triangles), max_error)
     return result
 
@@ -250,7 +250,7 @@ def _round(state: State, base: Base, lines: Base, edge: float, max_error: float,
     flip_better(net, _edges(net, n), max_error)
     for _ in range(2):
         smooth_along(net, n, 0.9, min_angle, max_error)
-    return compact_labels(net)
+    return _compact(net)
 
 
 def _polished(state: State, base: Base, lines: Base, edge: float, max_error: float, min_angle: float) -> State:
@@ -263,7 +263,7 @@ def _polished(state: State, base: Base, lines: Base, edge: float, max_error: flo
         for _ in range(CURVE_FITS):
             fit_curves(net, n, min(min_angle, CURVE_ANGLE), max_error)
         shift(net, offsets_to_surface(net, n, len(net.triangles), max_error), min_angle, max_error)
-    return compact_labels(net)
+    return _compact(net)
 
 
 def _net(state: State, base: Base, lines: Base, cell: float, room_factor: float) -> Net:
@@ -307,7 +307,7 @@ def _edges(net: Net, n_points: int) -> Ints:
     return adjacency.edges(net.triangles[net.triangles[:, 0] >= 0], n_points)[0]
 
 
-def compact_labels(net: Net) -> State:
+def _compact(net: Net) -> State:
     rows = np.flatnonzero(net.triangles[:, 0] >= 0)
     triangles = net.triangles[rows]
     used = np.zeros(len(net.points), bool)

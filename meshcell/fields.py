@@ -22,6 +22,7 @@ def label(species: str, dimension: int) -> str:
 
 
 def species_name(solution: Solution, name: Any) -> str:
+    """Return the name if the solution holds such a species, or say which it holds."""
     if not isinstance(name, str) or name not in solution.values:
         raise ValueError(f"no species is called {name!r}; there are {', '.join(solution.values)}")
     return name
@@ -56,12 +57,14 @@ def values_at(solution: Solution, species: str, time: float) -> Floats:
 
 
 def limits(values: Floats) -> tuple[float, float]:
+    """Return the ends of a colour bar for the values."""
     low, high = float(values.min()), float(values.max())
     # A constant field still needs a bar with two ends.
     return (low, high) if high > low else (low - abs(low) * 0.05 - 1e-12, high + abs(high) * 0.05 + 1e-12)
 
 
 def time_text(time: float, times: Floats) -> str:
+    """Write a time in the unit that suits the whole run."""
     longest = float(np.abs(times).max())
     scale, unit = (1, "s") if longest >= 1 or longest == 0 else (1e3, "ms") if longest >= 1e-3 else (1e6, "µs")
     return f"{time * scale:.3g} {unit}"

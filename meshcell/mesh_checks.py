@@ -20,6 +20,7 @@ NARROW_TRIANGLE, NARROW_DIHEDRAL = 5.0, 5.0
 
 
 def surface_problems(surface: Surface) -> Iterator[Problem]:
+    """Find what is wrong or risky in a surface."""
     if not len(surface.triangles):
         yield Problem("error", "the surface has no triangles")
         return
@@ -123,6 +124,7 @@ def _bad_triangles(surface: Surface) -> Iterator[Problem]:
 
 
 def mesh_problems(mesh: TetMesh) -> Iterator[Problem]:
+    """Find what is wrong or risky in a mesh of tetrahedra."""
     if not len(mesh.tets):
         yield Problem("error", "the mesh has no tetrahedra")
         return
