@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from meshcell.phantoms import cell as cell, spine as spine
     from meshcell.plotting import film as film, histogram as histogram, plot as plot
     from meshcell.refinement import refine as refine, transfer as transfer
+    from meshcell.repairs import repair as repair
     from meshcell.shapes import angles as angles, quality as quality
     from meshcell.shells import topology as topology
     from meshcell.smoothing import smooth as smooth
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         TetMesh as TetMesh,
         Volume as Volume,
     )
+    from meshcell.windings import voxelize as voxelize
 
 _HOMES = {
     "types": ("Volume", "Surface", "TetMesh", "Solution", "MeshError", "SolveError"),
@@ -49,6 +51,8 @@ _HOMES = {
     "surfaces": ("extract", "areas", "enclosed_volumes", "patch"),
     "shells": ("topology",),
     "intersections": ("self_intersections",),
+    "repairs": ("repair",),
+    "windings": ("voxelize",),
     "smoothing": ("smooth",),
     "decimation": ("decimate", "remesh"),
     "shapes": ("angles", "quality"),

@@ -13,6 +13,7 @@ from meshcell.fitting import fit_curves, offsets_to_surface, shift
 from meshcell.proximity import Base, base_of, grid_of
 from meshcell.quadrics import decimate_net
 from meshcell.remeshing import CURVE, FIXED, GONE, Net, climb, link_all, mixed, smooth_along
+from meshcell.repairs import refuse_broken
 from meshcell.sizing import edge_sizes
 from meshcell.smoothing import feature_edges, interface_ids, point_kinds
 from meshcell.types import Array, Floats, Ints, Surface
@@ -84,6 +85,8 @@ def remesh(
     ------
     ValueError
         A length that is not positive, or no length.
+    MeshError
+        Triangles twice, without three different points, or turned against their neighbours; `where` lists them.
 
     Notes
     -----
@@ -106,6 +109,7 @@ def remesh(
         )
     if not len(surface.triangles):
         return surface
+    refuse_broken(surface, "remesh")
     state, base, lines = _prepared(surface)
     least = 0.4 * edge if unit is None else LEAST_VOXELS * unit
     edges, features = feature_edges(surface)
@@ -160,6 +164,7 @@ def decimate(
         )
     if not len(surface.triangles):
         return surface
+    refuse_broken(surface, "decimate")
     state, base, lines = _prepared(surface)
     net = _net(state, base, lines, 2 * base.grid.cell, room_factor=np.inf)
     n = len(state.points)

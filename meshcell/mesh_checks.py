@@ -47,15 +47,15 @@ def _interfaces(surface: Surface) -> Iterator[Problem]:
     if inverted:
         yield Problem(
             "error",
-            f"regions with a negative volume: {listed(inverted)}; their triangles are inside out: swap two corners of "
-            "each, or the two columns of sides",
+            f"regions with a negative volume: {listed(inverted)}; their triangles are inside out: repair(surface) "
+            "turns them",
         )
     pairs = self_intersections(surface)
     if len(pairs):
         yield Problem(
             "error",
             f"{len(pairs):,} pairs of triangles cut through each other, the first are rows {pairs[0].tolist()}; smooth "
-            "less, or take tetrahedralize(labels, ...) straight from the labels",
+            'less, or take tetrahedralize(surface, method="winding"), which does not mind',
             pairs[:LISTED],
         )
 
@@ -64,8 +64,12 @@ def _edges_of_regions(surface: Surface) -> Iterator[Problem]:
     """Around every region but the outside, each edge should have two triangles that run along it in opposite senses."""
     counts, sums, edge_rows, triangle_edges = region_edges(surface)
     for mask, kind, advice in (
-        (counts == 1, "open edges", "close the holes, or extract the surface anew"),
-        ((counts == 2) & (sums != 0), "edges whose two triangles are turned against each other", "turn one of them"),
+        (counts == 1, "open edges", "repair(surface) closes small holes"),
+        (
+            (counts == 2) & (sums != 0),
+            "edges whose two triangles are turned against each other",
+            "repair(surface) turns them",
+        ),
         (counts > 2, "non-manifold edges, with more than two triangles of one region", "the body touches itself there"),
     ):
         bad = np.unique(edge_rows[mask])
@@ -112,11 +116,15 @@ def _bad_triangles(surface: Surface) -> Iterator[Problem]:
     longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
     flat = np.flatnonzero(surface.areas <= 1e-12 * longest**2)
     if len(flat):
-        yield Problem("error", f"{len(flat):,} triangles have no area, the first is row {flat[0]}", flat[:LISTED])
+        yield Problem(
+            "error",
+            f"{len(flat):,} triangles have no area, the first is row {flat[0]}; repair(surface) or remesh",
+            flat[:LISTED],
+        )
     _, first, counts = np.unique(np.sort(surface.triangles, axis=1), axis=0, return_index=True, return_counts=True)
     if (counts > 1).any():
         rows = first[counts > 1]
-        text = f"{len(rows):,} triangles are there more than once, the first is row {rows[0]}; keep one of each"
+        text = f"{len(rows):,} triangles are there more than once, the first is row {rows[0]}; repair(surface)"
         yield Problem("error", text, rows[:LISTED])
 
 

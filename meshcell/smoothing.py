@@ -12,6 +12,7 @@ from scipy.sparse.linalg import lsqr
 
 from meshcell import adjacency
 from meshcell.intersections import intersecting_pairs
+from meshcell.repairs import refuse_broken
 from meshcell.shells import shell_volumes, shells
 from meshcell.surfaces import BOX_FACES
 from meshcell.types import Array, Floats, Ints, MeshError, Surface
@@ -57,7 +58,8 @@ def smooth(
     Raises
     ------
     MeshError
-        The surface intersected itself before it was smoothed; `where` lists the pairs of triangles.
+        The surface intersected itself before it was smoothed; `where` lists the pairs of triangles. Or it has triangles
+        twice, without area or turned against their neighbours; `where` lists these.
 
     Notes
     -----
@@ -71,6 +73,7 @@ def smooth(
         )
     if not len(surface.triangles):
         return surface
+    refuse_broken(surface, "smooth")
     edges, features, kinds = _kinds(surface)
     offsets, neighbours = _smoothing_neighbours(edges, features, kinds)
     reach = clamp * _unit(surface)

@@ -14,13 +14,16 @@ from scipy.spatial import cKDTree
 from meshcell import adjacency, native
 from meshcell.improvement import improve
 from meshcell.intersections import intersecting_pairs
+from meshcell.repairs import without_loose_points
 from meshcell.surfaces import enclosed_volumes, extract
 from meshcell.types import OUTSIDE, Array, Floats, Ints, MeshError, Surface, TetMesh, Volume, label_of, name_of
 from meshcell.units import convert
 
 log = logging.getLogger("meshcell")
 
-METHODS = ("auto", "tetgen", "lattice")
+METHODS = ("auto", "tetgen", "lattice", "winding")
+# Voxels per edge when a dirty surface becomes labels first.
+VOXELS_PER_EDGE = 2.0
 MAX_TETS = 30e6
 # Degrees: the lattice itself has 45, and points need some room to move.
 MAX_LATTICE_DIHEDRAL = 40.0
@@ -60,7 +63,9 @@ def tetrahedralize(
         "tetgen": constrained Delaunay refinement by TetGen (AGPL), then `improve`. "lattice", from labels only: a
         body-centred cubic lattice on an octree, fitted to the membranes; it takes any labels, keeps a tetrahedron for
         every piece of a label and holds `min_dihedral` (at most 40) everywhere, but its interfaces are rougher (areas
-        of a real spine at 20 degrees: within 2.5 %). "auto": TetGen, and the lattice where that fails.
+        of a real spine at 20 degrees: within 2.5 %). "auto": TetGen, and the lattice where that fails. "winding", for
+        dirty surfaces: they become labels of two voxels per edge by winding numbers first, see `voxelize`; holes,
+        crossings, repeated and turned triangles do not matter, parts thinner than half an edge may get lost.
     recondition : bool
         Replace the triangles by well-shaped ones of about `edge` first, see `remesh`. False takes the triangles as they
         are; all of them come back as facets.
@@ -94,6 +99,8 @@ def tetrahedralize(
     length = _checked_arguments(edge, grading, min_dihedral, method)
     if method == "lattice":
         return _by_lattice(source, length, grading, min_dihedral)
+    if method == "winding":
+        source, method = _voxelized(source, length), "auto"
     try:
         surface = _surface_of(source)
         check_surface(surface)
@@ -119,7 +126,8 @@ def _from_surface(
 ) -> TetMesh:
     if recondition:
         surface = _reconditioned(surface, length)
-    surface = _without_unused_points(surface)
+    # TetGen would make a loose point a point of the mesh.
+    surface = without_loose_points(surface)
     raw = _by_tetgen(surface, length, grading, seconds, memory)
     mesh = improve(raw, min_dihedral=min_dihedral, rounds=rounds, rng=rng)
     return _finished(mesh)
@@ -155,7 +163,8 @@ def check_surface(surface: Surface) -> None:
     flat = np.flatnonzero(~(surface.areas > 0))
     if len(flat):
         raise MeshError(
-            f"triangles should have an area; {len(flat)} have none, the first is row {flat[0]}; use remesh", flat
+            f"triangles should have an area; {len(flat)} have none, the first is row {flat[0]}; use repair or remesh",
+            flat,
         )
     open_rows = open_triangles(surface)
     if len(open_rows):
@@ -163,21 +172,21 @@ def check_surface(surface: Surface) -> None:
         raise MeshError(
             f"the surface should be closed around every region, with sides that agree across every edge; "
             f"{len(open_rows)} triangles lie at edges where it is not, the first is row {open_rows[0]} at {first} um; "
-            "close the holes, or turn triangles whose sides are the wrong way round",
+            'use repair(surface), which closes small holes and turns triangles, or method="winding"',
             open_rows,
         )
     for name, volume in enclosed_volumes(surface).items():
         if volume <= 0:
             raise MeshError(
                 f"every region should enclose a positive volume; {name!r} has {volume:.3g} um^3; its triangles are "
-                "inside out: their normals should point from sides[:, 0] into sides[:, 1]",
+                "inside out: their normals should point from sides[:, 0] into sides[:, 1]; use repair(surface)",
                 np.flatnonzero((surface.sides == label_of(surface.names, name)).any(axis=1)),
             )
     pairs = intersecting_pairs(surface.points, surface.triangles)
     if len(pairs):
         raise MeshError(
             f"the surface should not cut through itself; {len(pairs)} pairs of triangles do, the first are rows "
-            f"{pairs[0].tolist()}; smooth less, or repair it first, see check(surface)",
+            f'{pairs[0].tolist()}; smooth less, or use method="winding", which does not mind',
             pairs,
         )
 
@@ -251,6 +260,16 @@ def _checked_arguments(edge: float | str, grading: float, min_dihedral: float, m
     return length
 
 
+def _voxelized(source: Surface | Volume, edge: float) -> Volume:
+    from meshcell.windings import voxelize
+
+    if not isinstance(source, Surface):
+        raise TypeError(
+            f'method="winding" is for a dirty Surface; got {type(source).__name__}; labels go without it: method="auto"'
+        )
+    return voxelize(source, edge / VOXELS_PER_EDGE)
+
+
 def _surface_of(source: Surface | Volume) -> Surface:
     if isinstance(source, Surface):
         return source
@@ -277,13 +296,6 @@ def _reconditioned(surface: Surface, edge: float) -> Surface:
     from meshcell.decimation import remesh
 
     return remesh(surface, edge=edge)
-
-
-def _without_unused_points(surface: Surface) -> Surface:
-    # TetGen would make a loose point a point of the mesh.
-    used, numbers = np.unique(surface.triangles, return_inverse=True)
-    triangles: Ints = numbers.reshape(-1, 3).astype(np.int32)
-    return Surface(surface.points[used], triangles, surface.sides, surface.names, surface.patches, surface.resolution)
 
 
 def size_field(surface: Surface, edge: float, grading: float) -> tuple[Floats, Ints, Floats]:

@@ -18,6 +18,8 @@ Triple = tuple[float, float, float]
 OUTSIDE = 0
 # A voxel a hundred times longer than wide is a unit mix-up, not a microscope.
 MAX_ANISOTROPY = 100.0
+# um, ten metres: what is farther away is an error of some reader, and its areas and volumes have no digits left.
+MAX_COORDINATE = 1e7
 
 
 class MeshError(ValueError):
@@ -146,6 +148,13 @@ def checked_points(points: Any) -> Floats:
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(bad):
         raise MeshError(f"points should be finite; {len(bad)} are not, the first is row {bad[0]}: {array[bad[0]]}", bad)
+    far = np.flatnonzero((np.abs(array) > MAX_COORDINATE).any(axis=1))
+    if len(far):
+        raise MeshError(
+            f"points should lie within {MAX_COORDINATE:g} um of the origin; {len(far)} do not, the first is row "
+            f"{far[0]}: {array[far[0]]}; check the unit",
+            far,
+        )
     return array
 
 

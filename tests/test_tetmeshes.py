@@ -348,7 +348,7 @@ def changed(surface, points=None, triangles=None, sides=None):
 def test_an_open_surface_is_refused():
     surface = surface_of("halves")
     middle = surface.triangles[10]
-    with pytest.raises(mc.MeshError, match=r"should be closed around every region.*close the holes") as caught:
+    with pytest.raises(mc.MeshError, match=r"should be closed around every region.*closes small holes") as caught:
         tetrahedralize(changed(surface, triangles=np.delete(surface.triangles, 10, 0),
                                sides=np.delete(surface.sides, 10, 0)), edge=1.5)  # fmt: skip
     found = np.delete(surface.triangles, 10, 0)[caught.value.where]
@@ -395,7 +395,7 @@ def test_an_empty_surface_is_refused():
         ({"edge": "3 s"}, "edge"),
         ({"edge": 1.5, "grading": -1}, "grading should be between 0"),
         ({"edge": 1.5, "min_dihedral": 75}, "min_dihedral should be between 0 and 60"),
-        ({"edge": 1.5, "method": "gmsh"}, "method should be one of auto, tetgen, lattice; got 'gmsh'"),
+        ({"edge": 1.5, "method": "gmsh"}, "method should be one of auto, tetgen, lattice, winding; got 'gmsh'"),
     ],
 )
 def test_bad_arguments(options, text):

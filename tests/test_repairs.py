@@ -1,0 +1,142 @@
+"""Broken surfaces: each kind of damage is mended, or refused with the rows that are broken."""
+
+import logging
+
+import numpy as np
+import pytest
+
+import meshcell as mc
+from phantoms import nested_balls
+
+SOUND = mc.remesh(mc.smooth(mc.extract(nested_balls(16))), edge=0.015)
+POINTS, TRIANGLES, SIDES = SOUND.points, SOUND.triangles, SOUND.sides
+STEPS = {
+    "smooth": mc.smooth,
+    "remesh": lambda surface: mc.remesh(surface, edge=0.015),
+    "decimate": lambda surface: mc.decimate(surface, max_error=0.005),
+    "tetrahedralize": lambda surface: mc.tetrahedralize(surface, edge=0.015),
+}
+
+
+def surface(points=POINTS, triangles=TRIANGLES, sides=SIDES):
+    return mc.Surface(points, triangles, sides, SOUND.names, resolution=SOUND.resolution)
+
+
+def with_more(triangles, sides, points=None):
+    more = POINTS if points is None else np.vstack([POINTS, points])
+    return surface(more, np.vstack([TRIANGLES, triangles]), np.vstack([SIDES, sides]))
+
+
+def around(rows):
+    """Rows of the triangles that share an edge with some."""
+    edges = np.sort(TRIANGLES[:, [[1, 2], [2, 0], [0, 1]]], axis=2)
+    chosen = edges[rows].reshape(-1, 2)
+    return np.flatnonzero((edges[:, :, None] == chosen).all(axis=3).any(axis=(1, 2))).tolist()
+
+
+def turned(rows):
+    triangles = TRIANGLES.copy()
+    triangles[rows] = triangles[rows][:, ::-1]
+    return surface(triangles=triangles)
+
+
+def open_ball():
+    return surface(triangles=TRIANGLES[5:], sides=SIDES[5:])
+
+
+def soup():
+    return surface(POINTS[TRIANGLES].reshape(-1, 3), np.arange(3 * len(TRIANGLES)).reshape(-1, 3))
+
+
+def with_coincident_points():
+    points = POINTS.copy()
+    points[TRIANGLES[0, 0]] = points[TRIANGLES[0, 1]]
+    return surface(points)
+
+
+def with_fin():
+    return with_more([[TRIANGLES[0, 0], TRIANGLES[0, 1], len(POINTS)]], SIDES[:1], [[0.08, 0.08, 0.2]])
+
+
+MENDED = {
+    "open": (open_ball, "1 holes closed"),
+    "two turned": (lambda: turned([3, 7]), "2 triangles turned"),
+    "inside out": (lambda: turned(np.arange(len(TRIANGLES))), f"{len(TRIANGLES)} triangles turned"),
+    "fin": (with_fin, "1 triangles of fins left out"),
+    "twice": (lambda: with_more(TRIANGLES[:2], SIDES[:2]), "2 repeated triangles left out"),
+    "twice, turned": (lambda: with_more(TRIANGLES[:2, ::-1], SIDES[:2, ::-1]), "2 repeated triangles left out"),
+    "a point twice in a triangle": (
+        lambda: with_more([TRIANGLES[0, [0, 0, 1]]], SIDES[:1]),
+        "1 triangles without area left out",
+    ),
+    "points that coincide": (with_coincident_points, "1 points merged, 2 triangles without area left out"),
+    "soup": (soup, f"{3 * len(TRIANGLES) - len(POINTS)} points merged"),
+}
+# What each function refuses, and the rows it names.
+REFUSED = {
+    "two turned": (list(STEPS), sorted({*around([3, 7]), 3, 7})),
+    "fin": (list(STEPS), [*np.flatnonzero(np.isin(TRIANGLES, TRIANGLES[0, :2]).sum(axis=1) == 2), len(TRIANGLES)]),
+    "twice": (["smooth", "remesh", "decimate"], [0, 1, len(TRIANGLES), len(TRIANGLES) + 1]),
+    "twice, turned": (["smooth", "remesh", "decimate"], [0, 1, len(TRIANGLES), len(TRIANGLES) + 1]),
+    "a point twice in a triangle": (list(STEPS), [len(TRIANGLES)]),
+    "inside out": (["tetrahedralize"], np.flatnonzero((SIDES == 1).any(axis=1)).tolist()),
+    "soup": (["tetrahedralize"], list(range(len(TRIANGLES)))),
+}
+
+
+@pytest.mark.parametrize("kind", MENDED)
+def test_repair_mends_and_says_what_it_did(kind, caplog):
+    broken, said = MENDED[kind]
+    with caplog.at_level(logging.INFO, "meshcell"):
+        mended = mc.repair(broken())
+    assert caplog.messages[-1] == f"repair: {said}"
+    assert mc.check(mended).ok
+    # A closed hole is flatter than the membrane was, a merged edge cuts a corner.
+    found, sound = mc.enclosed_volumes(mended), mc.enclosed_volumes(SOUND)
+    assert found == pytest.approx(sound, rel=2e-3)
+    assert mc.topology(mended) == mc.topology(SOUND)
+
+
+@pytest.mark.parametrize(("kind", "function"), [(kind, name) for kind, (names, _) in REFUSED.items() for name in names])
+def test_broken_surfaces_are_refused_with_their_rows(kind, function):
+    with pytest.raises(mc.MeshError, match="repair") as refusal:
+        STEPS[function](MENDED[kind][0]())
+    assert np.unique(refusal.value.where).tolist() == REFUSED[kind][1]
+
+
+def test_a_sound_surface_stays_as_it_is(caplog):
+    with caplog.at_level(logging.INFO, "meshcell"):
+        same = mc.repair(SOUND)
+    assert caplog.messages[-1] == "repair: nothing to do"
+    assert np.array_equal(same.points, SOUND.points)
+    assert np.array_equal(same.triangles, SOUND.triangles)
+
+
+def test_open_edges_are_told(caplog):
+    mc.smooth(open_ball())
+    assert "smooth: the surface has 7 open edges; repair(surface) closes small holes" in caplog.messages
+
+
+def test_large_holes_stay_open():
+    assert mc.check(mc.repair(open_ball(), max_hole=6)).ok is False
+
+
+def test_patches_follow():
+    rows = np.arange(10, 30)
+    marked = mc.Surface(POINTS, np.vstack([TRIANGLES[:2], TRIANGLES]), np.vstack([SIDES[:2], SIDES]), SOUND.names)
+    marked = mc.Surface(marked.points, marked.triangles, marked.sides, marked.names, {"spot": rows + 2})
+    mended = mc.repair(marked)
+    assert np.array_equal(mended.triangles[mended.patches["spot"]], TRIANGLES[rows])
+
+
+def test_points_farther_away_than_any_cell_are_refused():
+    points = POINTS.copy()
+    points[3] = 1e300
+    with pytest.raises(mc.MeshError, match=r"within 1e\+07 um .* first is row 3") as refusal:
+        surface(points)
+    assert refusal.value.where.tolist() == [3]
+
+
+def test_nothing_to_repair_in_nothing():
+    empty = mc.Surface(np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros((0, 2), int))
+    assert len(mc.repair(empty).triangles) == 0
