@@ -12,17 +12,18 @@ from scipy import ndimage
 
 from meshcell import adjacency
 from meshcell.lattice_fitting import fit
+from meshcell.lattice_labels import labels_of_tets
 from meshcell.octrees import octree_tets
 from meshcell.smoothing import smooth
 from meshcell.surfaces import BOX_FACES, compact_labels, extract
 from meshcell.types import OUTSIDE, Array, Floats, Ints, Surface, TetMesh, Volume
-from meshcell.voxels import component_numbers, interface_area
+from meshcell.voxels import depths_of, interface_area
 
 log = logging.getLogger("meshcell")
 
 # The mean edge of the body-centred cubic lattice over its cubes' edge.
 MEAN_EDGE = (1 + math.sqrt(3)) / 3
-# Parts thinner than this many cubes get smaller ones, but none smaller than this many voxels.
+# Parts thinner than this many cubes get smaller ones, until they are smaller than this many voxels.
 THIN = 1.3
 LEAST = 0.75
 # Cells of the finest grid, one byte each in a few arrays.
@@ -61,7 +62,7 @@ def lattice_mesh(volume: Volume, edge: float, grading: float, min_dihedral: floa
     volume = Volume(labels, volume.spacing, volume.origin, names)
     target = smooth(extract(volume))
     points, tets = _cells(volume, edge, grading, max_tets)
-    regions = _labelled(volume, points, tets, edge / MEAN_EDGE)
+    regions = labels_of_tets(volume, points, tets, edge / MEAN_EDGE)
     points, tets, regions = _near(points, tets, regions)
     facets, sides = _interfaces(tets, regions, len(points))
     points = fit(points, tets, regions, facets, sides, target, _sides_with_caps(target), min_dihedral)
@@ -111,7 +112,7 @@ def _check_count(volume: Volume, sizes: Array, edge: float, cube: float, grading
 def _voxel_sizes(volume: Volume, cube: float, grading: float, finer: int) -> tuple[Array, float]:
     """Return for every voxel the cube wanted, um, and the smallest cube."""
     spacing = np.array(volume.spacing)
-    depths = _depths(volume)
+    depths = depths_of(volume)
     sizes = (cube + grading * np.maximum(depths - cube, 0)).astype(np.float32)
     finest = cube
     for _ in range(finer):
@@ -124,24 +125,6 @@ def _voxel_sizes(volume: Volume, cube: float, grading: float, finer: int) -> tup
         finest /= 2
         sizes[thin] = finest
     return sizes, finest
-
-
-def _depths(volume: Volume) -> Floats:
-    """Return the distance of every voxel from the nearest face towards another label, um; the box is no such face."""
-    labels, spacing = volume.data, np.array(volume.spacing)
-    inner = np.ones(labels.shape, bool)
-    for axis in range(3):
-        equal = np.diff(labels, axis=axis) == 0
-        head, tail = [slice(None)] * 3, [slice(None)] * 3
-        head[axis], tail[axis] = slice(None, -1), slice(1, None)
-        inner[tuple(head)] &= equal
-        inner[tuple(tail)] &= equal
-        head[axis], tail[axis] = slice(None, 1), slice(-1, None)
-        for end in (head, tail):
-            inner[tuple(end)] &= labels[tuple(end)] == OUTSIDE
-    if inner.all():
-        return np.full(labels.shape, np.inf)
-    return np.asarray(ndimage.distance_transform_edt(inner, sampling=spacing) + spacing.min() / 2)
 
 
 def _voxels_of_cells(count: int, corner: float, finest: float, volume: Volume, axis: int) -> Ints:
@@ -160,68 +143,7 @@ def _pool(voxels: Array, ranges: list[Ints], least: bool) -> Array:
     return voxels
 
 
-# --- labels ---
-
-
-def _labelled(volume: Volume, points: Floats, tets: Ints, cube: float) -> Ints:
-    """Return the label of every tetrahedron; -1 ... -6 beyond the faces of the box.
-
-    Each takes the label with the greatest share at its centroid, the voxels interpolated linearly: a sheet of one
-    voxel keeps its volume, and a staircase becomes a slope. Then pieces of labels that have none get the one nearest
-    to their deepest voxel.
-    """
-    centroids = points[tets].mean(axis=1)
-    places = (centroids - np.array(volume.origin)) / np.array(volume.spacing)
-    regions: Ints = _votes(volume.data, places)
-    # In parts so thin that they got smaller cubes, what sticks out may be all there is.
-    _without_spikes(regions, adjacency.tet_neighbours(tets, len(points)), _volumes(points, tets) > cube**3 / 60)
-    numbers, n_pieces = component_numbers(volume)
-    voxels = np.clip(np.rint(places), 0, np.array(volume.data.shape) - 1).astype(int)
-    here = tuple(voxels.T)
-    pieces = np.where(volume.data[here] == regions, numbers[here], -1)
-    counts = np.bincount(pieces[pieces >= 0], minlength=n_pieces)
-    inside = np.zeros(n_pieces, bool)
-    inside[numbers[volume.data != OUTSIDE]] = True
-    lost = np.flatnonzero(inside & (counts == 0))
-    if len(lost):
-        _give_tets(volume, centroids, regions, pieces, counts, lost, numbers)
-        log.info("lattice: %d small pieces of labels keep one tetrahedron each", len(lost))
-    return regions
-
-
-def _volumes(points: Floats, tets: Ints) -> Floats:
-    a, b, c, d = (points[tets[:, k]] for k in range(4))
-    return np.asarray(np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) / 6)
-
-
-def _give_tets(
-    volume: Volume, centroids: Floats, regions: Ints, pieces: Array, counts: Array, lost: Array, numbers: Array
-) -> None:
-    """Give every lost piece the tetrahedron nearest to its deepest voxel that is not the last one of another piece."""
-    from scipy.spatial import cKDTree
-
-    depths = _depths(volume).ravel()
-    order = np.lexsort((-depths, numbers.ravel()))
-    sorted_numbers = numbers.ravel()[order]
-    deepest = order[np.searchsorted(sorted_numbers, lost)]
-    voxels = np.stack(np.unravel_index(deepest, volume.data.shape), axis=1)
-    places = np.array(volume.origin) + voxels * np.array(volume.spacing)
-    tree = cKDTree(centroids)
-    for piece, voxel, place in zip(lost, deepest, places, strict=True):
-        wanted = 16
-        while True:
-            found = np.atleast_1d(tree.query(place, k=min(wanted, len(centroids)))[1])
-            owners = pieces[found]
-            free = (owners < 0) | (counts[owners] > 1)
-            if free.any() or wanted >= len(centroids):
-                break
-            wanted *= 4
-        tet = found[np.argmax(free)]
-        if pieces[tet] >= 0:
-            counts[pieces[tet]] -= 1
-        regions[tet] = volume.data.ravel()[voxel]
-        pieces[tet] = piece
-        counts[piece] = 1
+# --- what is kept ---
 
 
 def _near(points: Floats, tets: Ints, regions: Ints) -> tuple[Floats, Ints, Ints]:
@@ -287,73 +209,4 @@ def _ridges(labels: Any, depths: Any, reach: float) -> Any:
                             if labels[a, b, c] == labels[i, j, k] and depths[a, b, c] > depths[i, j, k]:
                                 highest = False
                 result[i, j, k] = highest
-    return result
-
-
-@njit(cache=True)
-def _without_spikes(regions: Any, neighbours: Any, allowed: Any) -> None:
-    """Give every allowed tetrahedron the label that three of its neighbours share, in place."""
-    for t in range(regions.shape[0]):
-        if not allowed[t]:
-            continue
-        for k in range(2):
-            # Of four neighbours, three that are alike include the first or the second.
-            if neighbours[t, k] < 0:
-                continue
-            label = regions[neighbours[t, k]]
-            alike = 0
-            for m in range(4):
-                alike += neighbours[t, m] >= 0 and regions[neighbours[t, m]] == label
-            if alike >= 3:
-                # Not across the faces of the box, which stay where they are.
-                if label >= 0 and regions[t] >= 0:
-                    regions[t] = label
-                break
-
-
-@njit(cache=True)
-def _votes(labels: Any, places: Any) -> Any:
-    """Return the label with the greatest trilinear weight at every place, or -1 ... -6 beyond the box."""
-    result = np.empty(places.shape[0], np.int32)
-    found = np.empty(8, np.int32)
-    weights = np.empty(8)
-    corner = np.empty(3, np.int64)
-    for t in range(places.shape[0]):
-        beyond, face = 0.0, 0
-        for axis in range(3):
-            low, high = -0.5 - places[t, axis], places[t, axis] - (labels.shape[axis] - 0.5)
-            if low > beyond:
-                beyond, face = low, -(2 * axis + 1)
-            if high > beyond:
-                beyond, face = high, -(2 * axis + 2)
-        if face < 0:
-            result[t] = face
-            continue
-        n = 0
-        best = 0
-        for k in range(8):
-            weight = 1.0
-            for axis in range(3):
-                low = np.floor(places[t, axis])
-                share = places[t, axis] - low
-                bit = (k >> axis) & 1
-                weight *= share if bit else 1 - share
-                corner[axis] = min(max(int(low) + bit, 0), labels.shape[axis] - 1)
-            label = labels[corner[0], corner[1], corner[2]]
-            row = -1
-            for m in range(n):
-                if found[m] == label:
-                    row = m
-            if row < 0:
-                row = n
-                found[n], weights[n] = label, 0.0
-                n += 1
-            weights[row] += weight
-            if weights[row] > weights[best]:
-                best = row
-        for m in range(n):
-            # The larger label wins a tie, whatever the order of the corners.
-            if weights[m] > weights[best] or (weights[m] == weights[best] and found[m] > found[best]):
-                best = m
-        result[t] = found[best]
     return result

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from scipy import ndimage
 
 from meshcell.adjacency import root
-from meshcell.types import Array, Volume
+from meshcell.types import OUTSIDE, Array, Volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,24 @@ def _parents(volume: Volume) -> tuple[Array, Array]:
     parents = _components(data, np.zeros(data.shape, dtype))
     flat = parents.ravel()
     return parents, np.flatnonzero(flat == np.arange(flat.size, dtype=dtype))
+
+
+def depths_of(volume: Volume) -> Array:
+    """Return the distance of every voxel from the nearest face towards another label, um; the box is no such face."""
+    labels, spacing = volume.data, np.array(volume.spacing)
+    inner = np.ones(labels.shape, bool)
+    for axis in range(3):
+        equal = np.diff(labels, axis=axis) == 0
+        head, tail = [slice(None)] * 3, [slice(None)] * 3
+        head[axis], tail[axis] = slice(None, -1), slice(1, None)
+        inner[tuple(head)] &= equal
+        inner[tuple(tail)] &= equal
+        head[axis], tail[axis] = slice(None, 1), slice(-1, None)
+        for end in (head, tail):
+            inner[tuple(end)] &= labels[tuple(end)] == OUTSIDE
+    if inner.all():
+        return np.full(labels.shape, np.inf)
+    return np.asarray(ndimage.distance_transform_edt(inner, sampling=spacing) + spacing.min() / 2)
 
 
 def thin_voxels(volume: Volume) -> Array:

@@ -7,10 +7,12 @@ import pytest
 
 import meshcell as mc
 from meshcell import native, tetmeshes
-from meshcell.lattice import _depths, _extremes, _votes
+from meshcell.lattice import _extremes
+from meshcell.lattice_labels import _votes
 from meshcell.shapes import angles
 from meshcell.tetmeshes import tetrahedralize
-from phantoms import halves, nested_balls, noise, sheet, sphere, torus, tube, voronoi
+from meshcell.voxels import depths_of
+from phantoms import halves, nested_balls, noise, scraps, sheet, sphere, torus, tube, voronoi
 from test_tetmeshes import SCENES, assert_sound, volumes_of
 
 
@@ -51,6 +53,14 @@ def test_interfaces_and_caps_are_those_of_the_labels(name):
     for region, volume_of_surface in mc.enclosed_volumes(surface).items():
         # The smallest body has 27 voxels; its fairing takes more than the last shift gave back.
         assert volumes_of(mesh)[region] == pytest.approx(volume_of_surface, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", [1, 4, 9, 16])
+def test_pieces_of_labels_stay_whole_and_apart(seed):
+    # Touching cells and islands with voxels up to five times longer than wide.
+    volume = scraps(seed)
+    mesh = tetrahedralize(volume, edge=1.5 * min(volume.spacing), min_dihedral=20, method="lattice")
+    assert mc.topology(mesh) == mc.topology(volume)
 
 
 @pytest.mark.parametrize("bound", [5, 20, 30, 40])
@@ -170,7 +180,7 @@ def test_extremes_agree_with_slices():
 
 def test_depths_are_distances_from_other_labels():
     volume, _, _ = sphere(8)
-    depths = _depths(volume)[volume.data == 1]
+    depths = depths_of(volume)[volume.data == 1]
     assert depths.max() == pytest.approx(8, abs=1)
     assert depths.min() == 0.5
 
