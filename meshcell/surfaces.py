@@ -67,7 +67,12 @@ def extract(volume: Volume, *, level: float | None = None, regions: Iterable[int
     if not len(triangles):
         present = ", ".join(volume.regions.values()) or "none"
         raise MeshError(f"extract needs at least one voxel of a region; all voxels are outside (regions: {present})")
-    points = np.asarray(volume.origin) + (corners - 0.5) * np.asarray(volume.spacing)
+    # In place: at hundreds of labels the points are as large as the voxels.
+    points = corners.astype(np.float64)
+    del corners
+    points -= 0.5
+    points *= volume.spacing
+    points += volume.origin
     capped = np.flatnonzero(caps)
     patches = {name: capped[caps[capped] == face] for face, name in enumerate(BOX_FACES, 1)}
     patches = {name: rows for name, rows in patches.items() if len(rows)}
@@ -183,7 +188,7 @@ def compact_labels(volume: Volume, regions: Iterable[int | str] | None) -> tuple
     return labels, names
 
 
-def _net(labels: Array) -> tuple[Ints, Ints, Ints, Ints]:
+def _net(labels: Array) -> tuple[Ints, Ints, Ints, Array]:
     labels = np.ascontiguousarray(labels)
     n_faces = _count_faces(labels)
     if 2 * n_faces > INT32_MAX:
@@ -242,7 +247,7 @@ def _net_kernel(labels: Any, n_faces: int) -> Any:
     corners = np.empty((4 * n_faces // 3 + 8, 3), np.int32)
     triangles = np.empty((2 * n_faces, 3), np.int32)
     sides = np.empty((2 * n_faces, 2), np.int32)
-    caps = np.zeros(2 * n_faces, np.int32)
+    caps = np.zeros(2 * n_faces, np.uint8)
     # Only two planes of lattice points are kept in memory: those below and above the current layer of voxels.
     planes = np.full((2, ny + 1, nz + 1), -1, np.int32)
     quad = np.empty(4, np.int32)
@@ -289,4 +294,4 @@ def _net_kernel(labels: Any, n_faces: int) -> Any:
                     n += 2
         planes[0] = planes[1]
         planes[1] = -1
-    return corners[:n_points].copy(), triangles[:n], sides[:n], caps[:n]
+    return corners[:n_points], triangles[:n], sides[:n], caps[:n]

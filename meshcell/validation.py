@@ -20,6 +20,8 @@ OUTSIDE = 0
 MAX_ANISOTROPY = 100.0
 # um, ten metres: what is farther away is an error of some reader, and its areas and volumes have no digits left.
 MAX_COORDINATE = 1e7
+# Labels that are looked at at a time.
+PIECE = 2**22
 
 
 class MeshError(ValueError):
@@ -96,10 +98,15 @@ def completed_names(names: Mapping[int, str], *labels: Array) -> dict[int, str]:
 
 
 def labels_in(array: Array) -> Array:
-    """Return the different labels of an array, ascending; by counting where that is quicker than sorting."""
-    if array.size and array.max() < 4 * array.size:
-        return np.flatnonzero(np.bincount(array.ravel(order="K")))
-    return np.unique(array)
+    """Return the different labels of an array, ascending; by marking where that is quicker than sorting."""
+    if not array.size or array.max() >= 4 * array.size:
+        return np.unique(array)
+    flat = array.ravel(order="K")
+    there = np.zeros(int(array.max()) + 1, bool)
+    # By pieces: numpy copies what it indexes by to 64 bits.
+    for first in range(0, flat.size, PIECE):
+        there[flat[first : first + PIECE]] = True
+    return np.flatnonzero(there)
 
 
 def checked_voxels(data: Array, as_labels: bool) -> Array:
@@ -145,6 +152,9 @@ def checked_points(points: Any) -> Floats:
     array = np.ascontiguousarray(points, np.float64)
     if array.ndim != 2 or array.shape[1] != 3:
         raise MeshError(f"points should have shape (p, 3); got {array.shape}")
+    # NaN fails both comparisons; the rows are looked for only where there are some.
+    if not array.size or (array.min() >= -MAX_COORDINATE and array.max() <= MAX_COORDINATE):
+        return array
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(bad):
         raise MeshError(f"points should be finite; {len(bad)} are not, the first is row {bad[0]}: {array[bad[0]]}", bad)

@@ -1,5 +1,9 @@
 """Extraction: exact volumes, closed and shared interfaces, caps, symmetry; areas, volumes and patches."""
 
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 
@@ -147,3 +151,28 @@ def test_extract_does_not_change_its_input():
     before = volume.data.copy()
     mc.extract(volume)
     assert np.array_equal(before, volume.data)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the greatest resident memory is reset and read in /proc")
+def test_memory_is_at_most_three_times_the_voxels_and_the_surface():
+    code = textwrap.dedent("""
+        from pathlib import Path
+        import numpy as np
+        import meshcell as mc
+
+        def resident(key):
+            return int(Path("/proc/self/status").read_text().split(key + ":")[1].split()[0]) * 1024
+
+        blocks = np.random.default_rng(0).integers(0, 250, (7, 7, 7), np.uint8)
+        mc.extract(mc.Volume(blocks, 0.01))
+        volume = mc.Volume(blocks.repeat(37, 0).repeat(37, 1).repeat(37, 2), 0.01)
+        Path("/proc/self/clear_refs").write_text("5")
+        before = resident("VmRSS")
+        surface = mc.extract(volume)
+        taken = resident("VmHWM") - before + volume.data.nbytes
+        size = surface.points.nbytes + surface.triangles.nbytes + surface.sides.nbytes
+        print(taken, 3 * volume.data.nbytes + size)
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    taken, allowed = map(int, done.stdout.split())
+    assert taken <= allowed
