@@ -9,8 +9,9 @@ import numpy as np
 from numba import njit
 
 from meshcell import adjacency
-from meshcell.types import OUTSIDE, Array, Floats, Ints, Volume
-from meshcell.voxels import component_numbers, depths_of
+from meshcell.types import OUTSIDE, Array, Floats, Ints, Surface, Volume
+from meshcell.voxels import component_numbers, depths_of, thin_voxels
+from meshcell.windings import winding_numbers
 
 log = logging.getLogger("meshcell")
 
@@ -19,17 +20,19 @@ log = logging.getLogger("meshcell")
 SPECK = 0.5
 
 
-def labels_of_tets(volume: Volume, points: Floats, tets: Ints, cube: float) -> Ints:
+def labels_of_tets(volume: Volume, target: Surface, points: Floats, tets: Ints, cube: float) -> Ints:
     """Return the label of every tetrahedron; -1 ... -6 beyond the faces of the box.
 
-    Each takes the label with the greatest share at its centroid, the voxels interpolated linearly: a sheet of one
-    voxel keeps its volume, and a staircase becomes a slope. Then every 6-connected piece of a label gets at least the
+    Each takes the label with the greatest share at its centroid, the voxels interpolated linearly: a staircase becomes
+    a slope. In parts thinner than two voxels this takes too much from what bulges; there the centroid's place in the
+    smoothed surface decides. Then every 6-connected piece of a label gets at least the
     tetrahedron nearest to its deepest voxel, specks go to what surrounds them, and where two pieces of one label meet,
     something else that is near goes between them, if there is any.
     """
     centroids = points[tets].mean(axis=1)
     places = (centroids - np.array(volume.origin)) / np.array(volume.spacing)
     regions: Ints = _votes(volume.data, places)
+    _decide_thin(regions, volume, target, centroids, places)
     neighbours = adjacency.tet_neighbours(tets, len(points))
     volumes = _volumes(points, tets)
     # In parts so thin that they got smaller cubes, what sticks out may be all there is.
@@ -53,6 +56,21 @@ def labels_of_tets(volume: Volume, points: Floats, tets: Ints, cube: float) -> I
         if not n_specks + n_parted:
             break
     return regions
+
+
+def _decide_thin(regions: Ints, volume: Volume, target: Surface, centroids: Floats, places: Floats) -> None:
+    """Let the target's winding numbers decide where thin parts are near, in place."""
+    near = np.flatnonzero(_touched(thin_voxels(volume), places) & (regions >= OUTSIDE))
+    best, total = np.zeros(len(near)), np.zeros(len(near))
+    owner = np.zeros(len(near), np.int32)
+    for label in np.unique(target.sides[target.sides > OUTSIDE]):
+        rows = np.flatnonzero(_touched(volume.data == label, places[near]))
+        if len(rows):
+            found = winding_numbers(target, int(label), centroids[near[rows]])
+            total[rows] += found
+            greater = rows[found > best[rows]]
+            best[greater], owner[greater] = found[found > best[rows]], label
+    regions[near] = np.where(best > 1 - total, owner, OUTSIDE)
 
 
 def _volumes(points: Floats, tets: Ints) -> Floats:
@@ -222,6 +240,19 @@ def _without_spikes(regions: Any, neighbours: Any, allowed: Any) -> None:
                 if label >= 0 and regions[t] >= 0:
                     regions[t] = label
                 break
+
+
+@njit(cache=True)
+def _touched(voxels: Any, places: Any) -> Any:
+    """Tell for every place whether any of the eight voxels around it is marked."""
+    result = np.zeros(places.shape[0], np.bool_)
+    for t in range(places.shape[0]):
+        for k in range(8):
+            i = min(max(int(np.floor(places[t, 0])) + (k & 1), 0), voxels.shape[0] - 1)
+            j = min(max(int(np.floor(places[t, 1])) + (k >> 1 & 1), 0), voxels.shape[1] - 1)
+            m = min(max(int(np.floor(places[t, 2])) + (k >> 2), 0), voxels.shape[2] - 1)
+            result[t] = result[t] or voxels[i, j, m]
+    return result
 
 
 @njit(cache=True)
