@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,9 +12,14 @@ from meshcell import colours, fields
 from meshcell.io.files import replacing
 from meshcell.types import Array, Floats, Ints, Solution, Surface, TetMesh, Volume
 
+if TYPE_CHECKING:
+    from meshcell.fidelity import Fidelity
+
 log = logging.getLogger("meshcell")
 
 DPI = 200
+# Bars of a chart: more are not read.
+BARS = 16
 
 
 def slices(volume: Volume, at: Any, *, title: str | None, save: Any) -> Array:
@@ -122,6 +127,75 @@ def curves(solution: Solution, species: Any, title: str | None, save: Any) -> Ar
     axes[0].set_title("line: mean, band: least to greatest", loc="right", fontsize="small", color="0.4")
     axes[-1].set_xlabel("time (s)")
     return finished(axes, title, target)
+
+
+def errors(figures: Fidelity, title: str | None, save: Any) -> Array:
+    """Draw the volume error of every region and the distances of every interface, with the limits of `check`."""
+    from meshcell.fidelity import FARTHEST, MEAN_FARTHEST, VOLUME_ERROR
+    from meshcell.reports import listed
+
+    target = None if save is None else picture_path(save, (".png", ".pdf", ".svg"))
+    shared = [one for one in figures.regions.values() if one.found and one.expected]
+    regions = sorted(shared, key=lambda one: -abs(one.volume_error))
+    faces = sorted(figures.interfaces.values(), key=lambda one: -one.max_distance)
+    axes = _bar_panels(min(len(regions), BARS), min(len(faces), BARS))
+    volumes, distances = axes
+    _bars(volumes, [one.name for one in regions], {"volume": [100 * one.volume_error for one in regions]}, "%+.2f %%")
+    _bars(
+        distances,
+        [one.name.replace(" | ", " / ") for one in faces],
+        {"greatest": [one.max_distance for one in faces], "mean, by area": [one.mean_distance for one in faces]},
+        "%.2f",
+    )
+    volumes.axvline(0, color=colours.INK, linewidth=0.8)
+    _limits(volumes, {-100 * VOLUME_ERROR: "0.4", 100 * VOLUME_ERROR: "0.4"})
+    _limits(distances, {FARTHEST: colours.PALETTE[4], MEAN_FARTHEST: colours.PALETTE[0]})
+    volumes.set_xlabel("volume less that of the voxels (%)")
+    distances.set_xlabel("distance from the voxel faces (voxels)")
+    distances.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1.0), ncols=2, borderaxespad=0)
+    volumes.set_title("dashed: usual at most", loc="right", fontsize="small", color="0.4")
+    lost = [one.name for one in figures.regions.values() if not (one.found and one.expected)]
+    if lost:
+        volumes.set_title(f"only in mesh or labels: {listed(lost, 3)}", loc="left", fontsize="small", color="0.4")
+    return finished(axes, title, target)
+
+
+def _bar_panels(*rows: int) -> Array:
+    """Return one axis per number of rows, each as high as its rows need."""
+    import matplotlib.pyplot as plt
+
+    heights = [0.7 + 0.32 * max(n, 1) for n in rows]
+    _, axes = plt.subplots(
+        len(rows), 1, figsize=(6.4, sum(heights) + 0.3), height_ratios=heights, squeeze=False, layout="constrained"
+    )
+    for axis in axes.ravel():
+        axis.spines[["top", "right"]].set_visible(False)
+    return np.asarray(axes.ravel())
+
+
+def _bars(axis: Any, names: list[str], sets: dict[str, list[float]], text: str) -> None:
+    """Draw level bars with their figures, the first on top; all sets share the row of a name."""
+    shown = min(len(names), BARS)
+    height = 0.8 / len(sets)
+    for index, (name, values) in enumerate(sets.items()):
+        # A bar without end cannot be drawn, but its figure says so.
+        lengths = np.where(np.isfinite(values[:shown]), values[:shown], 0.0)
+        at = np.arange(shown) + (index - (len(sets) - 1) / 2) * height
+        bars = axis.barh(at, lengths, 0.9 * height, color=colours.PALETTE[(4, 0)[index]], label=name)
+        axis.bar_label(bars, [text % value for value in values[:shown]], padding=3, fontsize="small")
+    axis.set_yticks(range(shown), names[:shown])
+    axis.set_ylim(shown - 0.5, -0.5)
+    axis.margins(x=0.12)
+    if len(names) > shown:
+        axis.annotate(
+            f"and {len(names) - shown} smaller ones", (1, 0.02), xycoords="axes fraction", ha="right", fontsize="small",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+        )  # fmt: skip
+
+
+def _limits(axis: Any, places: dict[float, Any]) -> None:
+    for place, colour in places.items():
+        axis.axvline(place, color=colour, linestyle="--", linewidth=1)
 
 
 def draw_histogram(axis: Any, name: str, values: Floats, bins: int, colour: Any) -> None:

@@ -14,7 +14,7 @@ from meshcell.reports import Problem, listed
 from meshcell.shapes import Shapes, quality
 from meshcell.shells import Topology, topology
 from meshcell.surfaces import areas, enclosed_volumes, extract
-from meshcell.types import Array, Floats, Surface, TetMesh, Volume
+from meshcell.types import Array, Floats, Surface, TetMesh, Volume, name_of
 
 # Voxels: what is farther from the boundary of its label is no longer that label's boundary.
 FARTHEST, MEAN_FARTHEST = 1.5, 0.25
@@ -87,10 +87,18 @@ class Fidelity:
     ----------
     regions : dict[str, RegionFigures]
     interfaces : dict[str, InterfaceFigures]
+    surface : Surface
+        The interfaces that were compared.
+    offsets : (t, 3)
+        Voxels, of every corner of the surface's triangles: the distance from the nearest voxel face between the two
+        labels, negative where the corner lies in a voxel of the region behind the triangle. So a body that grew has
+        positive offsets. inf where there is no such face within 16 voxels.
     """
 
     regions: dict[str, RegionFigures]
     interfaces: dict[str, InterfaceFigures]
+    surface: Surface
+    offsets: Floats
 
     def __str__(self) -> str:
         width = max(len(name) for name in (*self.regions, *self.interfaces, "interface"))
@@ -126,6 +134,8 @@ def measure(mesh: Surface | TetMesh, volume: Volume) -> Fidelity:
     -------
     Fidelity
     """
+    if not isinstance(volume, Volume):
+        raise TypeError(f"against= should be the labels, a Volume; got {type(volume).__name__}")
     volume.require_labels("check(..., against=...)")
     voxels = {name: volume.counts[label] * float(np.prod(volume.spacing)) for label, name in volume.regions.items()}
     found, expected = topology(mesh), topology(volume)
@@ -137,7 +147,9 @@ def measure(mesh: Surface | TetMesh, volume: Volume) -> Fidelity:
         )
         for name in dict.fromkeys([*expected, *found])
     }
-    return Fidelity(regions, _interfaces(mesh if isinstance(mesh, Surface) else mesh.surface, volume))
+    surface = mesh if isinstance(mesh, Surface) else mesh.surface
+    interfaces, offsets = _interfaces(surface, volume)
+    return Fidelity(regions, interfaces, surface, offsets)
 
 
 def fidelity_problems(figures: Fidelity) -> Iterator[Problem]:
@@ -183,7 +195,8 @@ def _topology_text(one: Topology) -> str:
     return f"pieces {one.components:,}, Euler {one.euler:,}, genus {one.genus:,}"
 
 
-def _interfaces(surface: Surface, volume: Volume) -> dict[str, InterfaceFigures]:
+def _interfaces(surface: Surface, volume: Volume) -> tuple[dict[str, InterfaceFigures], Floats]:
+    """Return the figures of every interface, and (t, 3) the signed distances of all corners in voxels."""
     net = extract(volume)
     pairs = {frozenset(pair): kind for kind, pair in enumerate(net.interfaces)}
     kinds = np.zeros(len(net.triangles), np.int64)
@@ -193,25 +206,36 @@ def _interfaces(surface: Surface, volume: Volume) -> dict[str, InterfaceFigures]
     spacing = np.asarray(volume.spacing)
     base = base_of(net.points / spacing, net.triangles, kinds, np.zeros(len(net.points)))
     shapes, sizes = quality(surface).parts, areas(surface)
-    result = {}
+    points, owners = surface.points / spacing, _names_at(volume, surface.points)
+    figures, offsets = {}, np.full((len(surface.triangles), 3), np.inf)
     for pair, rows in surface.interfaces.items():
-        name = f"{pair[0]} | {pair[1]}"
-        kind = pairs.get(frozenset(pair), -1)
-        mean, most = _distances(base, surface.points / spacing, surface.triangles[rows], surface.areas[rows], kind)
-        result[name] = InterfaceFigures(name, sizes[pair], mean, most, shapes[name])
-    return result
+        name, triangles = f"{pair[0]} | {pair[1]}", surface.triangles[rows]
+        at_corners, at_centres = _distances(base, points, triangles, pairs.get(frozenset(pair), -1))
+        offsets[rows] = np.where(owners[triangles] == pair[0], -at_corners, at_corners)
+        # Exact for a quadratic: three quarters of the centre and a twelfth of each corner.
+        means, weights = 0.75 * at_centres + at_corners.sum(axis=1) / 12, surface.areas[rows]
+        mean, most = float(means @ weights / weights.sum()), float(max(at_corners.max(), at_centres.max()))
+        figures[name] = InterfaceFigures(name, sizes[pair], mean, most, shapes[name])
+    return figures, offsets
 
 
-def _distances(base: Base, points: Floats, triangles: Array, weights: Floats, kind: int) -> tuple[float, float]:
-    """Return the mean (by `weights`) and the greatest distance of triangles from the triangles of a kind."""
-    if kind < 0 or not len(triangles):
-        return np.inf, np.inf
+def _distances(base: Base, points: Floats, triangles: Array, kind: int) -> tuple[Floats, Floats]:
+    """Return (k, 3) and (k,) the distances of corners and centres from the triangles of a kind."""
+    if kind < 0:
+        return np.full((len(triangles), 3), np.inf), np.full(len(triangles), np.inf)
     corners, row = np.unique(triangles, return_inverse=True)
     at_corners = _away(base, np.ascontiguousarray(points[corners]), kind, REACH)[row.reshape(-1, 3)]
-    at_centres = _away(base, points[triangles].mean(axis=1), kind, REACH)
-    # Exact for a quadratic: three quarters of the centre and a twelfth of each corner.
-    means = 0.75 * at_centres + at_corners.sum(axis=1) / 12
-    return float(means @ weights / weights.sum()), float(max(at_corners.max(), at_centres.max()))
+    return at_corners, _away(base, points[triangles].mean(axis=1), kind, REACH)
+
+
+def _names_at(volume: Volume, points: Floats) -> Array:
+    """Return (p,) the names of the regions whose voxels the points lie in."""
+    voxels = np.rint((points - volume.origin) / volume.spacing).astype(np.int64)
+    within = ((voxels >= 0) & (voxels < volume.data.shape)).all(axis=1)
+    labels = np.zeros(len(points), volume.data.dtype)
+    labels[within] = volume.data[tuple(voxels[within].T)]
+    present, row = np.unique(labels, return_inverse=True)
+    return np.array([name_of(volume.names, int(label)) for label in present])[row]
 
 
 def _rest(things: list[Any]) -> list[str]:

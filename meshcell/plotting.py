@@ -7,24 +7,30 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from meshcell import charts, colours, fields, scenes
 from meshcell.io.files import replacing
+from meshcell.reports import Report
 from meshcell.shapes import angles, part_rows
 from meshcell.types import Array, Floats, Solution, Surface, TetMesh, Volume
+
+if TYPE_CHECKING:
+    from meshcell.fidelity import Fidelity
 
 log = logging.getLogger("meshcell")
 
 # Concentrations by viridis, quality by red (bad) to blue (good): both keep their order for colour-blind readers.
 CONCENTRATIONS = "viridis"
 GRADES = "RdYlBu"
+# Blue where a body shrank, red where it grew.
+OFFSETS = "RdBu_r"
 
 
 def plot(
-    thing: Volume | Surface | TetMesh | Solution,
+    thing: Volume | Surface | TetMesh | Solution | Report,
     field: str | Array | None = None,
     *,
     at: Any = None,
@@ -39,11 +45,12 @@ def plot(
     size: tuple[int, int] = (1200, 900),
     save: str | os.PathLike[str] | None = None,
 ) -> Any:
-    """Draw a volume, surface, mesh or solution.
+    """Draw a volume, surface, mesh or solution, or how true a mesh is to its labels.
 
     Parameters
     ----------
-    thing : Volume, Surface, TetMesh or Solution
+    thing : Volume, Surface, TetMesh, Solution or Report
+        A report must be that of `check(mesh, against=labels)`.
     field : str or array, optional
         Solution: the species; without it the curves of all species are drawn. TetMesh: one number per tetrahedron or
         point to colour by, such as an error indicator.
@@ -51,10 +58,12 @@ def plot(
         Solution: the time in s (linear between saved times; by default the last). Volume: the point (x, y, z) in um
         through which the slices go (by default where most regions are seen).
     kind : str, optional
-        Volume: "slices" (default) or "3d". Solution: "scene" (default when a species is given) or "curve".
+        Volume: "slices" (default) or "3d". Solution: "scene" (default when a species is given) or "curve". Report:
+        "scene" (default), the interfaces coloured by their signed distance from the voxel faces in voxels, or "bars",
+        the errors of volumes and distances.
     cut : optional
-        TetMesh and Solution: where to cut the body open. None chooses, False leaves it whole, "x" or "-x" takes away
-        the side of larger (smaller) x, ("x", 0.3) does so at 0.3 um, (normal, point) anywhere.
+        TetMesh, Solution and Report: where to cut the body open. None chooses, False leaves it whole, "x" or "-x" takes
+        away the side of larger (smaller) x, ("x", 0.3) does so at 0.3 um, (normal, point) anywhere.
     color : str
         TetMesh: "region", or "quality" for the least dihedral angle of every tetrahedron.
     edges : bool, optional
@@ -75,12 +84,13 @@ def plot(
     -------
     pyvista.Plotter, matplotlib Axes, or (k,) array of them
         Not shown yet: call `.show()` on a plotter. The curve of one species is an Axes; the curves of all and the three
-        slices of a volume are arrays of them.
+        slices of a volume are arrays of them, and so are the bars of a report.
 
     Raises
     ------
     ValueError, TypeError
-        Unknown species, a time that was not simulated, a field of the wrong length, an unknown kind.
+        Unknown species, a time that was not simulated, a field of the wrong length, an unknown kind, a report without
+        a comparison.
     RuntimeError
         No OpenGL for 3D pictures; names the packages that bring it.
     """
@@ -103,7 +113,14 @@ def plot(
         if kind == "curve":
             return charts.curves(thing, [fields.species_name(thing, field)], title, save)[0]
         return _solution_scene(thing, fields.species_name(thing, field), at, cut=cut, **look)
-    raise TypeError(f"plot draws a Volume, Surface, TetMesh or Solution; got {type(thing).__name__}")
+    if isinstance(thing, Report):
+        _require_choice(kind, ("scene", "bars"), "a Report")
+        if thing.fidelity is None:
+            raise ValueError("a report is drawn when it compares: plot(check(mesh, against=labels))")
+        if kind == "bars":
+            return charts.errors(thing.fidelity, title, save)
+        return _fidelity_scene(thing.fidelity, cut=cut, **look)
+    raise TypeError(f"plot draws a Volume, Surface, TetMesh, Solution or Report; got {type(thing).__name__}")
 
 
 def film(
@@ -311,6 +328,39 @@ def _mesh_scene(
     else:
         draw = functools.partial(scenes.add_regions, mesh=mesh, plane=plane, edges=shown)
     return _scene(draw, points, view, plane, title, size, save)
+
+
+def _fidelity_scene(
+    figures: Fidelity, *, cut: Any, edges: Any, view: Any, clim: Any, title: Any, size: Any, save: Any
+) -> Any:
+    surface, offsets = figures.surface, figures.offsets
+    if not len(surface.triangles):
+        raise ValueError("there is nothing to draw: the mesh has no interfaces")
+    # One interface can be looked at from outside; what is nested is seen in a cut.
+    plane = scenes.cut_plane(surface, False if cut is None and len(surface.interfaces) == 1 else cut)
+    points = surface.points[np.unique(surface.triangles)]
+    known = np.abs(offsets[np.isfinite(offsets)])
+    # Half a voxel is the staircase's own height: what is less should look so.
+    most = max(0.5, float(np.percentile(known, 99.5))) if len(known) else 0.5
+    shown = _edges_seen(np.sqrt(surface.areas), points, size) if edges is None else edges
+    draw = functools.partial(
+        _add_offsets, figures=figures, plane=plane, clim=clim or (-most, most), cmap=OFFSETS, nan_color=colours.INK,
+        show_edges=shown, edge_color=colours.INK, line_width=0.5,
+    )  # fmt: skip
+    return _scene(draw, points, view, plane, title, size, save)
+
+
+def _add_offsets(plotter: Any, figures: Fidelity, plane: scenes.Plane | None, **look: Any) -> None:
+    # Corners stay apart: on a junction each interface has its own distance.
+    corners = figures.surface.points[figures.surface.triangles].reshape(-1, 3)
+    body = scenes.polydata(corners, np.arange(len(corners), dtype=np.int32).reshape(-1, 3))
+    body.point_data["offset"] = np.where(np.isfinite(figures.offsets), figures.offsets, np.nan).ravel()
+    if plane is not None:
+        body = body.clip(normal=plane.normal, origin=plane.point)
+    if not body.n_points:
+        plotter.close()
+        raise ValueError("the cut leaves nothing of the interfaces; choose another")
+    scenes.add_coloured(plotter, body, "offset", "offset (voxels)", **look)
 
 
 def _solution_scene(

@@ -200,7 +200,6 @@ def add_legend(plotter: Any, entries: Mapping[str, Rgb]) -> None:
     for row, (name, colour) in enumerate(entries.items()):
         middle = 1 - (row + 1.4) * 1.6 * font / height
         _add_swatch(plotter, (left, middle), (font / width, font / height), colour)
-
         _write(plotter, name, (left + 1.6 * font / width, middle), font)
 
 
@@ -315,12 +314,12 @@ def _thinnest(extent: Floats, upright: int) -> int:
 # --- cuts ---
 
 
-def cut_plane(mesh: TetMesh, cut: Any) -> Plane | None:
+def cut_plane(mesh: Surface | TetMesh, cut: Any) -> Plane | None:
     """Turn what the caller says about the cut into a plane.
 
     Parameters
     ----------
-    mesh : TetMesh
+    mesh : Surface or TetMesh
     cut : None, False, text or pair
         None chooses; False cuts nothing; "x" or "-x" cuts across an axis where most regions are met and takes away the
         side of larger (smaller) x; ("x", 0.3) cuts at 0.3 um; (normal, point) cuts anywhere.
@@ -328,7 +327,7 @@ def cut_plane(mesh: TetMesh, cut: Any) -> Plane | None:
     if cut is False:
         return None
     if cut is None:
-        extent = np.ptp(mesh.points[mesh.tets.ravel()], axis=0)
+        extent = np.ptp(mesh.points[_cells(mesh)[0].ravel()], axis=0)
         cut = AXES[int(np.argmin(extent))]
     axis, place = (cut, None) if isinstance(cut, str) else _pair(cut)
     if isinstance(axis, str):
@@ -344,20 +343,26 @@ def cut_plane(mesh: TetMesh, cut: Any) -> Plane | None:
     return Plane(point, normal / np.linalg.norm(normal))
 
 
-def best_cut(mesh: TetMesh, axis: int, candidates: int = 33) -> float:
+def best_cut(mesh: Surface | TetMesh, axis: int, candidates: int = 33) -> float:
     """Return the position along an axis, um, where a plane shows most of all regions together."""
-    corners = mesh.points[:, axis][mesh.tets]
+    cells, labels = _cells(mesh)
+    corners = mesh.points[:, axis][cells]
     low, high = corners.min(axis=1), corners.max(axis=1)
     places = np.linspace(low.min(), high.max(), candidates + 2)[1:-1]
     score = np.zeros(candidates)
-    for label in np.unique(mesh.regions):
-        own = mesh.regions == label
-        # Tets that a plane crosses: begun below it, less those ended below it.
+    for label in np.unique(labels):
+        own = labels == label
+        # Those that a plane crosses: begun below it, less those ended below it.
         crossed = np.searchsorted(np.sort(low[own]), places) - np.searchsorted(np.sort(high[own]), places)
         score += crossed / max(crossed.max(), 1)
     # Of places that show about as much, the middle one.
     off = (places - _middle(places)) / np.ptp(places)
     return float(places[np.argmax(score * (1 - off**2))])
+
+
+def _cells(mesh: Surface | TetMesh) -> tuple[Ints, Ints]:
+    """Return the tetrahedra and their regions, or the triangles and the regions behind them."""
+    return (mesh.triangles, mesh.sides[:, 0]) if isinstance(mesh, Surface) else (mesh.tets, mesh.regions)
 
 
 def exposed_faces(mesh: TetMesh, kept: Array) -> tuple[Ints, Array]:

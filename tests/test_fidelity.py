@@ -53,6 +53,34 @@ def test_distances_are_in_voxels_of_each_axis():
         assert measure(moved, volume).interfaces["box | outside"].max_distance == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("grown", [0.3, -0.3])
+def test_offsets_are_positive_where_a_body_grew(grown):
+    data = np.zeros((8, 8, 8), int)
+    data[2:6, 2:6, 2:6] = 1
+    volume = mc.Volume(data, 0.5, names={1: "box"})
+    net = mc.extract(volume)
+    # Every face moves outwards by the same length, in voxels; turned triangles say the same of the other side.
+    centre = net.points.mean(axis=0)
+    points = net.points + grown * 0.5 * np.sign(net.points - centre)
+    for triangles, sides, sign in ((net.triangles, net.sides, 1), (net.triangles[:, ::-1], net.sides[:, ::-1], -1)):
+        offsets = measure(mc.Surface(points, triangles, sides, net.names), volume).offsets
+        assert offsets.shape == net.triangles.shape
+        assert (sign * grown * offsets > 0).any()
+        assert (sign * grown * offsets >= 0).all()
+        # Corners of the box move along its diagonal.
+        assert np.abs(offsets).max() <= 0.3 * np.sqrt(3) + 1e-12
+
+
+def test_offsets_are_the_distances_with_a_sign(balls):
+    figures = mc.check(balls[1], against=balls[0]).fidelity
+    for pair, rows in figures.surface.interfaces.items():
+        most = figures.interfaces[f"{pair[0]} | {pair[1]}"].max_distance
+        assert np.abs(figures.offsets[rows]).max() <= most
+        # A membrane through the staircase lies on both of its sides.
+        assert figures.offsets[rows].min() < -0.1
+        assert figures.offsets[rows].max() > 0.1
+
+
 def test_distances_agree_with_a_search_through_all_triangles():
     surface = mc.extract(noise(2))
     sides = np.unique(surface.sides, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
@@ -97,5 +125,7 @@ def test_the_report_shows_the_table(balls):
 def test_only_surfaces_and_meshes_are_compared(balls):
     with pytest.raises(TypeError, match=r"against= compares a Surface or a TetMesh with labels; got Volume"):
         mc.check(balls[0], against=balls[0])
+    with pytest.raises(TypeError, match=r"against= should be the labels, a Volume; got TetMesh"):
+        mc.check(balls[1], against=balls[1])
     with pytest.raises(TypeError, match="needs integer labels"):
         mc.check(balls[1], against=mc.Volume(np.random.default_rng(0).random((4, 4, 4)), 1.0))

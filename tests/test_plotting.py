@@ -264,6 +264,54 @@ def test_parts_of_a_histogram_into_given_axes(mesh):
         histogram(mesh, parts=["core"])
 
 
+def test_offsets_are_red_where_a_body_grew(labels, tmp_path):
+    net = mc.extract(labels)
+    middle = net.points.mean(axis=0)
+    images = []
+    for factor in (0.95, 1.05):
+        surface = mc.Surface(middle + factor * (net.points - middle), net.triangles, net.sides, net.names)
+        report = mc.check(surface, against=labels)
+        plot(report, size=SIZE, save=tmp_path / "offsets.png", clim=(-0.5, 0.5), edges=False, cut=False)
+        # The colour bar, at the right, holds both colours.
+        images.append(shown(tmp_path / "offsets.png")[:, : int(0.7 * SIZE[0])].astype(int))
+    shrunk, grown = (image[..., 0] - image[..., 2] for image in images)
+    assert (shrunk < -30).sum() > 10 * (shrunk > 30).sum()
+    assert (grown > 30).sum() > 10 * (grown < -30).sum()
+
+
+def test_bars_show_the_errors_of_a_report(labels, tmp_path):
+    report = mc.check(mc.smooth(mc.extract(labels)), against=labels)
+    volumes, distances = plot(report, kind="bars", save=tmp_path / "errors.svg")
+    assert (tmp_path / "errors.svg").exists()
+    assert sorted(bar.get_width() for bar in volumes.patches) == pytest.approx(
+        sorted(100 * one.volume_error for one in report.fidelity.regions.values())
+    )
+    faces = report.fidelity.interfaces.values()
+    assert sorted(bar.get_width() for bar in distances.patches) == pytest.approx(
+        sorted([one.max_distance for one in faces] + [one.mean_distance for one in faces])
+    )
+    assert {text.get_text() for text in distances.get_yticklabels()} == {"er / cytosol", "cytosol / outside"}
+
+
+def test_strange_interfaces_are_drawn_too(labels, tmp_path):
+    surface = mc.extract(labels)
+    other = mc.Volume(np.minimum(labels.data, 1), labels.spacing, labels.origin, {1: "cytosol"})
+    report = mc.check(surface, against=other)
+    assert np.isinf(report.fidelity.offsets).any()
+    plot(report, size=SIZE, save=tmp_path / "strange.png")
+    shown(tmp_path / "strange.png")
+    volumes, distances = plot(report, kind="bars")
+    assert "only in mesh or labels: er" in volumes.get_title(loc="left")
+    assert "inf" in {text.get_text() for text in distances.texts}
+
+
+def test_reports_without_a_comparison_have_no_picture(labels):
+    with pytest.raises(ValueError, match=r"a report is drawn when it compares: plot\(check\(mesh, against=labels\)\)"):
+        plot(mc.check(labels))
+    with pytest.raises(ValueError, match="kind of a Report should be one of 'scene', 'bars'; got 'pie'"):
+        plot(mc.check(labels), kind="pie")
+
+
 def test_kernel_density_agrees_with_the_slow_way():
     from scipy.stats import gaussian_kde
 
