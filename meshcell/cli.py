@@ -67,11 +67,14 @@ def check(file: Path, /, *, spacing: Spacing = None, against: Path | None = None
     file
         Anything that meshcell loads.
     against
-        The labels that a surface or mesh was made from, to be compared with it.
+        The labels that a surface or mesh was made from, to be compared with it; the spacing is theirs.
     """
     from meshcell.checks import check
 
-    report = check(_loaded(file, spacing), against=None if against is None else _loaded(against, spacing))
+    if against is None:
+        report = check(_loaded(file, spacing))
+    else:
+        report = check(_loaded(file, None), against=_loaded(against, spacing))
     print(report)
     if not report.ok:
         sys.exit(1)

@@ -11,6 +11,7 @@ from meshcell.checks import check
 from meshcell.cli import main
 from meshcell.io import load, save
 from meshcell.shapes import quality
+from meshcell.surfaces import extract
 from meshes import ball
 
 
@@ -44,6 +45,45 @@ def test_check_ends_with_1_where_there_are_errors(tmp_path, capsys):
     code, out, _ = run(capsys, "check", tmp_path / "empty.npz")
     assert code == 1
     assert "nothing to mesh" in out
+
+
+def test_check_against_labels_prints_the_comparison(labels, tmp_path, capsys):
+    surface = extract(load(labels))
+    save(tmp_path / "net.vtp", surface)
+    code, out, err = run(capsys, "check", tmp_path / "net.vtp", "--against", labels)
+    assert (code, err) == (0, "")
+    assert out.strip() == str(check(load(tmp_path / "net.vtp"), against=load(labels)))
+    assert "distance/voxels" in out
+
+
+def test_check_ends_with_1_where_labels_are_lost(labels, tmp_path, capsys):
+    save(tmp_path / "net.vtp", extract(load(labels)))
+    data = load(labels).data.copy()
+    data[0, 0, 0] = 2
+    np.savez(tmp_path / "more.npz", labels=data, spacing_um=[0.02] * 3)
+    code, out, _ = run(capsys, "check", tmp_path / "net.vtp", "--against", tmp_path / "more.npz")
+    assert code == 1
+    assert "not in the mesh, but in the labels: 'label 2'" in " ".join(out.split())
+
+
+def test_check_against_no_labels_is_one_line_and_code_2(labels, tmp_path, capsys):
+    save(tmp_path / "net.vtp", extract(load(labels)))
+    code, out, err = run(capsys, "check", tmp_path / "net.vtp", "--against", tmp_path / "net.vtp")
+    assert (code, out) == (2, "")
+    assert err.startswith("meshcell: ")
+    assert "against" in err
+    assert err.count("\n") == 1
+
+
+def test_spacing_goes_to_the_labels_compared_with(labels, tmp_path, capsys):
+    save(tmp_path / "net.vtp", extract(load(labels)))
+    np.save(tmp_path / "bare.npy", load(labels).data)
+    _, expected, _ = run(capsys, "check", tmp_path / "net.vtp", "--against", labels)
+    code, out, err = run(
+        capsys, "check", tmp_path / "net.vtp", "--against", tmp_path / "bare.npy", "--spacing", "20 nm"
+    )
+    assert (code, err) == (0, "")
+    assert out == expected
 
 
 @pytest.mark.parametrize(
