@@ -24,6 +24,8 @@ from meshcell.types import Array, Floats, Ints
 
 # Of what native code printed, this much of the end goes into an error.
 MAX_OUTPUT = 1500
+# Of Linux' prctl.
+PR_SET_PDEATHSIG = 1
 
 
 class NativeError(RuntimeError):
@@ -97,10 +99,12 @@ def run_limited(
             "path": [str(Path(entry or ".").resolve()) for entry in sys.path],
             "memory": limit,
             "seconds": math.ceil(seconds) * (os.cpu_count() or 1) + 10,
+            "parent": os.getpid(),
         }
         (folder / "order.json").write_text(json.dumps(order))
         code = _wait(folder, seconds)
-        if code != 0:
+        # Native code may also end the process as if all were well.
+        if code != 0 or not (folder / "results.npz").exists():
             raise _failure(folder, code, what, seconds, limit)
         with np.load(folder / "results.npz", allow_pickle=False) as results:
             return {key: results[key] for key in results.files}
@@ -218,7 +222,7 @@ def _limit(memory: int, seconds: int) -> None:
         return
     import resource
 
-    # No core files; and should the parent be killed, the child does not run for ever.
+    # No core files; and should the parent be killed where that is not noticed, the child does not run for ever.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     if sys.platform == "linux":
@@ -228,8 +232,21 @@ def _limit(memory: int, seconds: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (total, most))
 
 
+def _follow(parent: int) -> None:
+    """End this process when its parent ends, however that happens; only Linux can."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # It may have ended before it could be followed.
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def _child(folder: Path) -> int:
     order = json.loads((folder / "order.json").read_text())
+    _follow(order["parent"])
     sys.path.extend(entry for entry in order["path"] if entry not in sys.path)
     function = getattr(importlib.import_module(order["module"]), order["function"])
     with np.load(folder / "arguments.npz", allow_pickle=False) as stored:

@@ -29,6 +29,13 @@ def hang():
     time.sleep(600)
 
 
+def linger(started):
+    part = Path(started).with_suffix(".part")
+    part.write_text(str(os.getpid()))
+    part.rename(started)
+    time.sleep(600)
+
+
 def abort():
     os.write(1, b"about to abort")
     os.abort()
@@ -36,6 +43,14 @@ def abort():
 
 def exit_suddenly():
     os._exit(7)
+
+
+def exit_quietly():
+    os._exit(0)
+
+
+def leave():
+    sys.exit("no licence")
 
 
 def exhaust():
@@ -85,6 +100,14 @@ def test_a_crash_names_the_signal_and_what_was_printed():
 def test_a_sudden_exit_is_an_error():
     with pytest.raises(NativeError, match=r"a mesher ended the process with exit code 7"):
         run_limited(exit_suddenly, {}, seconds=60, what="a mesher")
+
+
+def test_an_exit_without_results_is_an_error_too():
+    with pytest.raises(NativeError, match=r"a mesher ended the process with exit code 0") as caught:
+        run_limited(exit_quietly, {}, seconds=60, what="a mesher")
+    assert caught.value.reason == "crash"
+    with pytest.raises(NativeError, match=r"a mesher ended the process with exit code 1.*no licence"):
+        run_limited(leave, {}, seconds=60, what="a mesher")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is only enforced on Linux")
@@ -137,27 +160,42 @@ def test_works_from_a_script_without_a_main_guard(tmp_path):
     assert (tmp_path / "count.txt").read_text() == "x"
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for the child in /proc")
-def test_ctrl_c_ends_the_child(tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the child in /proc")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_the_child_ends_with_the_session(tmp_path, name):
     script = tmp_path / "script.py"
     script.write_text(
         f"import signal, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         # Where the tests themselves run in the background, Ctrl-C is switched off and the switch is inherited.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from test_native import hang\nfrom meshcell.native import run_limited\n"
-        "run_limited(hang, {}, seconds=300, what='a test')\n"
+        "from test_native import linger\nfrom meshcell.native import run_limited\n"
+        f"run_limited(linger, {{'started': {str(tmp_path / 'started')!r}}}, seconds=300, what='a test')\n"
     )
-    parent = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True)
-    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    until = time.monotonic() + 60
-    while not (pids := children.read_text().split()) and time.monotonic() < until:
-        time.sleep(0.05)
-    time.sleep(0.2)
-    parent.send_signal(signal.SIGINT)
+    # A killed session cannot tidy up: its folder goes with the test's.
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True, env=env)
+    started = tmp_path / "started"
+    waited_for(started.exists)
+    child = int(started.read_text())
+    parent.send_signal(signal.Signals[name])
     _, said = parent.communicate(timeout=60)
-    assert "KeyboardInterrupt" in said
-    assert len(pids) == 1
-    assert not Path(f"/proc/{pids[0]}").exists()
+    assert ("KeyboardInterrupt" in said) == (name == "SIGINT")
+    waited_for(lambda: not running(child))
+
+
+def waited_for(happened):
+    until = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def running(pid):
+    """Tell whether a process works on; one that has ended may wait in /proc to be noticed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_tetgen_fills_a_box_and_returns_its_triangles():
