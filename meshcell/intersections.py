@@ -119,10 +119,22 @@ def segment_cuts(p: Any, q: Any, a: Any, b: Any, c: Any) -> Any:
         if min(a[axis], b[axis], c[axis]) > high[axis] or max(a[axis], b[axis], c[axis]) < low[axis]:
             return False
     above, below = orient(a, b, c, p), orient(a, b, c, q)
-    if above * below > 0 or (above == 0 and below == 0):
+    if above * below > 0 or max(abs(above), abs(below)) <= _rounding(p, q, a, b, c):
         return False
     u, v, w = orient(p, q, a, b), orient(p, q, b, c), orient(p, q, c, a)
     return (u >= 0 and v >= 0 and w >= 0) or (u <= 0 and v <= 0 and w <= 0)
+
+
+@njit(cache=True)
+def _rounding(p: Any, q: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return how far `orient` may be from zero for points of one plane, as on a face of the box."""
+    size, largest = 0.0, 0.0
+    for axis in range(3):
+        low = min(p[axis], q[axis], a[axis], b[axis], c[axis])
+        high = max(p[axis], q[axis], a[axis], b[axis], c[axis])
+        size, largest = max(size, high - low), max(largest, high, -low)
+    # Coordinates are known to 1.1e-16 of the largest; a product of three differences has six terms.
+    return 1e-15 * largest * size * size
 
 
 @njit(cache=True)

@@ -59,3 +59,17 @@ def test_hash_and_kernel_match_separating_axes_on_a_random_soup():
 @pytest.mark.parametrize("seed", range(6))
 def test_a_net_of_voxels_never_intersects_itself(seed):
     assert not len(self_intersections(mc.extract(noise(seed))))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_triangles_in_one_plane_do_not_intersect_by_rounding(seed):
+    """On a face of the box heights differ by the last digit, and every sign of a volume is noise."""
+    rng = np.random.default_rng(seed)
+    corners = np.stack(np.meshgrid(np.arange(8.0), np.arange(8.0)), axis=-1).reshape(-1, 1, 2) * 1.3
+    flat = (corners + rng.uniform(0, 1, (64, 3, 2))).reshape(-1, 2)
+    height = 11.5 * 0.0137
+    heights = np.nextafter(height, height + rng.choice([-1, 0, 1], len(flat)))
+    surface = mc.Surface(
+        np.column_stack([0.0137 * flat, heights]), np.arange(192).reshape(64, 3), np.tile([1, 0], (64, 1))
+    )
+    assert not len(self_intersections(surface))
