@@ -13,7 +13,7 @@ from scipy.sparse.linalg import lsqr
 from meshcell import adjacency
 from meshcell.intersections import intersecting_pairs
 from meshcell.repairs import refuse_broken
-from meshcell.shells import shell_volumes, shells
+from meshcell.shells import Shells, shell_volumes, shells
 from meshcell.surfaces import BOX_FACES
 from meshcell.types import Array, Floats, Ints, MeshError, Surface
 
@@ -22,16 +22,20 @@ log = logging.getLogger("meshcell")
 FREE, CURVE, FIXED = 0, 1, 2
 # A triangle keeps at least this share of its height: what is pressed flatter between points that must stay is a sliver
 # for good.
-LEAST_HEIGHT = 0.25
+LEAST_HEIGHT = 0.5
+# The same where there is no curve, only an ambiguous contact: more would roughen the membrane around it.
+LEAST_AT_CONTACT = 0.25
+# Bodies that are off their volume by more than this share are relaxed less: one voxel would shrink to a point.
+VOLUME_OFF = 0.05
 
 
 def smooth(
     surface: Surface,
     *,
-    sweeps: int = 25,
+    sweeps: int = 30,
     clamp: float = 0.5,
-    shrink: float = 0.5,
-    grow: float = 0.52,
+    shrink: float = 0.6,
+    grow: float = 0.643,
 ) -> Surface:
     """Relax a surface without shrinking it; every point stays within a stated distance of where it was.
 
@@ -52,8 +56,9 @@ def smooth(
     Surface
         Same triangles, sides and patches, moved points. Points on junction curves (where three or more regions meet,
         or on the rim of a patch) move along their curve only; where curves meet, and at ambiguous voxel contacts,
-        points stay. Nothing intersects, and no triangle at such points loses more than three quarters of its height:
-        points of triangles that cut through each other, or where two curves pinch a neck shut, are moved back.
+        points stay. Nothing intersects, and no triangle at a curve loses more than half of its height (three quarters
+        at a contact): points of triangles that cut through each other, or where two curves pinch a neck shut, are
+        moved back. Bodies too small to keep their volume under that are relaxed less.
 
     Raises
     ------
@@ -77,9 +82,9 @@ def smooth(
     edges, features, kinds = _kinds(surface)
     offsets, neighbours = _smoothing_neighbours(edges, features, kinds)
     reach = clamp * _unit(surface)
-    points = _taubin(surface.points, offsets, neighbours, reach, sweeps, shrink, grow)
-    points = _restore_volumes(surface, points, np.diff(offsets) > 0, reach)
-    points = _backtrack(surface.points, points, surface.triangles, kinds != FREE)
+    relaxed = _taubin(surface.points, offsets, neighbours, reach, sweeps, shrink, grow)
+    points = _with_volumes(surface, relaxed, np.diff(offsets) > 0, reach)
+    points = _backtrack(surface.points, points, surface.triangles, kinds)
     moved = np.abs(points - surface.points) / _unit(surface)
     log.info("smooth: %d points, moved %.2f voxels on average, %.2f at most", len(points), moved.mean(), moved.max())
     return Surface(points, surface.triangles, surface.sides, surface.names, surface.patches, surface.resolution)
@@ -162,14 +167,32 @@ def _unit(surface: Surface) -> Array:
     return np.full(3, float(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).mean()))
 
 
-def _restore_volumes(surface: Surface, points: Floats, loose: Array, reach: Array, rounds: int = 10) -> Floats:
+def _with_volumes(surface: Surface, relaxed: Floats, loose: Array, reach: Array) -> Floats:
+    """Restore the volumes of all shells; where that fails, relax the shell's points by half as much, and less."""
+    found = shells(surface)
+    share = np.ones(len(relaxed))
+    for _ in range(4):
+        points = surface.points + share[:, None] * (relaxed - surface.points)
+        points = _restore_volumes(surface, found, points, loose & (share > 0), reach)
+        moved = Surface(points, surface.triangles, surface.sides)
+        missing = found.volumes - shell_volumes(moved, found.of_faces, len(found.regions))
+        off = np.abs(missing) > VOLUME_OFF * np.abs(found.volumes)
+        if not off.any():
+            break
+        touched = np.unique(surface.triangles[off[found.of_faces].any(axis=1)])
+        share[touched] = np.where(share[touched] > 0.25, share[touched] / 2, 0.0)
+    return points
+
+
+def _restore_volumes(
+    surface: Surface, found: Shells, points: Floats, loose: Array, reach: Array, rounds: int = 20
+) -> Floats:
     """Shift each interface along its normals, evenly, until every shell holds its volume again.
 
     The growing step overdoes it on strongly curved parts: 3 % in the volume of a ball of radius five voxels. `reach` is
     kept, so parts that fill it keep a small rest.
     """
     triangles = surface.triangles
-    found = shells(surface)
     interfaces, of_triangle = np.unique(found.of_faces, axis=0, return_inverse=True)
     of_triangle = of_triangle.ravel()
     # Caps lie in the faces of the box and stay there.
@@ -205,16 +228,17 @@ def even_shifts(interfaces: Ints, areas: Floats, missing: Floats) -> Floats:
     return np.asarray(np.divide(weighted, root, out=np.zeros(n), where=root > 0))
 
 
-def _backtrack(start: Floats, moved: Floats, triangles: Ints, bound: Array) -> Floats:
+def _backtrack(start: Floats, moved: Floats, triangles: Ints, kinds: Array) -> Floats:
     """Move the points of intersecting or flattened triangles back, by halves and then wholly, until none is left.
 
-    `bound` marks points on curves and fixed ones. Only triangles that have one count as flattened: `remesh` mends the
-    others, and moving points of an interface back would roughen it.
+    Only triangles with a point on a curve or a fixed one count as flattened: `remesh` mends the others, and moving
+    points of an interface back would roughen it.
     """
     share = np.ones(len(start))
     points = moved
-    held = triangles[bound[triangles].any(axis=1)]
-    least = LEAST_HEIGHT * _heights(start, held)
+    held = triangles[(kinds[triangles] != FREE).any(axis=1)]
+    share_kept = np.where((kinds[held] == CURVE).any(axis=1), LEAST_HEIGHT, LEAST_AT_CONTACT)
+    least = share_kept * _heights(start, held)
     for attempt in range(64):
         flat = held[_heights(points, held) < least]
         # The search for intersections takes a hundred times longer, so flat triangles are mended before.

@@ -5,8 +5,8 @@ import pytest
 
 import meshcell as mc
 from meshcell.intersections import self_intersections
-from meshcell.smoothing import FREE, _kinds, _smoothing_neighbours, _taubin, feature_edges, point_kinds
-from phantoms import halves, nested_balls, noise, sheet, sphere, torus, tube, voronoi
+from meshcell.smoothing import FREE, VOLUME_OFF, _kinds, _smoothing_neighbours, _taubin, feature_edges, point_kinds
+from phantoms import halves, nested_balls, noise, scraps, sheet, sphere, torus, tube, voronoi
 
 
 @pytest.mark.parametrize(
@@ -17,10 +17,29 @@ from phantoms import halves, nested_balls, noise, sheet, sphere, torus, tube, vo
 def test_area_and_volume_of_known_bodies(body):
     volume, area, _ = body
     surface = mc.smooth(mc.extract(volume))
-    # 1 % of area plus half the error that the labels themselves have in volume: a thinner tube has less area.
+    # 1 % is promised, for bodies whose labels themselves are off their volume by up to 1.3 %.
     voxels = volume.counts[1] * np.prod(volume.spacing)
-    assert mc.areas(surface)["body", "outside"] == pytest.approx(area, rel=0.0105)
+    assert mc.areas(surface)["body", "outside"] == pytest.approx(area, rel=0.01)
     assert mc.enclosed_volumes(surface)["body"] == pytest.approx(voxels, rel=2e-4)
+
+
+@pytest.mark.parametrize("spacing", [1.0, (1.0, 5.0, 2.0)])
+def test_a_single_voxel_keeps_its_volume(spacing):
+    # Its eight corners average to one point; relaxed by half as much, they can be moved out again.
+    labels = np.zeros((3, 3, 3), int)
+    labels[1, 1, 1] = 1
+    surface = mc.smooth(mc.extract(mc.Volume(labels, spacing)))
+    assert mc.enclosed_volumes(surface)["label 1"] == pytest.approx(
+        np.prod(np.broadcast_to(spacing, 3)), rel=VOLUME_OFF
+    )
+
+
+@pytest.mark.parametrize("seed", [3, 4, 13, 24])
+def test_scraps_keep_their_volumes(seed):
+    volume = scraps(seed)
+    found = mc.enclosed_volumes(mc.smooth(mc.extract(volume)))
+    for label, name in volume.regions.items():
+        assert found[name] == pytest.approx(volume.counts[label] * np.prod(volume.spacing), rel=2 * VOLUME_OFF)
 
 
 def test_area_bias_does_not_grow_with_resolution():
