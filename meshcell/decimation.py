@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from meshcell import adjacency
-from meshcell.edgeworks import collapse_short, flip_better, split_long
-from meshcell.fitting import fit_curves, offsets_to_surface, shift
+from meshcell.edgeworks import collapse_short, collapse_slivers, flip_better, split_long
+from meshcell.fitting import fit_curves, offsets_to_surface, open_corners, refill, shift
 from meshcell.proximity import Base, base_of, grid_of
 from meshcell.quadrics import decimate_net
 from meshcell.remeshing import CURVE, FIXED, GONE, Net, climb, link_all, mixed, smooth_along
 from meshcell.repairs import refuse_broken
 from meshcell.sizing import edge_sizes
 from meshcell.smoothing import feature_edges, interface_ids, point_kinds
+from meshcell.surfaces import BOX_FACES
 from meshcell.types import Array, Floats, Ints, Surface
 from meshcell.units import convert
 
@@ -23,12 +24,16 @@ log = logging.getLogger("meshcell")
 
 # Botsch and Kobbelt 2004: halves of a split edge are not short, a collapsed one makes none that is long.
 LONGEST, SHORTEST = 4 / 3, 4 / 5
+# Where a triangle is bad, edges may be this many wanted lengths.
+SLIVER_LONGEST = 2.0
 # Collapses that would leave a smaller angle (degrees) are left to a later round.
 FLOOR = 20.0
 # Edges shorter than this share of a voxel would follow its steps.
 LEAST_VOXELS = 0.8
 # Angles (degrees) that fitting curves may leave, and how often: refused moves leave facets between curves too small.
 CURVE_ANGLE, CURVE_FITS = 25.0, 3
+# Below this angle (degrees) points may leave their curves to open it; so many sweeps.
+OPEN_ANGLE, OPENINGS = 20.0, 3
 # The share of the error that decimation leaves for taking out its bias.
 RESERVE = 0.2
 
@@ -121,7 +126,9 @@ def remesh(
     lines.sizes[:] = state.sizes
     for _ in range(rounds):
         state = _round(state, base, lines, edge, max_error, min_angle)
-    result = _finished(surface, _polished(state, base, lines, edge, max_error, min_angle))
+    net = _polished(surface, state, base, lines, edge, max_error, min_angle)
+    refill(surface, net, interface_ids(surface), min(min_angle, CURVE_ANGLE), max_error)
+    result = _finished(surface, _compact(net))
     log.info("remesh: %d -> %d triangles, edge %.4g um", len(surface.triangles), len(result.triangles), edge)
     return result
 
@@ -258,17 +265,36 @@ def _round(state: State, base: Base, lines: Base, edge: float, max_error: float,
     return _compact(net)
 
 
-def _polished(state: State, base: Base, lines: Base, edge: float, max_error: float, min_angle: float) -> State:
+def _polished(
+    surface: Surface, state: State, base: Base, lines: Base, edge: float, max_error: float, min_angle: float
+) -> Net:
     """Raise what angles are small, and move the points so that the mean distance from the old surface vanishes."""
     net = _net(state, base, lines, 1.25 * edge, np.inf)
     n = len(state.points)
     for _ in range(2):
+        collapse_slivers(net, len(net.triangles), min(min_angle, CURVE_ANGLE), SLIVER_LONGEST, max_error)
         flip_better(net, _edges(net, n), max_error)
         climb(net, n, min_angle, max_error)
         for _ in range(CURVE_FITS):
             fit_curves(net, n, min(min_angle, CURVE_ANGLE), max_error)
-        shift(net, offsets_to_surface(net, n, len(net.triangles), max_error), min_angle, max_error)
-    return _compact(net)
+        # A cap is flat; where its rim was cut short the way to the old one is not along the normal.
+        on_caps = _locked(surface, net).any(axis=1)
+        offsets = np.where(on_caps, 0.0, offsets_to_surface(net, n, len(net.triangles), max_error))
+        shift(net, offsets, min_angle, max_error)
+    for _ in range(OPENINGS):
+        open_corners(net, len(net.triangles), _locked(surface, net), OPEN_ANGLE, max_error)
+    return net
+
+
+def _locked(surface: Surface, net: Net) -> Array:
+    """Return (p, 3) bool: along which axes points must stay because they lie on a face of the box."""
+    kinds = interface_ids(surface)
+    live = net.triangles[:, 0] >= 0
+    locked = np.zeros(net.points.shape, bool)
+    for name in BOX_FACES:
+        rows = live & np.isin(net.kinds, kinds[surface.patches.get(name, [])])
+        locked[net.triangles[rows].ravel(), "xyz".index(name[4])] = True
+    return locked
 
 
 def _net(state: State, base: Base, lines: Base, cell: float, room_factor: float) -> Net:

@@ -143,6 +143,27 @@ def collapse_short(net: Any, edges: Any, shortest: float, longest: float, floor:
 
 
 @njit(cache=True)
+def collapse_slivers(net: Any, n_triangles: int, goal: float, longest: float, max_error: float) -> int:
+    """Collapse the shortest edges of triangles with an angle below `goal`; return how many."""
+    done = 0
+    for t in range(n_triangles):
+        if net.triangles[t, 0] < 0 or angle_of(net, t) >= goal:
+            continue
+        a, b, shortest = -1, -1, np.inf
+        for k in range(3):
+            p, q = net.triangles[t, k], net.triangles[t, (k + 1) % 3]
+            if distance(net.points, p, q) < shortest:
+                a, b, shortest = p, q, distance(net.points, p, q)
+        if net.status[a] > net.status[b]:
+            a, b = b, a
+        merged = try_collapse(net, a, b, longest, goal, max_error)
+        if not merged and net.status[a] == net.status[b]:
+            merged = try_collapse(net, b, a, longest, goal, max_error)
+        done += merged
+    return done
+
+
+@njit(cache=True)
 def _keeps_topology(net: Any, a: int, b: int, around: Any, n: int) -> bool:
     """Tell whether the edge's ends have only its apexes in common, and no triangle would come to lie on another."""
     points = net.points.shape[0]

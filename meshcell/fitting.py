@@ -8,7 +8,62 @@ import numpy as np
 from numba import njit
 
 from meshcell.proximity import nearest
-from meshcell.remeshing import CURVE, FREE, STAR, curve_neighbours, foot, normal_of, star_normal, try_move
+from meshcell.remeshing import (
+    CURVE,
+    FREE,
+    STAR,
+    Net,
+    angle_of,
+    curve_neighbours,
+    foot,
+    normal_of,
+    star_normal,
+    try_move,
+)
+from meshcell.smoothing import even_shifts
+from meshcell.surfaces import BOX_FACES
+from meshcell.types import Array, Floats, Ints, Surface
+
+# How often interfaces are shifted at most to give regions their volumes back, and to which share.
+FILLS, FILLED = 4, 5e-4
+
+
+def refill(surface: Surface, net: Net, kinds: Array, goal: float, max_error: float) -> None:
+    """Shift each interface of the net evenly until every region has the volume that it had in the surface.
+
+    Edges cut bodies short that are not much larger than they; `kinds` are those of the surface's triangles.
+    """
+    first = np.unique(kinds, return_index=True)[1]
+    regions, numbers = np.unique(surface.sides[first], return_inverse=True)
+    between: Ints = numbers.reshape(-1, 2).astype(np.int32)
+    # Caps lie in the faces of the box and stay there.
+    caps = np.isin(np.arange(len(first)), np.concatenate([kinds[surface.patches.get(name, [])] for name in BOX_FACES]))
+    wanted = _volumes(surface.points, surface.triangles, kinds, between, len(regions))
+    before = np.inf
+    for _ in range(FILLS):
+        live = net.triangles[:, 0] >= 0
+        triangles, own = net.triangles[live], net.kinds[live]
+        missing: Floats = wanted - _volumes(net.points, triangles, own, between, len(regions))
+        rest = float((np.abs(missing) / np.maximum(np.abs(wanted), 1e-300)).max())
+        if not FILLED < rest < 0.9 * before:
+            return
+        before = rest
+        free = (net.status[triangles] == FREE) & ~caps[own, None]
+        moved = Surface(net.points, triangles, surface.sides[first][own])
+        areas = np.bincount(own, moved.areas * free.mean(axis=1), len(first)).astype(np.float64)
+        shifts = even_shifts(between, areas, missing)
+        offsets = np.zeros(len(net.points))
+        offsets[triangles[free]] = np.repeat(shifts[own], 3).reshape(-1, 3)[free]
+        shift(net, np.clip(offsets, -max_error, max_error), goal, max_error)
+
+
+def _volumes(points: Floats, triangles: Ints, kinds: Array, between: Ints, n_regions: int) -> Floats:
+    """Return (n_regions,) um^3 by the divergence theorem; `between` are the regions behind and in front of a kind."""
+    a, b, c = np.moveaxis(points[triangles] - points[triangles[0, 0]], 1, 0)
+    parts = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
+    behind, front = (np.bincount(between[kinds, k], parts, n_regions).astype(np.float64) for k in (0, 1))
+    return behind - front
+
 
 # --- kernels ---
 
@@ -109,3 +164,35 @@ def _add_offset(net: Any, p: int, q: int, curve: int, weight: float, reach: floa
         offset[0] += weight * (fx - x)
         offset[1] += weight * (fy - y)
         offset[2] += weight * (fz - z)
+
+
+@njit(cache=True)
+def open_corners(net: Any, n_triangles: int, locked: Any, goal: float, max_error: float) -> int:
+    """Move points of triangles with an angle below `goal` in any direction so that it grows; return how many moved.
+
+    Curves that leave a point under a few degrees pinch the triangles between them, however those slide along. Points
+    stay within `max_error` of their surfaces and curves; along the axes that are `locked` (p, 3) they do not move.
+    """
+    rows = np.empty(STAR, np.int32)
+    step = np.empty(3)
+    moved = 0
+    for t in range(n_triangles):
+        for k in range(3):
+            p = net.triangles[t, 0] if net.triangles[t, 0] < 0 else net.triangles[t, k]
+            if p < 0 or net.status[p] > CURVE or angle_of(net, t) >= goal:
+                continue
+            length = 0.3 * net.sizes[p]
+            for trial in range(1, 33):
+                # Roberts' plastic-number sequence spreads any number of directions evenly over the sphere.
+                height = 2 * (trial * 0.7548776662466927 % 1) - 1
+                turn = 2 * np.pi * (trial * 0.5698402909980532 % 1)
+                flat = np.sqrt(1 - height * height)
+                step[0], step[1], step[2] = flat * np.cos(turn), flat * np.sin(turn), height
+                for axis in range(3):
+                    step[axis] *= 0.0 if locked[p, axis] else length
+                x, y, z = net.points[p, 0] + step[0], net.points[p, 1] + step[1], net.points[p, 2] + step[2]
+                if try_move(net, p, x, y, z, 180.0, max_error, rows):
+                    moved += 1
+                else:
+                    length *= 0.9
+    return moved

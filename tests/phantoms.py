@@ -116,3 +116,62 @@ def scraps(seed):
     return mc.Volume(
         labels.astype(np.int16), tuple(least * rng.permutation([1.0, rng.uniform(1, 5), rng.uniform(1, 5)]))
     )
+
+
+def tangle(seed):
+    """Random labels of ten characters: `scraps`, and five more that are larger, thinner or fill the box."""
+    if seed % 10 < 5:
+        return scraps(seed)
+    rng = np.random.default_rng([seed, 11])
+    n = int(rng.integers(2, 31))
+    grid = {5: _cells, 6: _blobs, 7: _checkers, 8: _threads, 9: _full_noise}[seed % 10](n, rng)
+    least = rng.uniform(0.004, 0.03)
+    spacing = least * rng.permutation([1.0, rng.uniform(1, 5), rng.uniform(1, 5)])
+    return mc.Volume(grid.astype(np.int16), tuple(spacing))
+
+
+def _grid(shape):
+    return np.stack(np.meshgrid(*[np.arange(k) for k in shape], indexing="ij"), axis=-1)
+
+
+def _cells(n, rng):
+    """Cells of 10 to 24 voxels a side that fill the box, with islands of other cells in them."""
+    shape = rng.integers(10, 25, 3)
+    distances = ((_grid(shape)[..., None, :] - rng.uniform(0, shape, (n, 3))) ** 2).sum(axis=-1)
+    labels = distances.argmin(axis=-1) + 1
+    labels[rng.random(shape) < 0.01] = rng.integers(1, n + 1)
+    return labels
+
+
+def _blobs(n, rng):
+    """The greatest of `n` smoothed noises: round bodies with handles and hollows that touch all faces of the box."""
+    from scipy.ndimage import gaussian_filter
+
+    shape = rng.integers(10, 21, 3)
+    noises = np.stack([gaussian_filter(rng.normal(size=shape), 1.2) for _ in range(min(n, 6))])
+    return noises.argmax(axis=0)
+
+
+def _checkers(n, rng):
+    """Blocks of one or two voxels of two or three labels in turn: every edge is a diagonal contact."""
+    labels = (_grid(rng.integers(2, 7, 3)).sum(axis=-1) % rng.integers(2, 4) + rng.integers(0, 2)) * (n // 2)
+    return labels.repeat(rng.integers(1, 3), axis=0).repeat(rng.integers(1, 3), axis=1)
+
+
+def _threads(n, rng):
+    """Walks of single voxels and sheets one voxel thick, in a bath or in the open."""
+    shape = rng.integers(8, 25, 3)
+    labels = np.full(shape, rng.integers(0, 2))
+    for label in range(2, min(n, 6) + 1):
+        axis = rng.integers(3)
+        labels.swapaxes(0, axis)[rng.integers(shape[axis])] = np.where(rng.random() < 0.5, label, labels.flat[0])
+    for label in range(n, n + 3):
+        steps = rng.choice(np.concatenate([np.eye(3, dtype=int), -np.eye(3, dtype=int)]), int(2 * shape.max()))
+        path = np.clip(rng.integers(shape) + steps.cumsum(axis=0), 0, shape - 1)
+        labels[tuple(path.T)] = label
+    return labels
+
+
+def _full_noise(n, rng):
+    """Every voxel its own label and none outside, so that all faces of the box are touched everywhere."""
+    return rng.integers(1, n + 1, rng.integers(2, 7, 3))
