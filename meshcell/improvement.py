@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from meshcell import adjacency, proximity
 from meshcell.insertions import insert, random
+from meshcell.remeshing import least_angle
 from meshcell.smoothing import CURVE, FIXED, FREE, feature_edges, interface_ids, point_kinds
 from meshcell.surfaces import BOX_FACES
 from meshcell.swaps import squared_sine, squared_sines, swap
@@ -27,7 +28,9 @@ STEPS = 40
 OFF = 0.2
 # Where angles below this (degrees) are left after all rounds, a few more move points of interfaces, curves and corners
 # anywhere within this share of `max_move`: sheets that meet under a few degrees leave no other way.
-ROUGH, LOOSE, LOOSE_ROUNDS = 16.0, 0.5, 6
+ROUGH, LOOSE, LOOSE_ROUNDS = 16.0, 0.7, 6
+# Degrees: no move makes an angle of a facet smaller than this, or smaller than it was.
+NARROW = 20.0
 
 
 class State(NamedTuple):
@@ -61,7 +64,7 @@ def improve(
         farther off the given interface than a fifth of `max_move`. Points on junction curves and rims of patches
         stay on these curves, and points where such curves meet or turn sharply stay; a crease that must stay sharp
         should be a rim. Where angles below 16 degrees are left in the end, the points of interfaces, curves and corners
-        around them may move anywhere within half of `max_move`, except off the faces of the box.
+        around them may move anywhere within 0.7 of `max_move`, except off the faces of the box.
     rounds : int
         At most so many rounds of swaps, climbs and, from the fourth on, new points; it ends earlier when the target is
         met or nothing gets better.
@@ -271,6 +274,17 @@ def _turned(points: Any, facets: Any, units: Any, f: int, p: int, x: float, y: f
 
 
 @njit(cache=True)
+def _narrowed(points: Any, facet: Any, p: int, x: float, y: float, z: float) -> Any:
+    """Tell whether the facet's least angle would be below NARROW, and below what it is, with its point p at x, y, z."""
+    before = least_angle(points, facet[0], facet[1], facet[2])
+    old = points[p, 0], points[p, 1], points[p, 2]
+    points[p, 0], points[p, 1], points[p, 2] = x, y, z
+    after = least_angle(points, facet[0], facet[1], facet[2])
+    points[p, 0], points[p, 1], points[p, 2] = old
+    return after < NARROW and after < before
+
+
+@njit(cache=True)
 def _link_vector(points: Any, facets: Any, star: Any, p: int) -> Any:
     """Return the area vector of the facets around p, which does not depend on where p is."""
     nx, ny, nz = 0.0, 0.0, 0.0
@@ -317,7 +331,7 @@ def _held(points: Any, surface: Any, p: int, slide: float, loose: bool, x: float
     if (x - start[p, 0]) ** 2 + (y - start[p, 1]) ** 2 + (z - start[p, 2]) ** 2 > slide * slide:
         return False, x, y, z
     for s in range(offsets[p], offsets[p + 1]):
-        if _turned(points, facets, units, rows[s], p, x, y, z):
+        if _turned(points, facets, units, rows[s], p, x, y, z) or _narrowed(points, facets[rows[s]], p, x, y, z):
             return False, x, y, z
     return True, x, y, z
 

@@ -7,12 +7,12 @@ import pytest
 
 import meshcell as mc
 from meshcell import adjacency, improvement, insertions
-from meshcell.improvement import INSIDE, improve
+from meshcell.improvement import INSIDE, NARROW, improve
 from meshcell.shapes import angles
 from meshcell.smoothing import CURVE, FIXED, FREE
 from meshcell.swaps import squared_sines
 from meshes import ball, box, tet_mesh
-from phantoms import noise, scraps
+from phantoms import noise, scraps, tangle
 
 
 def sines_by_normals(points, tets):
@@ -233,3 +233,13 @@ def test_no_reach_means_no_move_even_in_flat_corners():
     better = improve(mesh, max_move=0)
     rows = np.unique(mesh.facets)
     assert np.array_equal(better.points[rows], mesh.points[rows])
+
+
+@pytest.mark.parametrize("seed", [12, 14, 85])
+def test_angles_of_facets_stay(seed):
+    volume = tangle(seed)
+    surface = mc.remesh(mc.smooth(mc.extract(volume)), edge=1.5 * min(volume.spacing))
+    raw = mc.tetrahedralize(surface, edge=1.5 * min(volume.spacing), recondition=False, rounds=0)
+    mesh = improve(raw)
+    assert mc.angles(mesh.surface).min() >= min(NARROW, mc.angles(surface).min()) - 1e-9
+    assert (mesh.points[np.unique(mesh.facets)] != raw.points[np.unique(raw.facets)]).any()
