@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import meshcell as mc
+from bench_robustness import row_of
 from meshcell import adjacency, native, tetmeshes
 from meshcell.shapes import angles
 from meshcell.tetmeshes import (
@@ -148,6 +149,18 @@ def test_scraps_of_labels_are_never_refused_nor_lost(seed):
     # Issue 3: at least 10 degrees, aim 15.
     assert mc.angles(mesh).min() >= 15
     assert mc.angles(mesh).max() <= 165
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_tangles_come_out_whole(seed):
+    """Four volumes of every character of `tangle`; `bench_robustness.py` runs a thousand."""
+    row = row_of(seed, "auto")
+    assert "refused" not in row and not row["lost"] and row["conforming"] and row["positive"] and not row["topology"]
+    # Issue 3: dihedral at least 10, aim 15; triangles at least 15, aim 20.
+    assert row["dihedral"] >= 15
+    assert row["triangle"] >= 18
+    assert row["volume error"] <= 12
 
 
 @pytest.mark.parametrize("seed", [4, 12, 18])
