@@ -130,7 +130,7 @@ def _voxel_sizes(volume: Volume, cube: float, grading: float, finer: int) -> tup
     small = (np.bincount(numbers.ravel(), minlength=n_pieces) <= SMALL)[numbers]
     if small.any() and finest > LEAST / 2 * spacing.min():
         finest /= 2
-        sizes[ndimage.binary_dilation(small, np.ones((3, 3, 3)))] = finest
+        sizes[ndimage.binary_dilation(small, np.ones((3, 3, 3), bool))] = finest
     return sizes, finest
 
 

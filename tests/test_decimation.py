@@ -445,7 +445,7 @@ def test_tangles_get_good_triangles_and_keep_their_volumes(seed):
     volume = tangle(seed)
     before = mc.smooth(mc.extract(volume))
     after = mc.remesh(before, edge=1.5 * min(volume.spacing))
-    # Issue 3: at least 15 degrees, aim 20.
+    # At least 15 degrees, aim 20.
     assert mc.angles(after).min() >= 19
     old, new = mc.enclosed_volumes(before), mc.enclosed_volumes(after)
     # Was 14 % on bodies of one voxel; moves that would make bad triangles are refused, which leaves a rest.

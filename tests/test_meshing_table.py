@@ -29,7 +29,7 @@ def test_the_table_has_every_case_and_no_bad_mesh():
     table = committed()
     assert list(table) == [*FAST, *SLOW]
     for stages in table.values():
-        # Issue 3: at least 10 degrees, aim 15, on any labels.
+        # At least 10 degrees, aim 15, on any labels.
         assert stages["mesh"]["least angle"] >= 15
         assert stages["mesh"]["greatest distance"] <= 1.5
 

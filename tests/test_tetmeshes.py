@@ -146,7 +146,7 @@ def test_scraps_of_labels_are_never_refused_nor_lost(seed):
     assert set(np.unique(mesh.regions)) == set(volume.regions)
     assert mesh.volumes.min() > 0
     assert len(adjacency.interface_facets(mesh.tets, mesh.regions, mesh.neighbours)[0]) == len(mesh.facets)
-    # Issue 3: at least 10 degrees, aim 15.
+    # At least 10 degrees, aim 15.
     assert mc.angles(mesh).min() >= 15
     assert mc.angles(mesh).max() <= 165
 
@@ -157,7 +157,7 @@ def test_tangles_come_out_whole(seed):
     """Four volumes of every character of `tangle`; `bench_robustness.py` runs a thousand."""
     row = row_of(seed, "auto")
     assert "refused" not in row and not row["lost"] and row["conforming"] and row["positive"] and not row["topology"]
-    # Issue 3: dihedral at least 10, aim 15; triangles at least 15, aim 20.
+    # Dihedral at least 10, aim 15; triangles at least 15, aim 20.
     assert row["dihedral"] >= 15
     assert row["triangle"] >= 18
     assert row["volume error"] <= 12
