@@ -19,7 +19,7 @@ from meshcell.types import OUTSIDE, Array, Floats, Ints, Surface, label_of
 
 log = logging.getLogger("meshcell")
 
-SWEEPS = 16
+SWEEPS = 22
 # Planes kept per point: where more than so many interfaces meet, the first ones count.
 PLANES = 4
 # Degrees: what is outside is thrown away, so it only has to stay positive; inside, stars worse than ROOM are relaxed.
@@ -28,8 +28,15 @@ ROOM = 38.0
 # Weight of staying where planes leave a point free.
 DAMPING = 0.1
 # Weight of area beside squared distances, and the sweep from which on it counts for all points, not only the stuck.
+# Interfaces with more area than the target get up to MAX_FAIRNESS; none gets less, which would only make it rougher.
 FAIRNESS = 0.2
+MAX_FAIRNESS = 1.0
 FAIR = 8
+ADAPT = 11
+# Each per cent of area too much raises the weight by about a fifth in a sweep.
+GAIN = 20.0
+# An interface that is less than so many edges wide keeps the least weight.
+WIDE = 15.0
 
 
 class Net(NamedTuple):
@@ -97,18 +104,28 @@ def fit(
     -----
     A point goes to where the planes that touch the interfaces nearest to it meet (Garland and Heckbert 1997, Surface
     simplification using quadric error metrics), so junctions need no curves of their own. Afterwards every interface is
-    shifted along its normals until the regions have the volumes that the target encloses.
+    shifted along its normals until the regions have the volumes that the target encloses, and the weight of area
+    beside distance rises on each interface that has more area than the target's. The least weight stays, so no
+    interface is roughened to make up for area lost elsewhere.
     """
     net, base, pairs = _net(points, tets, regions, facets, sides, target, target_sides, min_dihedral)
     volumes = _volumes_of(target)
-    shifts = np.zeros(len(pairs))
+    areas = _areas_of(base.points[base.triangles], base.kinds, len(pairs))
+    # Where an interface is but some edges wide, area pulls it away from its place before it gets smooth.
+    most = np.clip(FAIRNESS * np.sqrt(areas) / (WIDE * net.sizes.mean()), FAIRNESS, MAX_FAIRNESS)
+    shifts, fairness = np.zeros(len(pairs)), np.full(len(pairs), FAIRNESS)
     planes, counts = np.zeros((len(points), PLANES, 5)), np.zeros(len(points), np.int32)
     for sweep in range(SWEEPS):
         if sweep in (0, 2, 5, 9):
             _find_planes(net, base, planes, counts)
         if sweep >= 3:
             shifts += 0.7 * _missing_shifts(net, tets, regions, pairs, volumes)
-        moved = _fit_sweep(net, planes, counts, shifts, sweep)
+        if sweep >= ADAPT:
+            # Earlier every interface has too much area, also those that will lose it by themselves.
+            fairness = np.minimum(
+                most, _adapted(fairness, _areas_of(net.points[net.facets], net.kinds, len(pairs)), areas)
+            )
+        moved = _fit_sweep(net, planes, counts, shifts, fairness, sweep)
         relaxed = _relax_sweep(net, counts, math.sin(math.radians(ROOM)) ** 2, sweep)
         log.debug("lattice: sweep %d, %d points fitted, %d refused, %d relaxed", sweep, *moved, relaxed)
     return net.points
@@ -153,10 +170,7 @@ def _missing_shifts(net: Net, tets: Ints, regions: Ints, pairs: Ints, volumes: d
     numbers = np.searchsorted(labels, np.maximum(regions, OUTSIDE))
     missing: Floats = np.array([0.0, *volumes.values()]) - np.bincount(numbers, own, len(labels))
     missing[0] = -missing[1:].sum()
-    corners = net.points[net.facets]
-    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
-    known = net.kinds >= 0
-    by_pair: Floats = np.bincount(net.kinds[known], areas[known], len(pairs)).astype(np.float64)
+    by_pair = _areas_of(net.points[net.facets], net.kinds, len(pairs))
     # Caps stay in the faces of the box.
     movable = np.flatnonzero((pairs[:, 1] >= OUTSIDE) & (by_pair > 0))
     shifts = np.zeros(len(pairs))
@@ -164,6 +178,20 @@ def _missing_shifts(net: Net, tets: Ints, regions: Ints, pairs: Ints, volumes: d
         rows = np.searchsorted(labels, pairs[movable]).astype(np.int32)
         shifts[movable] = even_shifts(rows, by_pair[movable], missing)
     return np.clip(shifts, -0.1 * net.sizes.mean(), 0.1 * net.sizes.mean())
+
+
+def _areas_of(corners: Floats, kinds: Array, n_kinds: int) -> Floats:
+    """Return the area of every interface, um^2, from the corners (t, 3, 3) and kinds of its triangles."""
+    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+    known = kinds >= 0
+    return np.bincount(kinds[known], areas[known], n_kinds).astype(np.float64)
+
+
+def _adapted(fairness: Floats, areas: Floats, wanted: Floats) -> Floats:
+    """Return the weights of area, raised on interfaces whose area is above the wanted one, lowered below it."""
+    ratios = np.divide(areas, wanted, out=np.ones_like(areas), where=wanted > 0)
+    # A step too large would overshoot: the points need some sweeps to follow.
+    return np.clip(fairness * np.clip(ratios, 0.95, 1.05) ** GAIN, FAIRNESS, MAX_FAIRNESS)
 
 
 # --- kernels ---
@@ -233,7 +261,7 @@ def _star_normal(net: Any, p: int, kind: int) -> Any:
 
 
 @njit(cache=True)
-def _fit_sweep(net: Any, planes: Any, counts: Any, shifts: Any, sweep: int) -> Any:
+def _fit_sweep(net: Any, planes: Any, counts: Any, shifts: Any, fairness: Any, sweep: int) -> Any:
     """Move every point of an interface towards its planes; return how many moved and how many could not."""
     moved, refused = 0, 0
     goal = np.empty(3)
@@ -247,7 +275,7 @@ def _fit_sweep(net: Any, planes: Any, counts: Any, shifts: Any, sweep: int) -> A
         share = 1.0
         kept = False
         if sweep >= FAIR:
-            kept = _wander(net, planes[p], counts[p], shifts, p, sweep)
+            kept = _wander(net, planes[p], counts[p], shifts, fairness, p, sweep)
             moved += kept
             continue
         for _ in range(4):
@@ -257,7 +285,7 @@ def _fit_sweep(net: Any, planes: Any, counts: Any, shifts: Any, sweep: int) -> A
             share *= 0.45
         if share < 1.0:
             # Only part of the way, or none: perhaps another way leads nearer.
-            kept = _wander(net, planes[p], counts[p], shifts, p, sweep) or kept
+            kept = _wander(net, planes[p], counts[p], shifts, fairness, p, sweep) or kept
         moved += kept
         refused += not kept
     return moved, refused
@@ -343,12 +371,16 @@ def _star_area(net: Any, p: int, x: float, y: float, z: float) -> float:
 
 
 @njit(cache=True)
-def _wander(net: Any, planes: Any, n: int, shifts: Any, p: int, sweep: int) -> bool:
+def _wander(net: Any, planes: Any, n: int, shifts: Any, fairness: Any, p: int, sweep: int) -> bool:
     """Try random steps of p, keep those that lead nearer to its planes; tell whether any was kept."""
     state = np.uint64(p) * np.uint64(0x632BE59BD9B4E019) + np.uint64(sweep)
+    # At a junction the interface that can bear least.
+    weight = MAX_FAIRNESS
+    for k in range(n):
+        weight = min(weight, fairness[int(planes[k, 4])])
     step = 0.2 * net.sizes[p]
     x, y, z = net.points[p, 0], net.points[p, 1], net.points[p, 2]
-    error = _error(planes, n, shifts, x, y, z) + FAIRNESS * _star_area(net, p, x, y, z)
+    error = _error(planes, n, shifts, x, y, z) + weight * _star_area(net, p, x, y, z)
     kept = False
     for _ in range(8):
         state, dx = random(state)
@@ -356,7 +388,7 @@ def _wander(net: Any, planes: Any, n: int, shifts: Any, p: int, sweep: int) -> b
         state, dz = random(state)
         dx, dy, dz = step * dx, step * dy, step * dz
         x, y, z = net.points[p, 0] + dx, net.points[p, 1] + dy, net.points[p, 2] + dz
-        found = _error(planes, n, shifts, x, y, z) + FAIRNESS * _star_area(net, p, x, y, z)
+        found = _error(planes, n, shifts, x, y, z) + weight * _star_area(net, p, x, y, z)
         if found < error and _try(net, p, dx, dy, dz):
             error = found
             kept = True

@@ -63,7 +63,7 @@ def tetrahedralize(
         "tetgen": constrained Delaunay refinement by TetGen (AGPL), then `improve`. "lattice", from labels only: a
         body-centred cubic lattice on an octree, fitted to the membranes; it takes any labels, keeps a tetrahedron for
         every piece of a label and holds `min_dihedral` (at most 40) everywhere, but its interfaces are rougher (areas
-        of a real spine at 20 degrees: within 2.5 %). "auto": TetGen, and the lattice where that fails. "winding", for
+        of a real spine at 20 degrees: within 2 %). "auto": TetGen, and the lattice where that fails. "winding", for
         dirty surfaces: they become labels of two voxels per edge by winding numbers first, see `voxelize`; holes,
         crossings, repeated and turned triangles do not matter, parts thinner than half an edge may get lost.
     recondition : bool
