@@ -12,12 +12,12 @@ from scipy import ndimage
 
 from meshcell import adjacency
 from meshcell.lattice_fitting import fit
-from meshcell.lattice_labels import labels_of_tets
+from meshcell.lattice_labels import labels_of_tets, small_pieces
 from meshcell.octrees import octree_tets
 from meshcell.smoothing import smooth
 from meshcell.surfaces import BOX_FACES, compact_labels, extract
 from meshcell.types import OUTSIDE, Array, Floats, Ints, Surface, TetMesh, Volume
-from meshcell.voxels import component_numbers, depths_of, interface_area
+from meshcell.voxels import depths_of, interface_area
 
 log = logging.getLogger("meshcell")
 
@@ -26,8 +26,6 @@ MEAN_EDGE = (1 + math.sqrt(3)) / 3
 # Parts thinner than this many cubes get smaller ones, until they are smaller than this many voxels.
 THIN = 1.3
 LEAST = 0.75
-# Pieces of at most so many voxels get half the least cubes: few tetrahedra have no shape.
-SMALL = 8
 # Cells of the finest grid, one byte each in a few arrays.
 MAX_CELLS = 6e7
 
@@ -126,8 +124,8 @@ def _voxel_sizes(volume: Volume, cube: float, grading: float, finer: int) -> tup
         thin = ndimage.distance_transform_edt(~ridges, sampling=spacing) <= reach
         finest /= 2
         sizes[thin] = finest
-    numbers, n_pieces = component_numbers(volume)
-    small = (np.bincount(numbers.ravel(), minlength=n_pieces) <= SMALL)[numbers]
+    small = small_pieces(volume)
+    # Few tetrahedra have no shape.
     if small.any() and finest > LEAST / 2 * spacing.min():
         finest /= 2
         sizes[ndimage.binary_dilation(small, np.ones((3, 3, 3), bool))] = finest

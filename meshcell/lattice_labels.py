@@ -10,7 +10,7 @@ from numba import njit
 
 from meshcell import adjacency
 from meshcell.types import OUTSIDE, Array, Floats, Ints, Surface, Volume
-from meshcell.voxels import component_numbers, depths_of, thin_voxels
+from meshcell.voxels import component_numbers, depths_of
 from meshcell.windings import winding_numbers
 
 log = logging.getLogger("meshcell")
@@ -18,21 +18,23 @@ log = logging.getLogger("meshcell")
 
 # Share of a voxel: a smaller body of tetrahedra that is not all there is of a piece is one by chance.
 SPECK = 0.5
+# Voxels: pieces of no more are small.
+SMALL = 8
 
 
 def labels_of_tets(volume: Volume, target: Surface, points: Floats, tets: Ints, cube: float) -> Ints:
     """Return the label of every tetrahedron; -1 ... -6 beyond the faces of the box.
 
     Each takes the label with the greatest share at its centroid, the voxels interpolated linearly: a staircase becomes
-    a slope. In parts thinner than two voxels this takes too much from what bulges; there the centroid's place in the
-    smoothed surface decides. Then every 6-connected piece of a label gets at least the
+    a slope. From pieces of few voxels this takes too much; there the centroid's place in the smoothed surface decides.
+    Then every 6-connected piece of a label gets at least the
     tetrahedron nearest to its deepest voxel, specks go to what surrounds them, and where two pieces of one label meet,
     something else that is near goes between them, if there is any.
     """
     centroids = points[tets].mean(axis=1)
     places = (centroids - np.array(volume.origin)) / np.array(volume.spacing)
     regions: Ints = _votes(volume.data, places)
-    _decide_thin(regions, volume, target, centroids, places)
+    _decide_small(regions, volume, target, centroids, places)
     neighbours = adjacency.tet_neighbours(tets, len(points))
     volumes = _volumes(points, tets)
     # In parts so thin that they got smaller cubes, what sticks out may be all there is.
@@ -58,9 +60,16 @@ def labels_of_tets(volume: Volume, target: Surface, points: Floats, tets: Ints, 
     return regions
 
 
-def _decide_thin(regions: Ints, volume: Volume, target: Surface, centroids: Floats, places: Floats) -> None:
-    """Let the target's winding numbers decide where thin parts are near, in place."""
-    near = np.flatnonzero(_touched(thin_voxels(volume), places) & (regions >= OUTSIDE))
+def small_pieces(volume: Volume) -> Array:
+    """Mark the voxels of regions' 6-connected pieces of at most eight voxels."""
+    numbers, n_pieces = component_numbers(volume)
+    few = np.bincount(numbers.ravel(), minlength=n_pieces) <= SMALL
+    return np.asarray(few[numbers] & (volume.data != OUTSIDE))
+
+
+def _decide_small(regions: Ints, volume: Volume, target: Surface, centroids: Floats, places: Floats) -> None:
+    """Let the target's winding numbers decide where small pieces are near, in place."""
+    near = np.flatnonzero(_touched(small_pieces(volume), places) & (regions >= OUTSIDE))
     best, total = np.zeros(len(near)), np.zeros(len(near))
     owner = np.zeros(len(near), np.int32)
     for label in np.unique(target.sides[target.sides > OUTSIDE]):

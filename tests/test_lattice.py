@@ -8,7 +8,7 @@ import pytest
 import meshcell as mc
 from meshcell import native, tetmeshes
 from meshcell.lattice import _extremes
-from meshcell.lattice_fitting import FAIRNESS, MAX_FAIRNESS, _adapted
+from meshcell.lattice_fitting import FAIRNESS, MAX_FAIRNESS, _adapted, _region_volumes
 from meshcell.lattice_labels import _votes
 from meshcell.shapes import angles
 from meshcell.tetmeshes import tetrahedralize
@@ -169,6 +169,13 @@ def test_votes_agree_with_interpolated_indicators():
     assert np.array_equal(_votes(labels, places), np.argmax(shares, axis=0))
     beyond = np.array([[-0.6, 2, 2], [4.6, 2, 2], [2, -1, 2], [2, 9, 2], [2, 2, -2], [2, 2, 6.6]])
     assert _votes(labels, beyond).tolist() == [-1, -2, -3, -4, -5, -6]
+
+
+def test_region_volumes_are_the_sums_of_the_tetrahedra():
+    mesh = tetrahedralize(halves(), edge=2.0, method="lattice", min_dihedral=20)
+    rows_of = np.array([0, 1, 2], np.int32)
+    found = _region_volumes(np.array(mesh.points), np.array(mesh.tets), np.array(mesh.regions), rows_of)
+    assert found == pytest.approx([0, *(mesh.volumes[mesh.regions == label].sum() for label in (1, 2))], rel=1e-12)
 
 
 def test_extremes_agree_with_slices():
