@@ -33,13 +33,18 @@ def bent(tangents: Floats, k: float, rng: np.random.Generator) -> Floats:
     ------
     G. Ulrich, Applied Statistics 33 (1984), p. 158; in three dimensions the cosine has a closed form.
     """
-    u, azimuth = rng.random((2, len(tangents)))
-    cosine = 1 + np.log(u + (1 - u) * np.exp(-2 * k)) / k
+    cosine, azimuth = _bends(len(tangents), k, rng)
     sine = np.sqrt(np.maximum(0, 1 - cosine**2))
     first, second = normals(tangents)
     side = np.cos(azimuth)[:, None] * first + np.sin(azimuth)[:, None] * second
     turned = cosine[:, None] * tangents + sine[:, None] * side
     return np.asarray(turned / np.linalg.norm(turned, axis=1, keepdims=True))
+
+
+def _bends(n: int, k: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draw the cosines and azimuths of n bends."""
+    u, azimuth = rng.random((2, n)) * [[1.0], [2 * np.pi]]
+    return 1 + np.log(u + (1 - u) * np.exp(-2 * k)) / k, azimuth
 
 
 def normals(tangents: Floats) -> tuple[Floats, Floats]:
@@ -64,11 +69,15 @@ def worm(n: int, step: float, persistence: float, rng: np.random.Generator) -> F
     (n, 3) floats
         Neighbours are `step` apart; <R^2> = 2 p L (1 - p / L (1 - exp(-L / p))) up to (step / p)^2.
     """
-    k = concentration(step, persistence)
-    tangent = rng.standard_normal((1, 3))
-    tangent /= np.linalg.norm(tangent)
-    points = np.zeros((n, 3))
-    for row in range(1, n):
-        points[row] = points[row - 1] + step * tangent[0]
-        tangent = bent(tangent, k, rng)
-    return points
+    from scipy.spatial.transform import Rotation
+
+    cosine, azimuth = _bends(n - 1, concentration(step, persistence), rng)
+    axes = np.stack([np.cos(azimuth), np.sin(azimuth), np.zeros(n - 1)], axis=1)
+    # Each bend turns about an axis across the frame that the bends before it have turned; z is the tangent.
+    bends = Rotation.from_rotvec(np.arccos(np.clip(cosine, -1, 1))[:, None] * axes).as_matrix()
+    frame = Rotation.random(rng=rng).as_matrix()
+    tangents = np.empty((n - 1, 3))
+    for row in range(n - 1):
+        tangents[row] = frame[:, 2]
+        frame = frame @ bends[row]
+    return np.concatenate([np.zeros((1, 3)), step * np.cumsum(tangents, axis=0)])
