@@ -486,3 +486,25 @@ def test_atoms_become_a_density_of_their_weight(tmp_path):
     grid = np.stack(np.meshgrid(*map(np.arange, density.data.shape), indexing="ij"), axis=-1)
     middle = (grid * density.data[..., None]).sum(axis=(0, 1, 2)) / density.data.sum() * 0.5 * NM + density.origin
     np.testing.assert_allclose(middle, places.mean(axis=0) * 1e-4, atol=1e-6)
+
+
+# --- pictures ---
+
+
+def test_pictures_are_not_blank(sample, tmp_path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.image import imread
+
+    from meshcell.phantoms import pictures
+
+    for name, figure in (
+        ("slice", pictures.draw_slice(sample)[0].figure),
+        ("occupancy", pictures.draw_occupancy(sample).figure),
+    ):
+        figure.savefig(tmp_path / f"{name}.png", dpi=50)
+    pictures.draw_scene(sample, size=(300, 200), save=tmp_path / "scene.png").close()
+    for name in ("slice", "occupancy", "scene"):
+        image = imread(tmp_path / f"{name}.png")[..., :3]
+        assert (image.min(axis=2) < 0.9).mean() > 0.02, name
