@@ -130,5 +130,5 @@ def _resampled(volume: Volume, step: float) -> Array:
         return values
     # Half the new voxel: the usual compromise between blur and aliasing.
     sigma = np.where(factors < 1, 0.5 * np.sqrt(np.maximum(1 / factors**2 - 1, 0)), 0)
-    resampled = zoom(gaussian_filter(values, sigma), factors, order=1, grid_mode=True, mode="constant")
+    resampled = zoom(gaussian_filter(values, sigma), factors, order=1, grid_mode=True, mode="grid-constant")
     return np.asarray(np.maximum(resampled, 0), np.float32)

@@ -130,7 +130,10 @@ def template(values: Array, step: float, level: float, centre: Any = None) -> Te
     padded = np.pad(np.asarray(values, np.float32), 1)
     inside = padded >= level
     if not inside.any():
-        raise ValueError(f"level should lie below the greatest density, {padded.max():.4g}; got {level:.4g}")
+        raise ValueError(
+            f"a unit should have a voxel of at least its level, {level:.4g}; the densest of {step:.4g} um has "
+            f"{padded.max():.4g}; the unit is smaller than a voxel (take a finer spacing) or the level too high"
+        )
     where = np.argwhere(inside)
     middle = where.mean(axis=0) if centre is None else np.asarray(centre, np.float64) + 1
     depth = distance_transform_edt(inside)
@@ -207,8 +210,21 @@ def fill(
     (voxels, failures)
         Voxels taken, and the places in a row that failed last.
     """
+    taken, failures = 0, 0
+    # Units may have fewer voxels than their volume says, so that more of them fit than there are rows for at first.
+    while True:
+        rows = most or int((voxels - taken) / max(1.0, 0.5 * this.unit.volume / scene.voxel)) + 16
+        placed, stamped, failures = _fill(scene, room, this, voxels - taken, tries, rows, rng)
+        taken += stamped
+        if most or placed < rows or taken >= voxels:
+            return taken, failures
+
+
+def _fill(
+    scene: Scene, room: Array, this: Ready, voxels: int, tries: int, most: int, rng: np.random.Generator
+) -> tuple[int, int, int]:
+    """Place up to `most` units; return how many, their voxels, and the places that failed last."""
     unit = this.unit
-    most = most or int(voxels / max(1.0, 0.5 * unit.volume / scene.voxel)) + 16
     positions, rotations, counts = np.empty((most, 3)), np.empty((most, 4)), np.zeros(most, np.int64)
     placed, failures = pack(
         scene.labels, scene.instances, scene.density, room, scene.spacing, this.home, this.label, scene.units + 1,
@@ -218,7 +234,7 @@ def fill(
     chains = scene.chains + 1 + np.arange(placed)
     scene.chains += placed
     scene.record(this.species, chains, 0, positions[:placed], rotations[:placed], counts[:placed])
-    return int(counts[:placed].sum()), failures
+    return placed, int(counts[:placed].sum()), failures
 
 
 def buffers(unit: Template, spacing: Floats) -> tuple[Array, Array]:

@@ -118,7 +118,7 @@ def standin(name: str, step: float) -> tuple[Array, Floats]:
     Raises
     ------
     ValueError
-        An unknown name; lists the known ones.
+        An unknown name; lists the known ones. A molecule smaller than a voxel.
 
     Examples
     --------
@@ -132,6 +132,11 @@ def standin(name: str, step: float) -> tuple[Array, Floats]:
         )
     shape = sdf.union(*SHAPES[name])
     low, high = (np.asarray(corner) for corner in shape.bounds)
+    if (high - low).min() < step:
+        raise ValueError(
+            f"{name!r} should be wider than a voxel of {step:.4g} um; it is {(high - low).min():.4g} um wide: it is "
+            "smaller than a voxel; take a finer spacing"
+        )
     first, last = np.floor(low / step).astype(int) - 1, np.ceil(high / step).astype(int) + 2
     axes = [np.arange(a, b) * step for a, b in zip(first, last, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
