@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from meshcell.intersections import self_intersections as self_intersections
     from meshcell.io import load as load, save as save
     from meshcell.models import Model as Model, Reaction as Reaction, Species as Species
-    from meshcell.phantoms import cell as cell, spine as spine
+    from meshcell.phantoms import cell as cell, crowd as crowd, samples as samples, spine as spine
     from meshcell.plotting import film as film, histogram as histogram, plot as plot
     from meshcell.refinement import refine as refine, transfer as transfer
     from meshcell.repairs import repair as repair
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from meshcell.tetmeshes import tetrahedralize as tetrahedralize
     from meshcell.types import (
         MeshError as MeshError,
+        Sample as Sample,
         Solution as Solution,
         SolveError as SolveError,
         Surface as Surface,
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
     from meshcell.windings import voxelize as voxelize
 
 _HOMES = {
-    "types": ("Volume", "Surface", "TetMesh", "Solution", "MeshError", "SolveError"),
+    "types": ("Volume", "Surface", "TetMesh", "Sample", "Solution", "MeshError", "SolveError"),
     "io": ("load", "save"),
-    "phantoms": ("spine", "cell"),
+    "phantoms": ("spine", "cell", "crowd", "samples"),
     "checks": ("check",),
     "surfaces": ("extract", "areas", "enclosed_volumes", "patch"),
     "shells": ("topology",),

@@ -16,7 +16,7 @@ from meshcell.io.tiff import read_tiff, write_imagej, write_ome
 from meshcell.io.volumes import Picture, read_mrc, read_npy, to_volume, write_mrc
 from meshcell.io.vtk import check_replaceable, read_vtp, read_vtu, write_pvd, write_vtp, write_vtu
 from meshcell.io.xdmf import companion, read_xdmf, write_xdmf
-from meshcell.types import Solution, Surface, TetMesh, Volume
+from meshcell.types import Sample, Solution, Surface, TetMesh, Volume
 
 __all__ = ["FileError", "load", "save"]
 
@@ -67,8 +67,8 @@ WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
 
 def load(
     path: str | Path, *, spacing: Any = None, names: Mapping[int, str] | None = None
-) -> Volume | Surface | TetMesh | Solution:
-    """Read a volume, surface, tetrahedral mesh or solution; the ending of the file's name tells its format.
+) -> Volume | Surface | TetMesh | Solution | Sample:
+    """Read a volume, surface, tetrahedral mesh or solution by the ending of the file's name, a sample by its folder.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def load(
 
     Returns
     -------
-    Volume, Surface, TetMesh or Solution
+    Volume, Surface, TetMesh, Solution or Sample
 
     Raises
     ------
@@ -113,6 +113,11 @@ def load(
     {1: 'cytosol'}
     """
     path = Path(path)
+    if (path / "recipe.toml").exists():
+        from meshcell.phantoms.sample_files import read_sample
+
+        with reading(path, "a sample's folder"):
+            return read_sample(path)
     ending = _ending(path, [".npz", ".pvd", *VOLUME_READERS, *MESH_READERS])
     if not path.exists():
         raise FileNotFoundError(f"{path} should be a file; there is none; check the name and the folder {path.parent}")
@@ -138,15 +143,15 @@ def load(
     return thing
 
 
-def save(path: str | Path, thing: Volume | Surface | TetMesh | Solution, *, overwrite: bool = False) -> None:
-    """Write a volume, surface, tetrahedral mesh or solution; the ending of the file's name tells the format.
+def save(path: str | Path, thing: Volume | Surface | TetMesh | Solution | Sample, *, overwrite: bool = False) -> None:
+    """Write a volume, surface, tetrahedral mesh or solution by the ending of the file's name, a sample as a folder.
 
     The file appears whole or not at all; what a format cannot hold is refused, never lost. A missing folder is made.
 
     Parameters
     ----------
     path : str or Path
-    thing : Volume, Surface, TetMesh or Solution
+    thing : Volume, Surface, TetMesh, Solution or Sample
     overwrite : bool
         Replace what is there.
 
@@ -170,10 +175,16 @@ def save(path: str | Path, thing: Volume | Surface | TetMesh | Solution, *, over
 
     Solutions: `.npz`, or `.pvd` for ParaView: an index of one VTU (regions) and one VTP (interfaces) per time in the
     folder of the same name. Concentrations in molecules/um^3 and molecules/um^2, NaN where a species does not live.
+
+    Samples: a folder with density, labels and instances as MRC, motifs as CSV (exact) and RELION STAR, surfaces and
+    centrelines as VTP, the report, and the recipe with its seed as TOML.
     """
     path = Path(path)
+    if isinstance(thing, Sample):
+        _save_sample(path, thing, overwrite)
+        return
     if not isinstance(thing, (Volume, Surface, TetMesh, Solution)):
-        raise TypeError(f"thing should be a Volume, Surface, TetMesh or Solution; got {type(thing).__name__}")
+        raise TypeError(f"thing should be a Volume, Surface, TetMesh, Solution or Sample; got {type(thing).__name__}")
     ending = _ending(path, [".npz", *WRITERS, ".npy"])
     kind, write = (type(thing), write_npz) if ending == ".npz" else WRITERS.get(ending, (None, write_npz))
     if not isinstance(thing, kind or ()):
@@ -189,6 +200,17 @@ def save(path: str | Path, thing: Volume | Surface | TetMesh | Solution, *, over
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, thing)
     log.info("saved %s: %s, %.4g MB", path, _summary(thing), path.stat().st_size / 1e6)
+
+
+def _save_sample(folder: Path, sample: Sample, overwrite: bool) -> None:
+    from meshcell.phantoms.sample_files import write_sample
+
+    whole = (folder / "recipe.toml").exists()
+    if folder.exists() and not (overwrite and whole):
+        advice = "give overwrite=True to replace it, or another name" if whole else "it is no sample: give another name"
+        raise FileExistsError(f"{folder} exists already; {advice}")
+    write_sample(folder, sample)
+    log.info("saved %s: %d units", folder, len(sample.motifs))
 
 
 def _ending(path: Path, known: list[str]) -> str:

@@ -1,0 +1,484 @@
+"""Packing of rigid units into voxels: what is free, does a unit fit here, stamp it.
+
+A voxel is free where its label is the home's (0 in an empty box). The room of a voxel, its distance from the nearest
+voxel that is not free, proposes where a unit may go; whether it fits is decided by every voxel of the turned unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from meshcell.phantoms.rooms import gaps, propose, quantum, room_needed, shrink, span_of, window_of
+from meshcell.types import MOTIF, Array, Floats
+
+# The coarse points of a unit: enough to refuse nearly every pose that does not fit.
+COARSE = 64
+# Turns tried at each place of a free unit.
+TURNS = 16
+
+
+@dataclass(eq=False)
+class Scene:
+    """The voxels under construction, x, y, z; positions in um from the centre of voxel [0, 0, 0].
+
+    Unit k of `motifs` is instance k + 1; its voxels are those stamped, less those that a bound unit took later.
+    """
+
+    spacing: Floats
+    labels: Array
+    density: Array
+    instances: Array
+    chains: int = 0
+    motifs: list[Array] = field(default_factory=list)
+    units: int = 0
+    cut: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int, int], spacing: Any, labels: Array | None = None) -> Scene:
+        """Make a scene without units; `labels` are those of compartments."""
+        start = np.zeros(shape, np.uint16) if labels is None else np.array(labels, np.uint16, order="C")
+        return cls(np.asarray(spacing, np.float64), start, np.zeros(shape, np.float32), np.zeros(shape, np.int32))
+
+    @property
+    def size(self) -> Floats:
+        """Position of the last voxel's centre, um."""
+        return np.asarray((np.array(self.labels.shape) - 1) * self.spacing)
+
+    @property
+    def voxel(self) -> float:
+        """Volume of a voxel, um^3."""
+        return float(np.prod(self.spacing))
+
+    def record(self, species: str, chains: Any, hosts: Any, positions: Any, rotations: Any, voxels: Any) -> None:
+        """Write down units that have just been stamped with the next instances."""
+        rows = np.zeros(len(positions), MOTIF)
+        rows["species"], rows["chain"], rows["host"] = species, chains, hosts
+        rows["position"], rows["quaternion"], rows["voxels"] = positions, rotations, voxels
+        rows["instance"] = np.arange(self.units + 1, self.units + 1 + len(rows))
+        self.units += len(rows)
+        self.motifs.append(rows)
+
+    def table(self) -> Array:
+        """Return the motifs of all units."""
+        rows = np.concatenate([np.zeros(0, MOTIF), *self.motifs])
+        for instance, voxels in self.cut.items():
+            rows["voxels"][instance - 1] -= voxels
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """A rigid unit on voxels of its own.
+
+    Parameters
+    ----------
+    values : (n, m, k) float32
+        Density; the unit occupies what interpolates to `level` or more. A zero voxel surrounds it.
+    step : float, um
+        Edge of its voxels.
+    level : float
+    centre : (3,) floats
+        Index coordinates of the unit's position.
+    core, core_radius : (3,) and float, um
+        The largest ball inside the unit, from its position.
+    points : (m, 3) floats, um
+        Points of the unit, the one that refuses most poses first.
+    volume : float, um^3
+    shadow : float, um^2
+        Area of its projection along z.
+    """
+
+    values: Array
+    step: float
+    level: float
+    centre: Floats
+    core: Floats
+    core_radius: float
+    points: Floats
+    volume: float
+    shadow: float
+
+    @property
+    def radius(self) -> float:
+        """Farthest occupied point from the unit's position, um."""
+        return float(np.linalg.norm(self.points, axis=1).max())
+
+
+def template(values: Array, step: float, level: float, centre: Any = None) -> Template:
+    """Prepare a density for packing.
+
+    Parameters
+    ----------
+    values : (n, m, k) floats
+    step : float, um
+    level : float
+        Voxels of at least this density belong to the unit.
+    centre : (3,) floats, optional
+        Index coordinates of its position; by default the occupied voxels' centre.
+
+    Raises
+    ------
+    ValueError
+        No voxel reaches the level.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    padded = np.pad(np.asarray(values, np.float32), 1)
+    inside = padded >= level
+    if not inside.any():
+        raise ValueError(
+            f"a unit should have a voxel of at least its level, {level:.4g}; the densest of {step:.4g} um has "
+            f"{padded.max():.4g}; the unit is smaller than a voxel (take a finer spacing) or the level too high"
+        )
+    where = np.argwhere(inside)
+    middle = where.mean(axis=0) if centre is None else np.asarray(centre, np.float64) + 1
+    depth = distance_transform_edt(inside)
+    # Of equally deep voxels the one nearest to the middle, so that the core does not depend on rounding.
+    deepest = where[depth[inside] > depth.max() - 0.5]
+    core = deepest[np.argmin(np.linalg.norm(deepest - middle, axis=1))]
+    rim = where[depth[inside] < 1.5]
+    offsets = np.ascontiguousarray((_spread(rim, core) - middle) * step)
+    return Template(
+        values=padded,
+        step=float(step),
+        level=float(level),
+        centre=middle,
+        core=(core - middle) * step,
+        core_radius=float(depth[tuple(core)] - 0.5) * step,
+        points=offsets,
+        volume=len(where) * step**3,
+        shadow=int(inside.any(axis=2).sum()) * step**2,
+    )
+
+
+def _spread(points: Array, start: Array) -> Array:
+    """Choose up to COARSE points, each the farthest from those before."""
+    distance = np.linalg.norm(points - start, axis=1)
+    chosen = []
+    for _ in range(min(COARSE, len(points))):
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return np.asarray(points[chosen])
+
+
+def clearance_offsets(spacing: Floats, clearance: float) -> Array:
+    """Return the (m, 3) voxel offsets within the clearance (um), the voxel itself left out; none for 0."""
+    reach = np.floor(clearance / spacing + 1e-9).astype(int)
+    steps = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), axis=-1).reshape(-1, 3)
+    lengths = np.linalg.norm(steps * spacing, axis=1)
+    return np.asarray(steps[(lengths > 0) & (lengths <= clearance * (1 + 1e-9))], np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A template made ready for one scene: how it narrows the room, what it must keep clear, space to work in."""
+
+    unit: Template
+    species: str
+    label: int
+    home: int
+    need: int
+    halo: Array
+    halo_centre: Floats
+    offsets: Array
+    space: tuple[Array, Array]
+
+
+def ready(
+    scene: Scene, unit: Template, *, species: str, label: int, home: int = 0, reach: float, clearance: float = 0.0
+) -> Ready:
+    """Prepare a template; `reach` (um) is the largest core of this and all later units."""
+    halo, halo_centre = gaps(unit, reach, quantum(scene.spacing))
+    offsets, need = clearance_offsets(scene.spacing, clearance), room_needed(unit, scene.spacing)
+    return Ready(unit, species, label, home, need, halo, halo_centre, offsets, buffers(unit, scene.spacing))
+
+
+def fill(
+    scene: Scene, room: Array, this: Ready, *, voxels: int, tries: int, most: int = 0, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Place free units until `voxels` are taken, `most` are placed, or `tries` places in a row had no room.
+
+    Places are uniform over the voxels whose room would hold the unit's core, the position uniform within the voxel,
+    up to TURNS uniform rotations are tried at each.
+
+    Returns
+    -------
+    (voxels, failures)
+        Voxels taken, and the places in a row that failed last.
+    """
+    taken, failures = 0, 0
+    # Units may have fewer voxels than their volume says, so that more of them fit than there are rows for at first.
+    while True:
+        rows = most or int((voxels - taken) / max(1.0, 0.5 * this.unit.volume / scene.voxel)) + 16
+        placed, stamped, failures = _fill(scene, room, this, voxels - taken, tries, rows, rng)
+        taken += stamped
+        if most or placed < rows or taken >= voxels:
+            return taken, failures
+
+
+def _fill(
+    scene: Scene, room: Array, this: Ready, voxels: int, tries: int, most: int, rng: np.random.Generator
+) -> tuple[int, int, int]:
+    """Place up to `most` units; return how many, their voxels, and the places that failed last."""
+    unit = this.unit
+    positions, rotations, counts = np.empty((most, 3)), np.empty((most, 4)), np.zeros(most, np.int64)
+    placed, failures = pack(
+        scene.labels, scene.instances, scene.density, room, scene.spacing, this.home, this.label, scene.units + 1,
+        voxels, tries, this.need, unit.values, unit.step, unit.level, unit.centre, unit.core, unit.points,
+        this.halo, this.halo_centre, this.offsets, this.space, rng, positions, rotations, counts,
+    )  # fmt: skip
+    chains = scene.chains + 1 + np.arange(placed)
+    scene.chains += placed
+    scene.record(this.species, chains, 0, positions[:placed], rotations[:placed], counts[:placed])
+    return placed, int(counts[:placed].sum()), failures
+
+
+def buffers(unit: Template, spacing: Floats) -> tuple[Array, Array]:
+    """Return space for the voxels of one unit in any rotation: indices and densities."""
+    reach = np.linalg.norm(np.array(unit.values.shape)) * unit.step
+    most = int(np.prod(np.ceil(reach / spacing) + 2))
+    return np.empty(most, np.int64), np.empty(most, np.float32)
+
+
+def place(
+    scene: Scene, room: Array, this: Ready, positions: Floats, rotations: Floats, *, chain: int, host: int = 0
+) -> tuple[int, int]:
+    """Stamp the unit in the first of the (k, 3) and (k, 4) poses that fits.
+
+    Voxels of instance `host` (the membrane it is bound to) count as free and change hands.
+
+    Returns
+    -------
+    (which, voxels)
+        The pose's row, or -1, and how many voxels the unit took.
+    """
+    unit = this.unit
+    which, voxels, cut = first_fit(
+        scene.labels, scene.instances, scene.density, room, scene.spacing, this.home, this.label, scene.units + 1, host,
+        unit.values, unit.step, unit.level, unit.centre, unit.points, this.halo, this.halo_centre, this.offsets,
+        this.space, np.ascontiguousarray(positions), np.ascontiguousarray(rotations),
+    )  # fmt: skip
+    if which >= 0:
+        scene.record(this.species, chain, host, positions[which : which + 1], rotations[which : which + 1], voxels)
+        if cut:
+            scene.cut[host] = scene.cut.get(host, 0) + cut
+    return which, voxels
+
+
+def aligned(normals: Floats, spins: Floats) -> Floats:
+    """Return (n, 4) quaternions that take z to (n, 3) unit normals after a spin about z by (n,) angles.
+
+    Examples
+    --------
+    >>> aligned(np.array([[0.0, 0.0, 1.0]]), np.array([0.0]))
+    array([[1., 0., 0., 0.]])
+    """
+    x, y, z = normals.T
+    # Half the way from z to the normal; straight down has no single half way, x serves.
+    w, a, b = np.where(z < -1 + 1e-12, 0.0, 1 + z), np.where(z < -1 + 1e-12, 1.0, -y), np.where(z < -1 + 1e-12, 0.0, x)
+    w, a, b = np.array([w, a, b]) / np.sqrt(w * w + a * a + b * b)
+    c, s = np.cos(spins / 2), np.sin(spins / 2)
+    turned = np.stack([w * c, a * c + b * s, b * c - a * s, w * s], axis=1)
+    return np.asarray(np.where(turned[:, :1] < 0, -turned, turned))
+
+
+def quaternions(n: int, rng: np.random.Generator) -> Floats:
+    """Draw n uniform rotations as quaternions w, x, y, z with w >= 0.
+
+    Source
+    ------
+    K. Shoemake, Graphics Gems III (1992), p. 124.
+    """
+    u, a, b = rng.random((3, n))
+    near, far, a, b = np.sqrt(1 - u), np.sqrt(u), 2 * np.pi * a, 2 * np.pi * b
+    all_four = np.stack([far * np.cos(b), near * np.sin(a), near * np.cos(a), far * np.sin(b)], axis=1)
+    return np.asarray(np.where(all_four[:, :1] < 0, -all_four, all_four))
+
+
+# --- kernels ---
+
+
+@njit(cache=True)
+def rotation(q: Any) -> Any:
+    """Return the (3, 3) matrix of a unit quaternion w, x, y, z."""
+    w, x, y, z = q[0], q[1], q[2], q[3]
+    R = np.empty((3, 3))
+    R[0, 0], R[0, 1], R[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
+    R[1, 0], R[1, 1], R[1, 2] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
+    R[2, 0], R[2, 1], R[2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
+    return R
+
+
+@njit(cache=True)
+def _draw_quaternion(rng: Any, q: Any) -> None:
+    u, a, b = rng.random(), 2 * np.pi * rng.random(), 2 * np.pi * rng.random()
+    near, far = np.sqrt(1 - u), np.sqrt(u)
+    q[0], q[1], q[2], q[3] = far * np.cos(b), near * np.sin(a), near * np.cos(a), far * np.sin(b)
+    if q[0] < 0:
+        for k in range(4):
+            q[k] = -q[k]
+
+
+@njit(cache=True)
+def _may_fit(labels, instances, h, home, host, points, R, p) -> bool:  # type: ignore[no-untyped-def]
+    """Tell whether the coarse points fall on free voxels."""
+    nx, ny, nz = labels.shape
+    for n in range(len(points)):
+        x, y, z = points[n, 0], points[n, 1], points[n, 2]
+        i = int(np.floor((R[0, 0] * x + R[0, 1] * y + R[0, 2] * z + p[0]) / h[0] + 0.5))
+        j = int(np.floor((R[1, 0] * x + R[1, 1] * y + R[1, 2] * z + p[1]) / h[1] + 0.5))
+        k = int(np.floor((R[2, 0] * x + R[2, 1] * y + R[2, 2] * z + p[2]) / h[2] + 0.5))
+        if i < 0 or j < 0 or k < 0 or i >= nx or j >= ny or k >= nz:
+            return False
+        if labels[i, j, k] != home and (host == 0 or instances[i, j, k] != host):
+            return False
+    return True
+
+
+@njit(cache=True)
+def _interpolated(values, u, v, w):  # type: ignore[no-untyped-def]
+    """Interpolate linearly between the eight voxels around index coordinates; 0 outside."""
+    n, m, o = values.shape
+    if u < 0 or v < 0 or w < 0 or u >= n - 1 or v >= m - 1 or w >= o - 1:
+        return 0.0
+    i, j, k = int(u), int(v), int(w)
+    a, b, c = u - i, v - j, w - k
+    low = (1 - b) * ((1 - c) * values[i, j, k] + c * values[i, j, k + 1])
+    low += b * ((1 - c) * values[i, j + 1, k] + c * values[i, j + 1, k + 1])
+    high = (1 - b) * ((1 - c) * values[i + 1, j, k] + c * values[i + 1, j, k + 1])
+    high += b * ((1 - c) * values[i + 1, j + 1, k] + c * values[i + 1, j + 1, k + 1])
+    return (1 - a) * low + a * high
+
+
+@njit(cache=True)
+def _voxels(labels, instances, h, home, host, values, step, level, centre, R, p, found, densities):  # type: ignore[no-untyped-def]
+    """List the voxels with some density of the turned unit; -1 where one that it occupies is not free.
+
+    The template's window may reach beyond the box, the voxels that it occupies may not.
+    """
+    nx, ny, nz = labels.shape
+    window = window_of(h, centre, step, values.shape, R, p)
+    n = 0
+    S = R / step
+    for i in range(window[0, 0], window[1, 0]):
+        x = i * h[0] - p[0]
+        for j in range(window[0, 1], window[1, 1]):
+            y = j * h[1] - p[1]
+            u0 = S[0, 0] * x + S[1, 0] * y + centre[0]
+            v0 = S[0, 1] * x + S[1, 1] * y + centre[1]
+            w0 = S[0, 2] * x + S[1, 2] * y + centre[2]
+            first, last = span_of(window[0, 2], window[1, 2], u0, v0, w0, S[2], h[2], p[2], values.shape)
+            for k in range(first, last):
+                z = k * h[2] - p[2]
+                value = _interpolated(values, u0 + S[2, 0] * z, v0 + S[2, 1] * z, w0 + S[2, 2] * z)
+                if value <= 0:
+                    continue
+                within = 0 <= i < nx and 0 <= j < ny and 0 <= k < nz
+                if value >= level and (
+                    not within or (labels[i, j, k] != home and (host == 0 or instances[i, j, k] != host))
+                ):
+                    return -1
+                if within:
+                    found[n] = (i * ny + j) * nz + k
+                    densities[n] = value
+                    n += 1
+    return n
+
+
+@njit(cache=True)
+def _is_clear(labels, instances, home, host, level, offsets, found, densities, n) -> bool:  # type: ignore[no-untyped-def]
+    """Tell whether no voxel of another unit lies within the offsets of an occupied one."""
+    nx, ny, nz = labels.shape
+    for m in range(n):
+        if densities[m] < level:
+            continue
+        i, j, k = found[m] // (ny * nz), found[m] // nz % ny, found[m] % nz
+        for o in range(len(offsets)):
+            x, y, z = i + offsets[o, 0], j + offsets[o, 1], k + offsets[o, 2]
+            if not (0 <= x < nx and 0 <= y < ny and 0 <= z < nz):
+                continue
+            if labels[x, y, z] != home and (host == 0 or instances[x, y, z] != host):
+                return False
+    return True
+
+
+@njit(cache=True)
+def _stamp(labels, instances, density, label, instance, level, found, densities, n):  # type: ignore[no-untyped-def]
+    """Write a unit down; return its voxels and how many of them another instance (its host) had."""
+    flat_labels, flat_instances, flat_density = labels.ravel(), instances.ravel(), density.ravel()
+    voxels, cut = 0, 0
+    for m in range(n):
+        v = found[m]
+        flat_density[v] = max(flat_density[v], densities[m])
+        if densities[m] >= level:
+            cut += flat_instances[v] != 0
+            flat_labels[v] = label
+            flat_instances[v] = instance
+            voxels += 1
+    return voxels, cut
+
+
+@njit(cache=True)
+def pack(  # type: ignore[no-untyped-def]
+    labels, instances, density, room, h, home, label, instance, goal, tries, need, values, step, level, centre, core,
+    points, halo, halo_centre, offsets, space, rng, positions, quaternions, counts,
+):  # fmt: skip
+    """Place units until `goal` voxels are taken, `tries` places in a row failed, or nothing has room."""
+    found, densities = space
+    ny, nz = room.shape[1], room.shape[2]
+    where, left = np.empty(0, np.int64), -1
+    p, q = np.empty(3), np.empty(4)
+    placed, taken, failures = 0, 0, 0
+    while taken < goal and failures < tries and placed < len(counts):
+        v, where, left = propose(room, need, where, left, rng)
+        if v < 0:
+            break
+        x, y, z = v // (ny * nz) + rng.random() - 0.5, v // nz % ny + rng.random() - 0.5, v % nz + rng.random() - 0.5
+        failures += 1
+        for _ in range(TURNS):
+            _draw_quaternion(rng, q)
+            R = rotation(q)
+            p[0] = x * h[0] - (R[0, 0] * core[0] + R[0, 1] * core[1] + R[0, 2] * core[2])
+            p[1] = y * h[1] - (R[1, 0] * core[0] + R[1, 1] * core[1] + R[1, 2] * core[2])
+            p[2] = z * h[2] - (R[2, 0] * core[0] + R[2, 1] * core[1] + R[2, 2] * core[2])
+            if not _may_fit(labels, instances, h, home, 0, points, R, p):
+                continue
+            n = _voxels(labels, instances, h, home, 0, values, step, level, centre, R, p, found, densities)
+            if n < 0 or not _is_clear(labels, instances, home, 0, level, offsets, found, densities, n):
+                continue
+            voxels, _ = _stamp(labels, instances, density, label, instance + placed, level, found, densities, n)
+            if voxels == 0:
+                continue
+            shrink(room, h, halo, halo_centre, step, R, p)
+            positions[placed], quaternions[placed], counts[placed] = p, q, voxels
+            taken += voxels
+            placed += 1
+            failures = 0
+            break
+    return placed, failures
+
+
+@njit(cache=True)
+def first_fit(  # type: ignore[no-untyped-def]
+    labels, instances, density, room, h, home, label, instance, host, values, step, level, centre, points, halo,
+    halo_centre, offsets, space, positions, quaternions,
+):  # fmt: skip
+    """Stamp the first pose that fits; return its row or -1, its voxels, and those taken from the host."""
+    found, densities = space
+    for n in range(len(positions)):
+        R = rotation(quaternions[n])
+        p = positions[n]
+        if not _may_fit(labels, instances, h, home, host, points, R, p):
+            continue
+        m = _voxels(labels, instances, h, home, host, values, step, level, centre, R, p, found, densities)
+        if m <= 0 or not _is_clear(labels, instances, home, host, level, offsets, found, densities, m):
+            continue
+        voxels, cut = _stamp(labels, instances, density, label, instance, level, found, densities, m)
+        if voxels > 0:
+            shrink(room, h, halo, halo_centre, step, R, p)
+            return n, voxels, cut
+    return -1, 0, 0

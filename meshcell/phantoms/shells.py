@@ -1,0 +1,343 @@
+"""Closed shells around the origin: their mid-surfaces and the distances of voxels from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from meshcell.types import Array, Floats, Ints
+
+FAR = np.float32(1e9)
+
+
+@dataclass(frozen=True, eq=False)
+class Shell:
+    """A closed surface: what its distance is computed from, and triangles turned outwards.
+
+    `kind` and `parameters` (um): "ellipsoid" radii; "torus" ring, radius; "disc" radius, half lumen, height; "tube"
+    radius, then the axis point by point; "mesh" nothing but its triangles.
+    """
+
+    kind: str
+    parameters: Floats
+    points: Floats
+    triangles: Ints
+
+
+def ellipsoid(radii: Floats, step: float) -> Shell:
+    """Make an ellipsoid whose triangles have edges of about `step` um."""
+    points, triangles = icosphere(float(radii.max()), step)
+    return Shell("ellipsoid", np.asarray(radii, np.float64), points * radii, triangles)
+
+
+def torus(ring: float, radius: float, step: float) -> Shell:
+    """Make a torus around z."""
+    around, across = _turn(ring, step), _turn(radius, step)
+    rho, z = ring + radius * np.cos(across), radius * np.sin(across)
+    rings = _revolved(rho, z, around)
+    return Shell("torus", np.array([ring, radius]), rings.reshape(-1, 3), _wrapped(len(across), len(around), True))
+
+
+def disc(radius: float, half: float, height: float, step: float) -> Shell:
+    """Make a flat cisterna with a round rim around z."""
+    flat = np.linspace(0, radius, max(2, int(radius / step) + 1))[1:]
+    bend = np.linspace(-np.pi / 2, np.pi / 2, max(5, int(np.pi * half / step) + 2))[1:-1]
+    rho = np.concatenate([flat, radius + half * np.cos(bend), flat[::-1]])
+    z = np.concatenate([np.full(len(flat), -half), half * np.sin(bend), np.full(len(flat), half)]) + height
+    around = _turn(radius + half, step)
+    rings = _revolved(rho, z, around)
+    points, triangles = _capped(rings, np.array([0, 0, height - half]), np.array([0, 0, height + half]))
+    return Shell("disc", np.array([radius, half, height]), points, triangles)
+
+
+def tube(path: Floats, radius: float, step: float) -> Shell:
+    """Make a tube with round ends around a polyline (n, 3)."""
+    tangents = np.gradient(path, axis=0)
+    tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
+    first = transported(tangents)
+    second = np.cross(tangents, first)
+    around, bend = _turn(radius, step), np.linspace(0, np.pi / 2, max(3, int(radius * np.pi / 2 / step) + 1))[1:-1]
+
+    def ring(row: int, size: float, ahead: float) -> Floats:
+        circle = np.cos(around)[:, None] * first[row] + np.sin(around)[:, None] * second[row]
+        return np.asarray(path[row] + ahead * tangents[row] + size * circle)
+
+    rings = [ring(0, radius * np.cos(b), -radius * np.sin(b)) for b in bend[::-1]]
+    rings += [ring(row, radius, 0.0) for row in range(len(path))]
+    rings += [ring(-1, radius * np.cos(b), radius * np.sin(b)) for b in bend]
+    points, triangles = _capped(np.array(rings), path[0] - radius * tangents[0], path[-1] + radius * tangents[-1])
+    return Shell("tube", np.concatenate([[radius], path.ravel()]), points, triangles)
+
+
+def harmonic(radius: float, roughness: float, degree: int, step: float, rng: np.random.Generator) -> Shell:
+    """Make a sphere whose radius varies by spherical harmonics, `roughness` being the deviation in radii."""
+    from scipy.special import sph_harm_y
+
+    unit, triangles = icosphere(radius, step)
+    theta, phi = np.arccos(np.clip(unit[:, 2], -1, 1)), np.arctan2(unit[:, 1], unit[:, 0])
+    relief, power = np.zeros(len(unit)), 0.0
+    for n in range(2, degree + 1):
+        for m in range(n + 1):
+            wave = sph_harm_y(n, m, theta, phi)
+            a, b = rng.standard_normal(2) / (n * (n + 1))
+            relief += a * wave.real + (b * wave.imag if m else 0.0)
+            power += (1 if m == 0 else 0.5) * (a * a + (b * b if m else 0.0)) / (4 * np.pi)
+    scaled = relief * (roughness / np.sqrt(power)) if power else relief
+    # A radius below a quarter would fold the membrane onto itself.
+    return Shell("mesh", np.zeros(0), unit * (radius * np.maximum(1 + scaled, 0.25))[:, None], triangles)
+
+
+def transported(tangents: Floats) -> Floats:
+    """Carry a normal along (n, 3) unit tangents without twist; return (n, 3) unit normals."""
+    from meshcell.phantoms.worms import normals
+
+    carried = np.empty_like(tangents)
+    carried[0] = normals(tangents[:1])[0][0]
+    for row in range(1, len(tangents)):
+        across = carried[row - 1] - (carried[row - 1] @ tangents[row]) * tangents[row]
+        carried[row] = across / np.linalg.norm(across)
+    return carried
+
+
+def icosphere(radius: float, step: float) -> tuple[Floats, Ints]:
+    """Divide an icosahedron until its edges are about `step` on a sphere of `radius`; points on the unit sphere."""
+    golden = (1 + np.sqrt(5)) / 2
+    corners = [
+        (-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0), (0, -1, golden), (0, 1, golden),
+        (0, -1, -golden), (0, 1, -golden), (golden, 0, -1), (golden, 0, 1), (-golden, 0, -1), (-golden, 0, 1),
+    ]  # fmt: skip
+    faces = [(0, 11, 5), (0, 5, 1), (0, 1, 7), (0, 7, 10), (0, 10, 11), (1, 5, 9), (5, 11, 4), (11, 10, 2), (10, 7, 6),
+             (7, 1, 8), (3, 9, 4), (3, 4, 2), (3, 2, 6), (3, 6, 8), (3, 8, 9), (4, 9, 5), (2, 4, 11), (6, 2, 10),
+             (8, 6, 7), (9, 8, 1)]  # fmt: skip
+    points, triangles = np.array(corners, np.float64), np.array(faces, np.int64)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    for _ in range(min(7, max(1, round(np.log2(1.05 * radius / step))))):
+        ends = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+        edges, which = np.unique(ends[:, 0] * len(points) + ends[:, 1], return_inverse=True)
+        middles = points[edges // len(points)] + points[edges % len(points)]
+        ab, bc, ca = (len(points) + which.reshape(-1, 3)).T
+        a, b, c = triangles.T
+        points = np.concatenate([points, middles / np.linalg.norm(middles, axis=1, keepdims=True)])
+        triangles = np.concatenate([np.stack(t, axis=1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
+    return points, triangles.astype(np.int32)
+
+
+def _revolved(rho: Floats, z: Floats, around: Floats) -> Floats:
+    """Turn a profile around z: (m, n, 3)."""
+    x, y = rho[:, None] * np.cos(around), rho[:, None] * np.sin(around)
+    return np.stack([x, y, np.broadcast_to(z[:, None], x.shape)], axis=-1)
+
+
+def _turn(radius: float, step: float) -> Floats:
+    n = max(12, int(np.ceil(2 * np.pi * radius / step)))
+    return 2 * np.pi * np.arange(n) / n
+
+
+def _wrapped(m: int, n: int, closed: bool) -> Ints:
+    """Triangulate m rings of n points; `closed` joins the last ring to the first."""
+    i, j = np.meshgrid(np.arange(m if closed else m - 1), np.arange(n), indexing="ij")
+    a, b = i * n + j, i * n + (j + 1) % n
+    c, d = (i + 1) % m * n + j, (i + 1) % m * n + (j + 1) % n
+    return np.concatenate([np.stack(t, axis=-1).reshape(-1, 3) for t in ((a, b, d), (a, d, c))]).astype(np.int32)
+
+
+def _capped(rings: Floats, start: Floats, end: Floats) -> tuple[Floats, Ints]:
+    """Close (m, n, 3) rings by a point at either end."""
+    m, n = rings.shape[:2]
+    j = np.arange(n)
+    first, last = np.full(n, m * n), np.full(n, m * n + 1)
+    head = np.stack([first, (j + 1) % n, j], axis=1)
+    tail = np.stack([last, (m - 1) * n + j, (m - 1) * n + (j + 1) % n], axis=1)
+    points = np.concatenate([rings.reshape(-1, 3), [start, end]])
+    return points, np.concatenate([_wrapped(m, n, False), head, tail]).astype(np.int32)
+
+
+def distances(
+    shell: Shell, R: Floats, centre: Floats, band: float, spacing: Floats, shape: tuple[int, ...]
+) -> tuple[Array, Array]:
+    """Return the distances (um, unsigned, FAR beyond `band`) of the voxels around a turned and moved shell.
+
+    Returns
+    -------
+    ((a, b, c) float32, (3,) int)
+        The part of the box around the shell, and its first voxel.
+    """
+    moved = shell.points @ R.T + centre
+    first = np.maximum(np.floor((moved.min(axis=0) - band) / spacing).astype(np.int64), 0)
+    last = np.minimum(np.ceil((moved.max(axis=0) + band) / spacing).astype(np.int64) + 1, shape)
+    field = np.full(np.maximum(last - first, 0), FAR, np.float32)
+    if field.size == 0:
+        return field, first
+    if shell.kind == "mesh":
+        near_triangles(field, first, spacing, moved[shell.triangles], band)
+    elif shell.kind == "tube":
+        path = shell.parameters[1:].reshape(-1, 3) @ R.T + centre
+        near_path(field, first, spacing, np.ascontiguousarray(path), shell.parameters[0], band)
+    else:
+        kind = ("ellipsoid", "torus", "disc").index(shell.kind)
+        near_solid(field, first, spacing, kind, shell.parameters, R, np.asarray(centre), band)
+    return field, first
+
+
+# --- kernels ---
+
+
+@njit(cache=True)
+def from_ellipsoid(a, x, y, z, band):  # type: ignore[no-untyped-def]
+    """Return the signed distance from an ellipsoid with semi-axes a, exact within `band`; Newton from below."""
+    f = np.sqrt((x / a[0]) ** 2 + (y / a[1]) ** 2 + (z / a[2]) ** 2)
+    # Scaling the ellipsoid by f moves its points by at least |f - 1| times the shortest semi-axis.
+    least = (f - 1) * min(a[0], a[1], a[2])
+    if abs(least) > band or a[0] == a[1] == a[2]:
+        return least
+    x, y, z = abs(x), abs(y), abs(z)
+    t = max(a[0] * x - a[0] ** 2, a[1] * y - a[1] ** 2, a[2] * z - a[2] ** 2) + 1e-12 * a[0] ** 2
+    for _ in range(30):
+        u, v, w = a[0] * x / (a[0] ** 2 + t), a[1] * y / (a[1] ** 2 + t), a[2] * z / (a[2] ** 2 + t)
+        value = u * u + v * v + w * w - 1
+        slope = -2 * (u * u / (a[0] ** 2 + t) + v * v / (a[1] ** 2 + t) + w * w / (a[2] ** 2 + t))
+        if slope == 0 or abs(value) < 1e-10:
+            break
+        t -= value / slope
+    u, v, w = t * x / (a[0] ** 2 + t), t * y / (a[1] ** 2 + t), t * z / (a[2] ** 2 + t)
+    return np.sqrt(u * u + v * v + w * w) * (1.0 if f > 1 else -1.0)
+
+
+@njit(cache=True)
+def near_solid(field, first, h, kind, a, R, centre, band) -> None:  # type: ignore[no-untyped-def]
+    """Fill in the distances from an ellipsoid, torus or disc."""
+    for i in range(field.shape[0]):
+        x = (first[0] + i) * h[0] - centre[0]
+        for j in range(field.shape[1]):
+            y = (first[1] + j) * h[1] - centre[1]
+            for k in range(field.shape[2]):
+                z = (first[2] + k) * h[2] - centre[2]
+                u = R[0, 0] * x + R[1, 0] * y + R[2, 0] * z
+                v = R[0, 1] * x + R[1, 1] * y + R[2, 1] * z
+                w = R[0, 2] * x + R[1, 2] * y + R[2, 2] * z
+                if kind == 0:
+                    d = from_ellipsoid(a, u, v, w, band)
+                elif kind == 1:
+                    d = np.sqrt((np.sqrt(u * u + v * v) - a[0]) ** 2 + w * w) - a[1]
+                else:
+                    d = np.sqrt(max(np.sqrt(u * u + v * v) - a[0], 0.0) ** 2 + (w - a[2]) ** 2) - a[1]
+                if abs(d) <= band:
+                    field[i, j, k] = abs(d)
+
+
+@njit(cache=True)
+def near_path(field, first, h, path, radius, band) -> None:  # type: ignore[no-untyped-def]
+    """Fill in the distances from a tube, segment by segment."""
+    axis = np.full(field.shape, FAR, np.float32)
+    reach = radius + band
+    for n in range(len(path) - 1):
+        a, b = path[n], path[n + 1]
+        low, high = _around(np.minimum(a, b), np.maximum(a, b), reach, first, h, field.shape)
+        e = b - a
+        length = max(e[0] ** 2 + e[1] ** 2 + e[2] ** 2, 1e-30)
+        for i in range(low[0], high[0]):
+            x = (first[0] + i) * h[0] - a[0]
+            for j in range(low[1], high[1]):
+                y = (first[1] + j) * h[1] - a[1]
+                for k in range(low[2], high[2]):
+                    z = (first[2] + k) * h[2] - a[2]
+                    s = min(max((x * e[0] + y * e[1] + z * e[2]) / length, 0.0), 1.0)
+                    d = np.sqrt((x - s * e[0]) ** 2 + (y - s * e[1]) ** 2 + (z - s * e[2]) ** 2)
+                    axis[i, j, k] = min(axis[i, j, k], d)
+    for i in range(field.shape[0]):
+        for j in range(field.shape[1]):
+            for k in range(field.shape[2]):
+                d = abs(axis[i, j, k] - radius)
+                if d <= band:
+                    field[i, j, k] = d
+
+
+@njit(cache=True)
+def _around(low, high, reach, first, h, shape):  # type: ignore[no-untyped-def]
+    start, stop = np.empty(3, np.int64), np.empty(3, np.int64)
+    for c in range(3):
+        start[c] = max(0, int(np.floor((low[c] - reach) / h[c])) - first[c])
+        stop[c] = min(shape[c], int(np.ceil((high[c] + reach) / h[c])) + 1 - first[c])
+    return start, stop
+
+
+@njit(cache=True)
+def _triangle_distance(p, a, b, c):  # type: ignore[no-untyped-def]
+    """Return the distance of a point from a triangle (Ericson, Real-Time Collision Detection, 2005, p. 141)."""
+    ab, ac, ap = b - a, c - a, p - a
+    d1, d2 = np.dot(ab, ap), np.dot(ac, ap)
+    d3, d4 = np.dot(ab, p - b), np.dot(ac, p - b)
+    d5, d6 = np.dot(ab, p - c), np.dot(ac, p - c)
+    va, vb, vc = d3 * d6 - d5 * d4, d5 * d2 - d1 * d6, d1 * d4 - d3 * d2
+    if d1 <= 0 and d2 <= 0:
+        s, t = 0.0, 0.0
+    elif d3 >= 0 and d4 <= d3:
+        s, t = 1.0, 0.0
+    elif d6 >= 0 and d5 <= d6:
+        s, t = 0.0, 1.0
+    elif vc <= 0 and d1 >= 0 and d3 <= 0:
+        s, t = d1 / (d1 - d3), 0.0
+    elif vb <= 0 and d2 >= 0 and d6 <= 0:
+        s, t = 0.0, d2 / (d2 - d6)
+    elif va <= 0 and d4 >= d3 and d5 >= d6:
+        t = (d4 - d3) / ((d4 - d3) + (d5 - d6))
+        s = 1 - t
+    else:
+        s, t = vb / (va + vb + vc), vc / (va + vb + vc)
+    e = ap - s * ab - t * ac
+    return np.sqrt(np.dot(e, e))
+
+
+@njit(cache=True)
+def near_triangles(field, first, h, corners, band) -> None:  # type: ignore[no-untyped-def]
+    """Fill in the distances from a mesh, triangle by triangle."""
+    p = np.empty(3)
+    for n in range(len(corners)):
+        a, b, c = corners[n, 0].copy(), corners[n, 1].copy(), corners[n, 2].copy()
+        low, high = _around(
+            np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c), band, first, h, field.shape
+        )
+        for i in range(low[0], high[0]):
+            p[0] = (first[0] + i) * h[0]
+            for j in range(low[1], high[1]):
+                p[1] = (first[1] + j) * h[1]
+                for k in range(low[2], high[2]):
+                    p[2] = (first[2] + k) * h[2]
+                    d = _triangle_distance(p, a, b, c)
+                    if d <= band:
+                        field[i, j, k] = min(field[i, j, k], d)
+
+
+@njit(cache=True)
+def fits(labels, home, field, first, half) -> bool:  # type: ignore[no-untyped-def]
+    """Tell whether there are voxels within `half` of a membrane's middle, all of them free."""
+    n = 0
+    for i in range(field.shape[0]):
+        for j in range(field.shape[1]):
+            for k in range(field.shape[2]):
+                if field[i, j, k] <= half:
+                    n += 1
+                    if labels[first[0] + i, first[1] + j, first[2] + k] != home:
+                        return False
+    return n > 0
+
+
+@njit(cache=True)
+def write(labels, instances, density, home, label, instance, field, first, half, t, s):  # type: ignore[no-untyped-def]
+    """Stamp a membrane on the free voxels within `half` of its middle; return their number."""
+    n = 0
+    for i in range(field.shape[0]):
+        for j in range(field.shape[1]):
+            for k in range(field.shape[2]):
+                d = field[i, j, k]
+                if d >= FAR:
+                    continue
+                x, y, z = first[0] + i, first[1] + j, first[2] + k
+                value = np.exp(-((d - t / 2) ** 2) / (2 * s * s)) + np.exp(-((d + t / 2) ** 2) / (2 * s * s))
+                density[x, y, z] = max(density[x, y, z], value)
+                if d <= half and labels[x, y, z] == home:
+                    labels[x, y, z], instances[x, y, z] = label, instance
+                    n += 1
+    return n

@@ -1,0 +1,83 @@
+"""Worm-like chains: polylines whose direction is forgotten over the persistence length."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from meshcell.types import Floats
+
+
+def concentration(step: float, persistence: float) -> float:
+    """Return k of the von Mises-Fisher law of bends with <cos> = coth k - 1/k = exp(-step / persistence).
+
+    Examples
+    --------
+    >>> k = concentration(1.0, 10.0)
+    >>> round(1 / np.tanh(k) - 1 / k, 6) == round(np.exp(-0.1), 6)
+    np.True_
+    """
+    from scipy.optimize import brentq
+
+    ratio = step / persistence
+    # A stiff chain: coth k is 1 to rounding, so that k = 1 / (1 - exp(-ratio)).
+    stiff = -1 / np.expm1(-ratio)
+    if stiff > 20:
+        return float(stiff)
+    return float(brentq(lambda k: 1 / np.tanh(k) - 1 / k - np.exp(-ratio), 1e-6, 25.0))
+
+
+def bent(tangents: Floats, k: float, rng: np.random.Generator) -> Floats:
+    """Bend (n, 3) unit vectors by angles of the von Mises-Fisher law, in uniform directions.
+
+    Source
+    ------
+    G. Ulrich, Applied Statistics 33 (1984), p. 158; in three dimensions the cosine has a closed form.
+    """
+    cosine, azimuth = _bends(len(tangents), k, rng)
+    sine = np.sqrt(np.maximum(0, 1 - cosine**2))
+    first, second = normals(tangents)
+    side = np.cos(azimuth)[:, None] * first + np.sin(azimuth)[:, None] * second
+    turned = cosine[:, None] * tangents + sine[:, None] * side
+    return np.asarray(turned / np.linalg.norm(turned, axis=1, keepdims=True))
+
+
+def _bends(n: int, k: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draw the cosines and azimuths of n bends."""
+    u, azimuth = rng.random((2, n)) * [[1.0], [2 * np.pi]]
+    return 1 + np.log(u + (1 - u) * np.exp(-2 * k)) / k, azimuth
+
+
+def normals(tangents: Floats) -> tuple[Floats, Floats]:
+    """Return two unit vectors at right angles to each of (n, 3) unit vectors and to each other."""
+    other = np.where(np.abs(tangents[:, :1]) < 0.6, [[1.0, 0, 0]], [[0, 1.0, 0]])
+    first = np.cross(tangents, other)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    return first, np.cross(tangents, first)
+
+
+def worm(n: int, step: float, persistence: float, rng: np.random.Generator) -> Floats:
+    """Draw a worm-like chain of n points from the origin: <t(0) . t(s)> = exp(-s / persistence).
+
+    Parameters
+    ----------
+    n : int
+    step, persistence : float
+        One unit of length.
+
+    Returns
+    -------
+    (n, 3) floats
+        Neighbours are `step` apart; <R^2> = 2 p L (1 - p / L (1 - exp(-L / p))) up to (step / p)^2.
+    """
+    from scipy.spatial.transform import Rotation
+
+    cosine, azimuth = _bends(n - 1, concentration(step, persistence), rng)
+    axes = np.stack([np.cos(azimuth), np.sin(azimuth), np.zeros(n - 1)], axis=1)
+    # Each bend turns about an axis across the frame that the bends before it have turned; z is the tangent.
+    bends = Rotation.from_rotvec(np.arccos(np.clip(cosine, -1, 1))[:, None] * axes).as_matrix()
+    frame = Rotation.random(rng=rng).as_matrix()
+    tangents = np.empty((n - 1, 3))
+    for row in range(n - 1):
+        tangents[row] = frame[:, 2]
+        frame = frame @ bends[row]
+    return np.concatenate([np.zeros((1, 3)), step * np.cumsum(tangents, axis=0)])
