@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from meshcell.models import Model as Model, Reaction as Reaction, Species as Species
     from meshcell.phantoms import cell as cell, spine as spine
     from meshcell.plotting import film as film, histogram as histogram, plot as plot
+    from meshcell.projection import project as project, tilt_angles as tilt_angles
+    from meshcell.reconstruction import reconstruct as reconstruct
     from meshcell.refinement import refine as refine, transfer as transfer
     from meshcell.shapes import angles as angles, quality as quality
     from meshcell.shells import topology as topology
@@ -38,13 +40,16 @@ if TYPE_CHECKING:
         SolveError as SolveError,
         Surface as Surface,
         TetMesh as TetMesh,
+        TiltSeries as TiltSeries,
         Volume as Volume,
     )
 
 _HOMES = {
-    "types": ("Volume", "Surface", "TetMesh", "Solution", "MeshError", "SolveError"),
+    "types": ("Volume", "Surface", "TetMesh", "TiltSeries", "Solution", "MeshError", "SolveError"),
     "io": ("load", "save"),
     "phantoms": ("spine", "cell"),
+    "projection": ("project", "tilt_angles"),
+    "reconstruction": ("reconstruct",),
     "checks": ("check",),
     "surfaces": ("extract", "areas", "enclosed_volumes", "patch"),
     "shells": ("topology",),
