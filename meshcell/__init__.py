@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from meshcell.checks import check as check
     from meshcell.decimation import decimate as decimate, remesh as remesh
     from meshcell.estimators import estimate as estimate, mark as mark
+    from meshcell.imaging import CTF as CTF, distort as distort
     from meshcell.improvement import improve as improve
     from meshcell.intersections import self_intersections as self_intersections
     from meshcell.io import load as load, save as save
+    from meshcell.metrics import (
+        cl_dice as cl_dice,
+        dice as dice,
+        point_dice as point_dice,
+        surface_dice as surface_dice,
+    )
     from meshcell.models import Model as Model, Reaction as Reaction, Species as Species
     from meshcell.phantoms import cell as cell, spine as spine
     from meshcell.plotting import film as film, histogram as histogram, plot as plot
@@ -49,7 +56,9 @@ _HOMES = {
     "io": ("load", "save"),
     "phantoms": ("spine", "cell"),
     "projection": ("project", "tilt_angles"),
+    "imaging": ("CTF", "distort"),
     "reconstruction": ("reconstruct",),
+    "metrics": ("dice", "cl_dice", "surface_dice", "point_dice"),
     "checks": ("check",),
     "surfaces": ("extract", "areas", "enclosed_volumes", "patch"),
     "shells": ("topology",),

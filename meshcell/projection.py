@@ -301,7 +301,7 @@ def shadow_row(shadow: Floats, middle: float, q: int, weights: Float32, pixels: 
     """Compute for a row of voxels along the beam the first pixel and the weights (bins, q); return the bins in use."""
     _, dz, top, foot, height, slope, total = shadow
     start = middle - (q - 1) / 2 * dz
-    bins = math.ceil(2 * foot) + 1
+    bins: int = math.ceil(2 * foot) + 1
     for k in range(q):
         pixels[k] = np.int32(math.floor(start + k * dz - foot + 0.5))
     for j in range(bins):
@@ -322,7 +322,8 @@ def _add(weight: float, source: Float32, i: int, target: Float32, j: int, length
 
 @njit(cache=True, nogil=True)
 def _widest(shadows: Floats) -> int:
-    return math.ceil(2 * shadows[:, 3].max()) + 1
+    bins: int = math.ceil(2 * shadows[:, 3].max()) + 1
+    return bins
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
