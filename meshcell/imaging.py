@@ -312,7 +312,7 @@ def sections(
         for k, shift in enumerate(shifts.normal(0, jitter, (n, 2))):
             data[:, :, k] = ndimage.shift(data[:, :, k], shift, order=1, mode="nearest")
     data = data + drift * deviation * np.cumsum(walk.standard_normal(n))
-    gone: Array = lost.random(n) < missing
+    gone: Array = np.asarray(lost.random(n) < missing)
     gone[0] = False
     shown = np.maximum.accumulate(np.where(gone, 0, np.arange(n)))
     return Volume(data[:, :, shown].astype(np.float32), spacing, origin)
