@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from meshcell.improvement import improve as improve
     from meshcell.intersections import self_intersections as self_intersections
     from meshcell.io import load as load, save as save
+    from meshcell.labels import clean as clean, segment as segment
     from meshcell.metrics import (
         cl_dice as cl_dice,
         dice as dice,
@@ -58,6 +59,7 @@ _HOMES = {
     "projection": ("project", "tilt_angles"),
     "imaging": ("CTF", "distort"),
     "reconstruction": ("reconstruct",),
+    "labels": ("segment", "clean"),
     "metrics": ("dice", "cl_dice", "surface_dice", "point_dice"),
     "checks": ("check",),
     "surfaces": ("extract", "areas", "enclosed_volumes", "patch"),

@@ -52,7 +52,7 @@ def load_tilts(path: str | Path, *, angles: Any = None, spacing: Any = None, axi
         raise FileError(f'{path}: the pixel size should be known; {advice}; pass it as spacing=, such as "1.36 nm"')
     turns = read_angles(_angle_file(path) if angles is None else angles) if not _is_list(angles) else angles
     with naming(path):
-        size = pixel if spacing is None else checked_spacing(spacing)[0]
+        size = checked_spacing(pixel if spacing is None else spacing)[0]
         images = stack if axis == "y" else stack.transpose(0, 2, 1)
         return TiltSeries(images, turns, size, axis)
 
