@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         patch as patch,
     )
     from meshcell.tetmeshes import tetrahedralize as tetrahedralize
+    from meshcell.tomography import tomogram as tomogram
     from meshcell.types import (
         MeshError as MeshError,
         Solution as Solution,
@@ -59,6 +60,7 @@ _HOMES = {
     "projection": ("project", "tilt_angles"),
     "imaging": ("CTF", "distort"),
     "reconstruction": ("reconstruct",),
+    "tomography": ("tomogram",),
     "labels": ("segment", "clean"),
     "metrics": ("dice", "cl_dice", "surface_dice", "point_dice"),
     "checks": ("check",),
