@@ -14,12 +14,22 @@ if TYPE_CHECKING:
     from meshcell.checks import check as check
     from meshcell.decimation import decimate as decimate, remesh as remesh
     from meshcell.estimators import estimate as estimate, mark as mark
+    from meshcell.imaging import CTF as CTF, distort as distort
     from meshcell.improvement import improve as improve
     from meshcell.intersections import self_intersections as self_intersections
     from meshcell.io import load as load, save as save
+    from meshcell.labels import clean as clean, segment as segment
+    from meshcell.metrics import (
+        cl_dice as cl_dice,
+        dice as dice,
+        point_dice as point_dice,
+        surface_dice as surface_dice,
+    )
     from meshcell.models import Model as Model, Reaction as Reaction, Species as Species
     from meshcell.phantoms import cell as cell, crowd as crowd, samples as samples, spine as spine
     from meshcell.plotting import film as film, histogram as histogram, plot as plot
+    from meshcell.projection import project as project, tilt_angles as tilt_angles
+    from meshcell.reconstruction import reconstruct as reconstruct
     from meshcell.refinement import refine as refine, transfer as transfer
     from meshcell.repairs import repair as repair
     from meshcell.shapes import angles as angles, quality as quality
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
         patch as patch,
     )
     from meshcell.tetmeshes import tetrahedralize as tetrahedralize
+    from meshcell.tomography import tomogram as tomogram
     from meshcell.types import (
         MeshError as MeshError,
         Sample as Sample,
@@ -40,14 +51,21 @@ if TYPE_CHECKING:
         SolveError as SolveError,
         Surface as Surface,
         TetMesh as TetMesh,
+        TiltSeries as TiltSeries,
         Volume as Volume,
     )
     from meshcell.windings import voxelize as voxelize
 
 _HOMES = {
-    "types": ("Volume", "Surface", "TetMesh", "Sample", "Solution", "MeshError", "SolveError"),
+    "types": ("Volume", "Surface", "TetMesh", "Sample", "TiltSeries", "Solution", "MeshError", "SolveError"),
     "io": ("load", "save"),
     "phantoms": ("spine", "cell", "crowd", "samples"),
+    "projection": ("project", "tilt_angles"),
+    "imaging": ("CTF", "distort"),
+    "reconstruction": ("reconstruct",),
+    "tomography": ("tomogram",),
+    "labels": ("segment", "clean"),
+    "metrics": ("dice", "cl_dice", "surface_dice", "point_dice"),
     "checks": ("check",),
     "surfaces": ("extract", "areas", "enclosed_volumes", "patch"),
     "shells": ("topology",),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from meshcell import adjacency
 from meshcell.validation import (
@@ -327,6 +328,53 @@ class TetMesh:
             rows.append(f"  {self.names[int(label)]}: {own.sum():,} tetrahedra, {self.volumes[own].sum():.4g} um^3")
         faces = _interface_rows(self.interfaces, self.areas)
         return "\n".join([head, *_shortened(rows), *_shortened(faces), *_patch_rows(self.patches, self.areas)])
+
+
+@dataclass(frozen=True, eq=False)
+class TiltSeries:
+    """Projections of a volume that was turned about one axis in a parallel beam.
+
+    Parameters
+    ----------
+    images : (n, along, across) float32
+        `along` runs with the tilt axis. `across` is the detector coordinate u = x cos(a) + z sin(a) for axis "y" and
+        u = y cos(a) + z sin(a) for axis "x", measured from the centres of volume and detector.
+    angles : (n,) floats, degrees
+    spacing : float or text, um
+        Edge length of a (square) pixel.
+    axis : str
+        The tilt axis, "x" or "y".
+
+    Raises
+    ------
+    ValueError
+        Images and angles that do not match, NaN, an axis other than "x" and "y".
+    """
+
+    images: npt.NDArray[np.float32]
+    angles: Floats
+    spacing: float
+    axis: str = "y"
+
+    def __post_init__(self) -> None:
+        images, angles = np.asarray(self.images, np.float32), np.atleast_1d(np.asarray(self.angles, np.float64))
+        if images.ndim != 3 or images.size == 0:
+            raise ValueError(f"images should have shape (n, along, across); got {images.shape}")
+        if angles.shape != (len(images),):
+            raise ValueError(
+                f"a tilt series should have one angle for each of its {len(images)} images; got {angles.shape}; "
+                "drop the images or the angles of views that were left out"
+            )
+        if not np.isfinite(angles).all() or not np.isfinite(images).all():
+            raise ValueError("images and angles of a tilt series should be finite; replace or drop what is NaN")
+        if self.axis not in ("x", "y"):
+            raise ValueError(f'the tilt axis should be "x" or "y"; got {self.axis!r}')
+        set_fields(self, images=frozen(images), angles=frozen(angles), spacing=checked_spacing(self.spacing)[0])
+
+    def __repr__(self) -> str:
+        n, along, across = self.images.shape
+        span = f"{self.angles.min():.4g} ... {self.angles.max():.4g} degrees about {self.axis}"
+        return f"TiltSeries: {n} images of {along} x {across} pixels of {self.spacing:.4g} um, {span}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,235 @@
+"""The loop from labels through a microscope and back: what it does to areas, volumes, topology and concentrations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+from meshcell.imaging import CTF, distort
+from meshcell.phantoms.paths import generator
+from meshcell.projection import project, tilt_angles
+from meshcell.reconstruction import reconstruct
+from meshcell.types import Array, Floats, Volume, label_of
+
+if TYPE_CHECKING:
+    from meshcell.models import Model
+    from meshcell.shells import Topology
+
+
+def stain(labels: Volume, densities: Mapping[str, float], *, blur: float = 0.0) -> Volume:
+    """Give every region a density, as stain or mass does in a microscope.
+
+    Parameters
+    ----------
+    labels : Volume
+    densities : dict[str, float]
+        Region name -> density; 0 for those left out.
+    blur : float, voxels
+        Standard deviation of a Gaussian over the edges.
+
+    Raises
+    ------
+    ValueError
+        A region that is not there.
+
+    Examples
+    --------
+    >>> cell = Volume(np.array([[[0, 1, 2]]]), 0.01, names={1: "cytosol", 2: "er"})
+    >>> stain(cell, {"er": 3.0, "cytosol": 1.0}).data.ravel().tolist()
+    [0.0, 1.0, 3.0]
+    """
+    labels.require_labels("stain")
+    data = np.zeros(labels.data.shape, np.float32)
+    for name, density in densities.items():
+        data[labels.data == label_of(labels.names, name)] = density
+    return Volume(ndimage.gaussian_filter(data, blur) if blur else data, labels.spacing, labels.origin)
+
+
+def tomogram(
+    volume: Volume,
+    angles: Any = None,
+    *,
+    axis: str = "y",
+    snr: float | None = None,
+    misalignment: float = 0.0,
+    ctf: CTF | None = None,
+    method: str = "wbp",
+    rng: int | np.random.Generator,
+    **options: Any,
+) -> Volume:
+    """Project intensities, distort the images and reconstruct: what an electron tomogram shows of a volume.
+
+    Parameters
+    ----------
+    volume : Volume
+        Cubic voxels.
+    angles : (n,) floats, degrees, optional
+        `tilt_angles(60, 3)` by default.
+    axis, snr, misalignment, ctf, rng
+        As in `project` and `distort`.
+    method, options
+        As in `reconstruct`.
+
+    Returns
+    -------
+    Volume
+        On the grid of the given one.
+
+    Examples
+    --------
+    >>> ball = np.linalg.norm(np.indices((16, 16, 16)) - 7.5, axis=0) < 5
+    >>> found = tomogram(Volume(ball.astype(float), 0.01), tilt_angles(90, 3), rng=0)
+    >>> bool(found.data[8, 8, 8] > 0.9)
+    True
+    """
+    series = project(volume, tilt_angles() if angles is None else angles, axis=axis)
+    seen = distort(series, snr=snr, misalignment=misalignment, ctf=ctf, rng=rng)
+    x, y, z = volume.data.shape
+    found = reconstruct(seen, (x, y, z), method=method, spacing=volume.spacing, **options)
+    return Volume(found.data, volume.spacing, volume.origin)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one way of looking at a cell makes of it.
+
+    Parameters
+    ----------
+    name : str
+    labels : Volume
+    dice : dict[str, float]
+        Region -> Dice score against the truth.
+    areas : dict, um^2
+        Pair of regions -> area of their interface.
+    volumes : dict, um^3
+    topology : dict[str, Topology]
+    times : (k,) floats, s
+    means : dict[str, (k,) floats]
+        Species -> mean concentration; empty without a model, or where a compartment of it was lost.
+    message : str
+        What kept the simulation from running.
+    """
+
+    name: str
+    labels: Volume
+    dice: dict[str, float]
+    areas: dict[tuple[str, str], float]
+    volumes: dict[str, float]
+    topology: dict[str, Topology]
+    times: Floats
+    means: dict[str, Floats] = field(default_factory=dict)
+    message: str = ""
+
+
+def compare(
+    truth: Volume,
+    ways: Mapping[str, Callable[[Volume], Volume]],
+    *,
+    model: Model | None = None,
+    times: Any = (),
+    edge: Any = None,
+) -> list[Outcome]:
+    """Follow the error of seeing from voxels to concentrations.
+
+    Parameters
+    ----------
+    truth : Volume
+        Labels with names.
+    ways : dict[str, function of a Volume]
+        Name -> a way from the true labels to those that are seen: stain, tomogram, segment, clean. The names of
+        regions are taken from the truth.
+    model : Model, optional
+        Is solved on every mesh; without it surfaces are measured alone.
+    times : (k,) floats, s
+    edge : float or text, um
+        Edge length of the tetrahedra, needed with a model.
+
+    Returns
+    -------
+    list of Outcome
+        The truth itself first.
+    """
+    seen = {"truth": truth, **{name: way(truth) for name, way in ways.items()}}
+    return [_outcome(name, truth, labels, model, np.asarray(times, float), edge) for name, labels in seen.items()]
+
+
+def report(outcomes: list[Outcome]) -> str:
+    """Write a table of outcomes, relative to the first: the truth."""
+    first = outcomes[0]
+    rows: list[tuple[str, list[str]]] = [
+        *((f"Dice, {n}", [f"{o.dice.get(n, 0):.3f}" for o in outcomes]) for n in first.dice),
+        *((f"area {a} | {b}", _changes([o.areas.get((a, b), 0.0) for o in outcomes])) for a, b in first.areas),
+        *((f"volume, {n}", _changes([o.volumes.get(n, 0.0) for o in outcomes])) for n in first.volumes),
+        *((f"components, genus: {n}", [_topology_text(o, n) for o in outcomes]) for n in first.topology),
+        *((f"greatest mean {s}", _changes([_peak(o, s) for o in outcomes])) for s in first.means),
+    ]
+    head = f"{'':36}" + "".join(f"{o.name:>18}" for o in outcomes)
+    body = [f"{name:36}" + "".join(f"{cell:>18}" for cell in cells) for name, cells in rows]
+    notes = [f"{o.name}: {o.message}" for o in outcomes if o.message]
+    return "\n".join([head, *body, *notes])
+
+
+def wedge_classifier(stained: Callable[[Volume], Volume], example: Volume, *, share: float, rng: int) -> Any:
+    """Train a pixel classifier on a phantom: its tomogram, and the true labels of a `share` of its voxels.
+
+    Parameters
+    ----------
+    stained : function of a Volume
+        From labels to the tomogram.
+    example : Volume
+        Labels of another cell than the one to be segmented.
+    share : float
+        Of voxels painted.
+    rng : int
+    """
+    from meshcell.classifier import train
+
+    draw = generator(rng)
+    hidden: Array = np.asarray(draw.random(example.data.shape) >= share)
+    painted = Volume(np.where(hidden, 255, example.data), example.spacing, example.origin, example.names)
+    return train(stained(example), painted, rng=draw)
+
+
+def _outcome(name: str, truth: Volume, labels: Volume, model: Model | None, times: Floats, edge: Any) -> Outcome:
+    from meshcell.metrics import dice
+    from meshcell.shells import topology
+    from meshcell.smoothing import smooth
+    from meshcell.surfaces import areas, enclosed_volumes, extract
+
+    labels = Volume(labels.data, truth.spacing, truth.origin, truth.names)
+    scores = {region: dice(truth, labels, label=label) for label, region in truth.regions.items()}
+    surface = smooth(extract(labels))
+    means, message = ({}, "") if model is None else _solved(surface, model, times, edge)
+    return Outcome(
+        name, labels, scores, areas(surface), enclosed_volumes(surface), topology(surface), times, means, message
+    )
+
+
+def _solved(surface: Any, model: Model, times: Floats, edge: Any) -> tuple[dict[str, Floats], str]:
+    """Return the means of every species, or why there are none: a region that was not seen is a finding, not a bug."""
+    from meshcell.analysis import mean
+    from meshcell.solver import solve
+    from meshcell.tetmeshes import tetrahedralize
+
+    try:
+        solution = solve(tetrahedralize(surface, edge=edge), model, times)
+    except ValueError as error:
+        return {}, f"no simulation: {error}"
+    return {species.name: mean(solution, species.name) for species in model.species}, ""
+
+
+def _changes(values: list[float]) -> list[str]:
+    return [f"{values[0]:.4g}", *(f"{100 * (value / values[0] - 1):+.1f} %" for value in values[1:])]
+
+
+def _peak(outcome: Outcome, species: str) -> float:
+    return float(outcome.means[species].max()) if species in outcome.means else float("nan")
+
+
+def _topology_text(outcome: Outcome, region: str) -> str:
+    found = outcome.topology.get(region)
+    return "lost" if found is None else f"{found.components}, {found.genus}"

@@ -1,0 +1,47 @@
+"""The loop from labels through a tomogram and back, against the truth that it starts from."""
+
+import numpy as np
+import pytest
+
+import meshcell as mc
+from meshcell.tomography import compare, report, stain
+from phantoms import nested_balls
+
+
+def seen(largest):
+    def look(labels):
+        density = stain(labels, {"cytosol": 1.0, "er": 2.0})
+        found = mc.tomogram(density, mc.tilt_angles(largest, 2), method="sirt", iterations=20, rng=0)
+        return mc.clean(mc.segment(found, method="multiotsu", classes=3))
+
+    return look
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    return compare(nested_balls(32), {"full": seen(89), "wedge": seen(40)})
+
+
+def test_more_views_see_more(outcomes):
+    truth, full, wedge = outcomes
+    assert truth.dice == {"cytosol": 1.0, "er": 1.0}
+    for region in truth.dice:
+        assert full.dice[region] > 0.95
+        assert wedge.dice[region] < full.dice[region]
+
+
+def test_a_table_names_every_figure(outcomes):
+    text = report(outcomes)
+    for word in ("Dice, er", "area er | cytosol", "volume, cytosol", "components, genus: er", "wedge"):
+        assert word in text
+
+
+def test_the_same_seed_gives_the_same_tomogram():
+    density = stain(nested_balls(16), {"cytosol": 1.0})
+    first, again = (mc.tomogram(density, snr=1.0, misalignment=1.0, rng=4).data for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_a_region_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="no region is called 'golgi'"):
+        stain(nested_balls(8), {"golgi": 1.0})
