@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from meshcell.intersections import self_intersections as self_intersections
     from meshcell.io import load as load, save as save
     from meshcell.models import Model as Model, Reaction as Reaction, Species as Species
+    from meshcell.parameters import Course as Course, Field as Field, Table as Table
     from meshcell.phantoms import cell as cell, spine as spine
     from meshcell.plotting import film as film, histogram as histogram, plot as plot
     from meshcell.refinement import refine as refine, transfer as transfer
@@ -55,6 +56,7 @@ _HOMES = {
     "tetmeshes": ("tetrahedralize",),
     "improvement": ("improve",),
     "models": ("Species", "Reaction", "Model"),
+    "parameters": ("Table", "Course", "Field"),
     "solver": ("solve",),
     "estimators": ("estimate", "mark"),
     "refinement": ("refine", "transfer"),
