@@ -57,13 +57,13 @@ def run(mesh: TetMesh, model: Model, times: Floats, options: Options) -> Solutio
 
 def simulate(system: System, model: Model, times: Floats, options: Options) -> Solution:
     """Simulate a system that is bound to its mesh already; `model` is only passed on to the Solution."""
-    problem = Problem(system)
+    problem = Problem(system, float(times[0]))
     story = Stepper(problem, options, problem.tolerances(options.atol)).run(times)
     solution = Solution(
         system.mesh,
         model,
         times[: len(story.values)],
-        problem.outward(story.values),
+        problem.outward(story.values, times),
         {name: species.compartment.nodes for name, species in system.species.items()},
         {**story.stats, **_drift(problem, story)},
         story.message,
@@ -104,10 +104,14 @@ class NodalReaction:
 
 
 class Problem:
-    """M u' = -D K u + reactions: the unknowns species by species, their nodes so that neighbours stand close."""
+    """M u' = -D K u + reactions: the unknowns species by species, their nodes so that neighbours stand close.
 
-    def __init__(self, system: System) -> None:
-        self.system = system
+    Unknowns with fixed values are no unknowns to the stepper: their rate is zero, their rows and columns of K and of
+    the Jacobian are empty, and what they exchange with their neighbours by diffusion counts among the reactions.
+    """
+
+    def __init__(self, system: System, start: float = 0.0) -> None:
+        self.system, self.start = system, start
         self.names = list(system.species)
         homes = {name: species.compartment for name, species in system.species.items()}
         order = _node_order(system.mesh, list(homes.values()))
@@ -122,10 +126,17 @@ class Problem:
             for name, home in homes.items()
         }
         self.mass = np.concatenate([shared[homes[name].name][1] for name in self.names])
-        self.fixed = sp.csr_array(
-            sp.block_diag(
-                [system.species[name].diffusion * shared[homes[name].name][0] for name in self.names], format="csr"
-            )
+        self._parts = [
+            (self._unknowns(name, part.nodes), part) for name in self.names for part in system.species[name].fixed
+        ]
+        self._held = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in self._parts)])
+        self.fixed, self._pull = _without(
+            sp.csr_array(
+                sp.block_diag(
+                    [system.species[name].diffusion * shared[homes[name].name][0] for name in self.names], format="csr"
+                )
+            ),
+            self._held,
         )
         self.kept = _kept(system)
         n_nodes = int(order.max()) + 1
@@ -135,6 +146,9 @@ class Problem:
             n_nodes,
         )
         self.diagonal = self.blocks.entries(np.arange(self.size), np.arange(self.size))
+        held = np.zeros(self.size, bool)
+        held[self._held] = True
+        self._cut = np.flatnonzero(held[self.blocks.rows] | held[self.blocks.columns])
         self.multigrid = Multigrid(self.fixed, self.blocks)
         self.reactions = [self._nodal(reaction) for reaction in system.reactions]
 
@@ -160,14 +174,24 @@ class Problem:
     def initial(self) -> Floats:
         """(u,) the unknowns at the first time."""
         species = self.system.species
-        return np.concatenate([species[name].initial[self._places[name]] for name in self.names])
+        u = np.concatenate([species[name].initial[self._places[name]] for name in self.names])
+        return self.held(self.start, u)
 
-    def outward(self, states: list[Floats]) -> dict[str, Floats]:
+    def held(self, t: float, u: Floats) -> Floats:
+        """(u,) the state with the fixed values of time t."""
+        if not self._parts:
+            return u
+        u = u.copy()
+        for rows, part in self._parts:
+            u[rows] = part.values(t)
+        return u
+
+    def outward(self, states: list[Floats], times: Floats) -> dict[str, Floats]:
         """Turn states (u,) into values per species (k, m) in the order of their compartments' nodes."""
-        values = {}
-        for name in self.names:
-            values[name] = np.empty((len(states), len(self._places[name])))
-            for row, u in enumerate(states):
+        values = {name: np.empty((len(states), len(self._places[name]))) for name in self.names}
+        for row, (u, t) in enumerate(zip(states, times, strict=False)):
+            u = self.held(float(t), u)
+            for name in self.names:
                 values[name][row, self._places[name]] = u[self.slices[name]]
         return values
 
@@ -176,19 +200,23 @@ class Problem:
         return self.reacted(t, u) - self.multigrid.diffuse(u)
 
     def reacted(self, t: float, u: Floats) -> Floats:
-        """(u,) the reactions' share of `rate`."""
+        """(u,) the reactions' share of `rate`, and what diffuses in from fixed values."""
+        u = self.held(t, u)
         result = np.zeros(self.size)
         with np.errstate(all="ignore"):
             for reaction in self.reactions:
                 events = reaction.amounts(t, u)
                 for rows, change in reaction.changes:
                     result[rows] += change * events
+        if self._parts:
+            result -= self._pull @ u[self._held]
+            result[self._held] = 0
         return result
 
     def linearise(self, t: float, u: Floats, storage: float) -> bool:
         """Set the matrix to storage * M + D K - d(reactions)/du; tell whether it is finite."""
         values = np.zeros(len(self.blocks.rows))
-        values[self.diagonal] = storage * self.mass
+        u = self.held(t, u)
         with np.errstate(all="ignore"):
             for reaction in self.reactions:
                 read = [u[rows] for rows in reaction.reads]
@@ -196,6 +224,8 @@ class Problem:
                     slope = reaction.weights * derivative(read, t, reaction.xyz)
                     for (_, change), where in zip(reaction.changes, entries, strict=True):
                         values[where] -= change * slope
+        values[self._cut] = 0
+        values[self.diagonal] += storage * self.mass
         finite = bool(np.isfinite(values).all())
         if finite:
             self.multigrid.update(values)
@@ -244,15 +274,31 @@ def _operators(mesh: TetMesh, home: BoundCompartment, nodes: Ints) -> tuple[sp.c
     return fem.stiffness(points, cells), fem.lumped_mass(points, cells)
 
 
+def _without(K: sp.csr_array, held: Rows) -> tuple[sp.csr_array, sp.csr_array]:
+    """Empty the rows and columns of held unknowns, and return what was in the columns beside them."""
+    if not len(held):
+        return K, sp.csr_array((K.shape[0], 0))
+    out = np.zeros(K.shape[0], bool)
+    out[held] = True
+    rows, columns = np.repeat(out, np.diff(K.indptr)), out[K.indices]
+    pull = sp.csr_array((np.where(~rows & columns, K.data, 0.0), K.indices, K.indptr), shape=K.shape)[:, held]
+    kept = sp.csr_array((np.where(rows | columns, 0.0, K.data), K.indices, K.indptr), shape=K.shape)
+    return kept, sp.csr_array(pull)
+
+
 # --- conservation ---
 
 
 def _kept(system: System) -> Floats:
-    """Find the sums of molecules that the model keeps: (k, s) weights, the left null vectors of the stoichiometry."""
+    """Find the sums of molecules that the model keeps: (k, s) weights, the left null vectors of the stoichiometry.
+
+    What is held at fixed values anywhere is not kept, as if a reaction made it out of nothing.
+    """
     names = list(system.species)
-    if not system.reactions:
-        return np.eye(len(names))
     columns = [[reaction.change.get(name, 0.0) for name in names] for reaction in system.reactions]
+    columns += [[float(name == item.name) for name in names] for item in system.species.values() if item.fixed]
+    if not columns:
+        return np.eye(len(names))
     return np.asarray(null_space(np.array(columns)).T, np.float64)
 
 
