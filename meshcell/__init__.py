@@ -10,7 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from meshcell.analysis import flux as flux, mean as mean, total as total
+    from meshcell.analysis import (
+        area_under_curve as area_under_curve,
+        flux as flux,
+        gains as gains,
+        mean as mean,
+        probe as probe,
+        profile as profile,
+        total as total,
+    )
     from meshcell.checks import check as check
     from meshcell.decimation import decimate as decimate, remesh as remesh
     from meshcell.estimators import estimate as estimate, mark as mark
@@ -60,7 +68,7 @@ _HOMES = {
     "solver": ("solve",),
     "estimators": ("estimate", "mark"),
     "refinement": ("refine", "transfer"),
-    "analysis": ("total", "mean", "flux"),
+    "analysis": ("total", "mean", "flux", "gains", "profile", "probe", "area_under_curve"),
     "plotting": ("plot", "film", "histogram"),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

@@ -85,7 +85,7 @@ def _species_lines(model: Model, species: Species) -> list[str]:
     side = rf"&& \text{{{'on' if on_surface else 'in'} {_escaped(home)}}}"
     lines = [rf"\partial_t {name} &= {_sum(terms)} {side}"]
     for place, own in gains.items():
-        if place not in inner:
+        if place not in inner and place not in species.fixed:
             flux = rf"D_{{{_word(species.name)}}}\, \partial_n {name}" if species.diffusion_constant else r"j_n"
             lines.append(rf"{flux} &= {_sum(own)} && \text{{on {_escaped(place)}}}")
     for place, value in species.fixed.items():
@@ -109,9 +109,9 @@ def _sum(terms: list[str]) -> str:
 
 
 def _is_interface(model: Model, compartment: str) -> bool:
-    """Tell an interface or patch from a region, as far as the model says it: a name no pair mentions is a region,
+    """Tell an interface or patch from a region, as far as the model says it.
 
-    unless a species of a region reacts on it.
+    A name that no pair mentions is taken for a region, unless a reaction on it changes species of another place.
     """
     place = model.compartments[compartment]
     if pairs(place):
@@ -128,6 +128,8 @@ def _is_interface(model: Model, compartment: str) -> bool:
 
 # --- formulas ---
 
+_GREEK = {"alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi"}
+_GREEK |= {"pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"}
 _RANKS = {"+": 1, "-": 1, "*": 2, "neg": 2, "/": 4, "**": 3}
 
 
@@ -136,7 +138,7 @@ def symbol(name: str) -> str:
     head, _, tail = name.partition("_")
     if not head:
         return rf"\mathrm{{{_escaped(name)}}}"
-    first = head if len(head) == 1 else rf"\mathrm{{{head}}}"
+    first = head if len(head) == 1 else rf"\{head}" if head in _GREEK else rf"\mathrm{{{head}}}"
     return rf"{first}_{{\mathrm{{{_escaped(tail)}}}}}" if tail else first
 
 
@@ -154,6 +156,8 @@ def _text_and_rank(tree: Tree) -> tuple[str, int]:
     if not isinstance(tree, tuple):
         return _number(tree), 5 if tree >= 0 else 2
     operation, *operands = tree
+    if operation == "/" and isinstance(operands[0], tuple) and operands[0][0] == "neg":
+        return f"-{formula(('/', operands[0][1], operands[1]))}", 2
     if operation == "/":
         return rf"\frac{{{formula(operands[0])}}}{{{formula(operands[1])}}}", 4
     if operation == "sqrt":
