@@ -109,10 +109,6 @@ edges = LENGTH / counts
 order = np.polyfit(np.log(edges), np.log(errors), 1)[0]
 print(f"order {order:.2f}")
 
-# %%
-mc.plot(solution, "u", at=2.0, save=FOLDER / "front_bar.png").close()
-show("front_bar.png")
-
 # %% [markdown]
 # ## 4. The front along the middle of the bar
 
