@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from meshcell.shells import topology as topology
     from meshcell.smoothing import smooth as smooth
     from meshcell.solver import solve as solve
+    from meshcell.steadystates import steady as steady
     from meshcell.surfaces import (
         areas as areas,
         enclosed_volumes as enclosed_volumes,
@@ -56,6 +57,7 @@ _HOMES = {
     "improvement": ("improve",),
     "models": ("Species", "Reaction", "Model"),
     "solver": ("solve",),
+    "steadystates": ("steady",),
     "estimators": ("estimate", "mark"),
     "refinement": ("refine", "transfer"),
     "analysis": ("total", "mean", "flux"),

@@ -105,14 +105,9 @@ def solve(
     Ctrl-C returns what was computed, with `Solution.message` set, and never raises. Asked times end steps: between
     the ends of steps that skip the fast modes of diffusion, interpolation has no error that could be controlled.
     """
-    from meshcell.models import Model
-
-    if not isinstance(mesh, TetMesh):
-        raise TypeError(f"mesh should be a TetMesh; got {type(mesh).__name__}; make one with tetrahedralize")
-    if not isinstance(model, Model):
-        raise TypeError(f"model should be a Model; got {type(model).__name__}")
+    checked_input(mesh, model)
     options = Options(
-        _checked_rtol(rtol),
+        checked_rtol(rtol),
         _checked_atol(atol, [item.name for item in model.species]),
         _checked_step(step),
         throw,
@@ -124,6 +119,16 @@ def solve(
     run = importlib.import_module(_checked_engine(engine)).run
     solution: Solution = run(mesh, model, checked_times(times), options)
     return solution
+
+
+def checked_input(mesh: Any, model: Any) -> None:
+    """Refuse anything but a mesh and a model."""
+    from meshcell.models import Model
+
+    if not isinstance(mesh, TetMesh):
+        raise TypeError(f"mesh should be a TetMesh; got {type(mesh).__name__}; make one with tetrahedralize")
+    if not isinstance(model, Model):
+        raise TypeError(f"model should be a Model; got {type(model).__name__}")
 
 
 def checked_times(times: Any) -> Floats:
@@ -168,7 +173,8 @@ def _checked_events(events: list[float]) -> tuple[float, ...]:
     return tuple(sorted({float(event) for event in events}))
 
 
-def _checked_rtol(rtol: float) -> float:
+def checked_rtol(rtol: float) -> float:
+    """Return a relative tolerance as a float, or raise a ValueError."""
     low, high = RTOL_RANGE
     if not low <= float(rtol) <= high:
         raise ValueError(f"rtol should be between {low:g} and {high:g}; got {rtol!r}; 1e-4 is usual")
