@@ -122,7 +122,9 @@ class Problem:
         stops = np.cumsum([0, *sizes])
         self.size = int(stops[-1])
         self.slices = {name: slice(int(a), int(b)) for name, a, b in zip(self.names, stops, stops[1:], strict=False)}
-        shared = {home.name: _operators(system.mesh, home, self.nodes[name]) for name, home in homes.items()}
+        # One species of each compartment stands for all: they have the same nodes.
+        first = {home.name: name for name, home in reversed(homes.items())}
+        shared = {home: _operators(system.mesh, homes[name], self.nodes[name]) for home, name in first.items()}
         self.mass = np.concatenate([shared[homes[name].name][1] for name in self.names])
         self._stiffness = [shared[homes[name].name][0] for name in self.names]
         self.diffusion = Diffusion(
