@@ -91,11 +91,10 @@ class Relaxation:
     @classmethod
     def of(cls, band: Band, tau: float, weights: Floats) -> Relaxation:
         """Prepare the systems; the root of the sum of (weights * error of w)^2 is what counts."""
-        inverse = 1 / (band.mass[:, None] + tau * band.diagonal[:, None] * np.array(band.constants))
         measure = band.gather(weights)
-        measure *= measure
-        measure *= inverse
-        measure /= band.mass[:, None]
+        inverse = np.empty_like(measure)
+        factors = tuple(tau * D for D in band.constants)
+        band.share(_prepare, 4 * measure.size, factors, band.diagonal, band.mass, inverse, measure)
         return cls(band, tau, inverse, measure)
 
     def solve(self, state: Floats, guess: Floats, tolerance: float) -> tuple[Floats, int, bool]:
@@ -195,6 +194,18 @@ def relax(relaxations: list[Relaxation], state: Floats, guess: Floats, tolerance
 
 
 # --- kernels ---
+
+
+@njit(cache=True, nogil=True)
+def _prepare(
+    first: int, last: int, bounds: Any, factors: Any, diagonal: Any, mass: Any, inverse: Any, measure: Any
+) -> None:
+    """Fill `inverse`, and turn weights into `measure`."""
+    for i in range(bounds[first], bounds[last]):
+        for k in range(WIDTH):
+            one = 1 / (mass[i] + factors[k] * diagonal[i])
+            inverse[i, k] = one
+            measure[i, k] *= measure[i, k] * one / mass[i]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
