@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from meshcell.shells import topology as topology
     from meshcell.smoothing import smooth as smooth
     from meshcell.solver import solve as solve
+    from meshcell.steadystates import steady as steady
     from meshcell.surfaces import (
         areas as areas,
         enclosed_volumes as enclosed_volumes,
@@ -66,6 +67,7 @@ _HOMES = {
     "models": ("Species", "Reaction", "Model"),
     "parameters": ("Table", "Course", "Field"),
     "solver": ("solve",),
+    "steadystates": ("steady",),
     "estimators": ("estimate", "mark"),
     "refinement": ("refine", "transfer"),
     "analysis": ("total", "mean", "flux", "gains", "profile", "probe", "area_under_curve"),

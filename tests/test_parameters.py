@@ -201,7 +201,7 @@ def test_initial_values_that_do_not_fit_are_refused(mesh):
 def test_an_interface_within_a_union_is_no_wall(halves):
     places = {"cyt": "cytosol + psd", "left": "left", "right": "right"}
     species = [Species("u", "cyt", 1, 0, fixed={"left": 1, "right": 3})]
-    solution = mc.solve(halves, Model(places, species), [0, 5])
+    solution = mc.solve(halves, Model(places, species), [0, 5], rtol=1e-6)
     np.testing.assert_allclose(solution.values["u"][-1], 1 + 2 * halves.points[:, 0], rtol=1e-6)
     assert mc.mean(solution, "u")[-1] == pytest.approx(2, rel=1e-6)
 
