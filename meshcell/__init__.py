@@ -10,7 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from meshcell.analysis import flux as flux, mean as mean, total as total
+    from meshcell.analysis import (
+        area_under_curve as area_under_curve,
+        flux as flux,
+        gains as gains,
+        mean as mean,
+        probe as probe,
+        profile as profile,
+        total as total,
+    )
     from meshcell.checks import check as check
     from meshcell.decimation import decimate as decimate, remesh as remesh
     from meshcell.estimators import estimate as estimate, mark as mark
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
         surface_dice as surface_dice,
     )
     from meshcell.models import Model as Model, Reaction as Reaction, Species as Species
+    from meshcell.parameters import Course as Course, Field as Field, Table as Table
     from meshcell.phantoms import cell as cell, crowd as crowd, samples as samples, spine as spine
     from meshcell.plotting import film as film, histogram as histogram, plot as plot
     from meshcell.projection import project as project, tilt_angles as tilt_angles
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
     from meshcell.shells import topology as topology
     from meshcell.smoothing import smooth as smooth
     from meshcell.solver import solve as solve
+    from meshcell.steadystates import steady as steady
     from meshcell.surfaces import (
         areas as areas,
         enclosed_volumes as enclosed_volumes,
@@ -78,10 +88,12 @@ _HOMES = {
     "tetmeshes": ("tetrahedralize",),
     "improvement": ("improve",),
     "models": ("Species", "Reaction", "Model"),
+    "parameters": ("Table", "Course", "Field"),
     "solver": ("solve",),
+    "steadystates": ("steady",),
     "estimators": ("estimate", "mark"),
     "refinement": ("refine", "transfer"),
-    "analysis": ("total", "mean", "flux"),
+    "analysis": ("total", "mean", "flux", "gains", "profile", "probe", "area_under_curve"),
     "plotting": ("plot", "film", "histogram"),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

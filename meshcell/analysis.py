@@ -1,16 +1,22 @@
-"""Numbers from solutions: totals, means and fluxes, with the engine's own quadrature so that balances close."""
+"""Numbers from solutions: totals, means, fluxes, profiles, values at points, areas under curves.
+
+Totals and fluxes use the engine's own quadrature, so that balances close.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from meshcell import fem
+from meshcell.places import Place
 from meshcell.types import Floats, Solution
 
 if TYPE_CHECKING:
-    from meshcell.binding import BoundCompartment, System
+    from meshcell.binding import BoundCompartment, BoundReaction, System
 
 
 def total(solution: Solution, species: str) -> Floats:
@@ -65,19 +71,186 @@ def flux(solution: Solution, reaction: str) -> Floats:
     ValueError
         A reaction that the model does not have.
     """
-    system = _bound(solution)
-    known = {item.name: item for item in system.reactions}
+    known = {item.name: item for item in _bound(solution).reactions}
     if reaction not in known:
         raise ValueError(f"reaction should be one of {', '.join(known) or '(none)'}; got {reaction!r}")
-    bound = known[reaction]
+    return _events(solution, known[reaction])
+
+
+def gains(solution: Solution, species: str) -> dict[str, Floats]:
+    """Say what every reaction brings to a species.
+
+    Parameters
+    ----------
+    solution : Solution
+    species : str
+
+    Returns
+    -------
+    dict[str, (k,) floats]
+        Reaction -> molecules/s at every time, negative where it takes; in the model's order. Their sum is how fast the
+        total changes, unless the species is fixed somewhere.
+
+    Raises
+    ------
+    ValueError
+        A species that the solution does not hold.
+    """
+    _home(solution, species)
+    changing = [item for item in _bound(solution).reactions if item.change.get(species)]
+    return {item.name: item.change[species] * _events(solution, item) for item in changing}
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """A species against the distance from a surface.
+
+    Parameters
+    ----------
+    distances : (b,) floats, um
+        Mean distance of what is in each bin; bins without nodes are left out.
+    values : (k, b) floats
+        Mean at every time, molecules/um^3, for a species on an interface molecules/um^2.
+    measures : (b,) floats
+        um^3 (um^2) in each bin: `values @ measures` is the total.
+    edges : (b + 1 or more,) floats, um
+        Ends of all bins.
+    """
+
+    distances: Floats
+    values: Floats
+    measures: Floats
+    edges: Floats
+
+
+def profile(solution: Solution, species: str, place: Place, *, bins: int | Sequence[float] = 20) -> Profile:
+    """Average a species over layers of equal distance from an interface or patch.
+
+    Parameters
+    ----------
+    solution : Solution
+    species : str
+    place : str or (str, str)
+        A compartment of the model that is an interface or patch, a patch's name, or a pair of regions.
+    bins : int or sequence of floats, um
+        How many layers of equal thickness, or their edges.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    ValueError
+        An unknown species; a place that is no interface or patch; edges that do not ascend.
+    """
+    from meshcell.locations import nearest_on_surface
+
+    mesh, home = solution.mesh, _home(solution, species)
+    rows = _facet_rows(solution, place)
+    distances = nearest_on_surface(mesh.points[home.nodes], mesh.points, mesh.facets[rows])[0]
+    # A little more than the farthest, so that it falls into the last bin.
+    edges = (
+        np.linspace(0, distances.max() * (1 + 1e-12), bins + 1) if isinstance(bins, int) else np.asarray(bins, float)
+    )
+    if edges.ndim != 1 or len(edges) < 2 or (np.diff(edges) < 0).any():
+        raise ValueError(f"bins should be a number of layers or ascending distances in um; got {bins!r}")
+    layer = np.searchsorted(edges, distances, side="right") - 1
+    inside = (layer >= 0) & (layer < len(edges) - 1)
+    weights = np.zeros((len(home.nodes), len(edges) - 1))
+    weights[np.flatnonzero(inside), layer[inside]] = _weights(solution, home)[inside]
+    weights = weights[:, weights.any(axis=0)]
+    measures = weights.sum(axis=0)
+    return Profile(
+        distances @ weights / measures, np.asarray(solution.values[species] @ weights / measures), measures, edges
+    )
+
+
+def probe(solution: Solution, species: str, points: Any) -> Floats:
+    """Interpolate a species at points, at every time.
+
+    Parameters
+    ----------
+    solution : Solution
+    species : str
+    points : (p, 3) floats, um
+        One point (3,) will do. For a species on an interface its nearest point is taken.
+
+    Returns
+    -------
+    (k, p) floats, molecules/um^3, for a species on an interface molecules/um^2
+        NaN at points outside the species' region.
+
+    Raises
+    ------
+    ValueError
+        An unknown species, points of another shape.
+    """
+    from meshcell.locations import containing, nearest_on_surface
+
+    mesh, home = solution.mesh, _home(solution, species)
+    queries = np.atleast_2d(np.asarray(points, np.float64))
+    if queries.ndim != 2 or queries.shape[1] != 3 or not np.isfinite(queries).all():
+        raise ValueError(f"points should be finite positions in um, shape (p, 3); got shape {np.shape(points)}")
+    cells = (mesh.tets if home.dimension == 3 else mesh.facets)[home.rows]
+    if home.dimension == 3:
+        rows, shares = containing(queries, mesh.points, cells)
+    else:
+        _, rows, shares = nearest_on_surface(queries, mesh.points, cells)
+    columns = np.searchsorted(solution.nodes[species], cells[rows])
+    values = np.einsum("kpc,pc->kp", solution.values[species][:, columns], shares)
+    return np.where(rows < 0, np.nan, values)
+
+
+def area_under_curve(solution: Solution, species: str, *, baseline: float = 0.0, points: Any = None) -> Any:
+    """Integrate the mean of a species over time, or its values at points.
+
+    Parameters
+    ----------
+    solution : Solution
+    species : str
+    baseline : float, molecules/um^3 (or /um^2)
+        Taken off first.
+    points : (p, 3) floats, um, optional
+
+    Returns
+    -------
+    float or (p,) floats, molecules/um^3 * s, for a species on an interface molecules/um^2 * s
+        By the trapezoid rule on the saved times, so they should be dense where the curve bends.
+    """
+    curve = mean(solution, species)[:, None] if points is None else probe(solution, species, points)
+    area = np.asarray(np.trapezoid(curve - baseline, solution.times, axis=0))
+    return float(area[0]) if points is None else area
+
+
+# --- parts ---
+
+
+def _events(solution: Solution, bound: BoundReaction) -> Floats:
+    """(k,) events/s of a reaction in all of its compartment."""
     nodes, xyz = bound.compartment.nodes, solution.mesh.points[bound.compartment.nodes]
     weights = _weights(solution, bound.compartment)
     columns = [np.searchsorted(solution.nodes[name], nodes) for name in bound.reads]
     rates = [
         bound.rate([solution.values[name][row, at] for name, at in zip(bound.reads, columns, strict=True)], t, xyz)
-        for row, t in enumerate(solution.times)
+        for row, t in enumerate(solution.times.tolist())
     ]
     return np.array([weights @ rate for rate in rates])
+
+
+def _facet_rows(solution: Solution, place: Place) -> Any:
+    """Find the facets of a compartment, patch or pair of regions."""
+    from meshcell.binding import bound_compartment
+    from meshcell.models import Model
+
+    mesh, model = solution.mesh, solution.model
+    if isinstance(place, str) and place in model.compartments:
+        home = bound_compartment(model, place, mesh)
+    else:
+        home = bound_compartment(Model({"place": place}, ()), "place", mesh)
+    if home.dimension != 2:
+        raise ValueError(f"distances are taken from an interface or patch; {place!r} is a region")
+    return home.rows
 
 
 def _bound(solution: Solution) -> System:

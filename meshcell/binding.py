@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from meshcell import expressions
-from meshcell.expressions import Compiled
+from meshcell import expressions, fem
+from meshcell.consistency import check_initial, check_reaction
+from meshcell.expressions import Compiled, Expression
+from meshcell.parameters import Field, Varying
+from meshcell.places import pairs, parts, place_text, regions_of
 from meshcell.types import Array, Floats, Ints, TetMesh, name_of
 
 if TYPE_CHECKING:
@@ -30,6 +33,21 @@ class BoundCompartment:
 
 
 @dataclass(frozen=True, eq=False)
+class BoundFixed:
+    """Where a species is held at given values: on `place`, at those of its `nodes` that the species has."""
+
+    place: BoundCompartment
+    nodes: Ints
+    own: Array
+    xyz: Floats
+    formula: Rate
+
+    def values(self, t: float) -> Floats:
+        """(m,) values at `nodes` at time t (s), in molecules/um^3 or molecules/um^2."""
+        return self.formula((), t, self.xyz)[self.own]
+
+
+@dataclass(frozen=True, eq=False)
 class BoundSpecies:
     """A species in numbers: diffusion in um^2/s; initial in molecules/um^3 or molecules/um^2 at compartment.nodes."""
 
@@ -37,6 +55,7 @@ class BoundSpecies:
     compartment: BoundCompartment
     diffusion: float
     initial: Floats
+    fixed: tuple[BoundFixed, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,15 +94,21 @@ class System:
     reactions: tuple[BoundReaction, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NodalRate:
-    """A compiled formula with the signature that the engines call."""
+    """A compiled formula with the signature that the engines call.
+
+    After the species and t, x, y, z come the parameters that vary: `courses` in time, `fields` (m,) over the nodes.
+    """
 
     formula: Compiled
+    courses: tuple[Callable[[float], float], ...] = ()
+    fields: tuple[Floats, ...] = ()
 
     def __call__(self, values: Sequence[Floats], t: float, xyz: Floats) -> Floats:
         """Return the (m,) values of the formula."""
-        return self.formula(*values, t, xyz[:, 0], xyz[:, 1], xyz[:, 2])
+        x, y, z = xyz[:, 0], xyz[:, 1], xyz[:, 2]
+        return self.formula(*values, t, x, y, z, *(course(t) for course in self.courses), *self.fields)
 
 
 def bind(model: Model, mesh: TetMesh) -> System:
@@ -103,19 +128,17 @@ def bind(model: Model, mesh: TetMesh) -> System:
     ValueError
         A region, interface or patch that the mesh does not have (lists what it has), a species that a reaction's patch
         does not touch, units that do not fit now that regions and patches are told apart, initial values that are
-        not finite.
+        not finite, fields of a length that fits nothing, fixed values where the species does not live.
     """
-    from meshcell.models import check_initial, check_reaction
-
-    compartments = {name: _compartment(model, name, mesh) for name in model.compartments}
+    compartments = {name: bound_compartment(model, name, mesh) for name in model.compartments}
     dimensions = {name: compartment.dimension for name, compartment in compartments.items()}
     for item in model.species:
         check_initial(model, item, dimensions[item.compartment])
     for reaction in model.reactions:
         check_reaction(model, reaction, dimensions)
         _require_reach(model, reaction, compartments, mesh)
-    species = {item.name: _species(item, compartments[item.compartment], mesh) for item in model.species}
-    reactions = tuple(_reaction(model, item, compartments[item.compartment]) for item in model.reactions)
+    species = {item.name: _species(model, item, compartments, mesh) for item in model.species}
+    reactions = tuple(_reaction(model, item, compartments[item.compartment], mesh) for item in model.reactions)
     unknowns = sum(len(item.initial) for item in species.values())
     logging.getLogger("meshcell").info(
         "bound %d species and %d reactions to the mesh: %d unknowns", len(species), len(reactions), unknowns
@@ -126,24 +149,34 @@ def bind(model: Model, mesh: TetMesh) -> System:
 # --- places ---
 
 
-def _compartment(model: Model, name: str, mesh: TetMesh) -> BoundCompartment:
+def bound_compartment(model: Model, name: str, mesh: TetMesh) -> BoundCompartment:
+    """Find one compartment of a model in a mesh; errors as `bind`."""
     place = model.compartments[name]
-    if isinstance(place, tuple):
-        return _bound(name, mesh.facets, _interface_rows(name, place, mesh), mesh)
-    labels = [label for label, region in mesh.names.items() if region == place]
-    rows = np.flatnonzero(mesh.regions == labels[0]) if labels else np.zeros(0, np.int64)
-    if len(rows) and place in mesh.patches:
-        raise ValueError(f"compartment {name!r} is ambiguous: the mesh has a region and a patch called {place!r}")
-    if len(rows):
-        return _bound(name, mesh.tets, rows, mesh)
-    if place not in mesh.patches:
+    if not isinstance(place, str):
+        return _bound(name, mesh.facets, _interface_rows(name, model, mesh), mesh)
+    labels = {region: label for label, region in mesh.names.items()}
+    found: list[Any] = [np.flatnonzero(mesh.regions == labels[part]) if part in labels else [] for part in parts(place)]
+    in_regions = [part for part, rows in zip(parts(place), found, strict=True) if len(rows)]
+    for part in in_regions:
+        if part in mesh.patches:
+            raise ValueError(f"compartment {name!r} is ambiguous: the mesh has a region and a patch called {part!r}")
+    if len(in_regions) == len(found):
+        return _bound(name, mesh.tets, np.sort(np.concatenate(found)), mesh)
+    for part in parts(place):
+        if part not in mesh.patches and part not in in_regions:
+            raise ValueError(
+                f"compartment {name!r} should be a region or patch of the mesh; it has none called {part!r}; its "
+                f"regions are {', '.join(_regions(mesh))}; its patches are {', '.join(mesh.patches) or '(none)'}"
+            )
+    if in_regions:
         raise ValueError(
-            f"compartment {name!r} should be a region or patch of the mesh; it has none called {place!r}; its regions "
-            f"are {', '.join(_regions(mesh))}; its patches are {', '.join(mesh.patches) or '(none)'}"
+            f"compartment {name!r} should be a union of regions or of patches, not of both; {in_regions[0]!r} is a "
+            f"region; got {place!r}"
         )
-    if not len(mesh.patches[place]):
-        raise ValueError(f"compartment {name!r} is the patch {place!r}, which holds no facets; set it anew")
-    return _bound(name, mesh.facets, mesh.patches[place], mesh)
+    for part in parts(place):
+        if not len(mesh.patches[part]):
+            raise ValueError(f"compartment {name!r} is the patch {part!r}, which holds no facets; set it anew")
+    return _bound(name, mesh.facets, np.unique(np.concatenate([mesh.patches[part] for part in parts(place)])), mesh)
 
 
 def _bound(name: str, cells: Ints, rows: Array, mesh: TetMesh) -> BoundCompartment:
@@ -151,23 +184,32 @@ def _bound(name: str, cells: Ints, rows: Array, mesh: TetMesh) -> BoundCompartme
     return BoundCompartment(name, 3 if cells is mesh.tets else 2, rows.astype(np.int32), nodes)
 
 
-def _interface_rows(name: str, pair: tuple[str, str], mesh: TetMesh) -> Array:
+def _interface_rows(name: str, model: Model, mesh: TetMesh) -> Array:
+    place = model.compartments[name]
     regions = ["outside", *_regions(mesh)]
-    for region in pair:
+    for region in (part for pair in place if isinstance(place, tuple) for part in _flat(pair)):
         if region not in regions:
             raise ValueError(
                 f"compartment {name!r} should be an interface of two regions of the mesh; it has none called "
                 f"{region!r}; its regions are {', '.join(regions)}"
             )
-    rows = [rows for sides, rows in mesh.interfaces.items() if set(sides) == set(pair)]
-    if not rows:
+    rows = {pair: [rows for sides, rows in mesh.interfaces.items() if set(sides) == pair] for pair in pairs(place)}
+    touching = set().union(*(pair for pair in rows if rows[pair]))
+    alone = [region for region in sorted(regions_of(place)) if region not in touching]
+    if alone:
         there = [" | ".join(sides) for sides in mesh.interfaces]
+        what = " and ".join(repr(side) for side in place) if len(pairs(place)) == 1 else f"the pairs of {alone[0]!r}"
         raise ValueError(
-            f"compartment {name!r} should be an interface, but {pair[0]!r} and {pair[1]!r} do not touch in the mesh; "
+            f"compartment {name!r} should be an interface, but {what} do not touch in the mesh; "
             f"its interfaces are {', '.join(there) or '(none)'}"
         )
     # The same pair may come with either one behind.
-    return np.sort(np.concatenate(rows))
+    return np.sort(np.concatenate([part for own in rows.values() for part in own]))
+
+
+def _flat(pair: str | tuple[str, str]) -> tuple[str, ...]:
+    """Names of regions in one side of a pair, or in a pair of a list."""
+    return parts(pair) if isinstance(pair, str) else tuple(part for side in pair for part in parts(side))
 
 
 def _regions(mesh: TetMesh) -> list[str]:
@@ -175,61 +217,124 @@ def _regions(mesh: TetMesh) -> list[str]:
 
 
 def _require_reach(model: Model, reaction: Reaction, compartments: dict[str, BoundCompartment], mesh: TetMesh) -> None:
-    """Refuse a reaction on a patch that uses a species which is not everywhere on it.
-
-    Within a region and on an interface the model's own check was enough; a patch shows its neighbours only now.
-    """
+    """Refuse a reaction that uses a species which is not everywhere in its place."""
     own = compartments[reaction.compartment]
-    place = model.compartments[reaction.compartment]
-    if own.dimension == 3 or isinstance(place, tuple):
-        return
-    sides = mesh.sides[own.rows]
-    touched = [
-        name
-        for name in model.compartments
-        if name == reaction.compartment or _covers(compartments[name], own, sides, mesh)
-    ]
+    touched = [name for name, other in compartments.items() if name == own.name or _covers(other, own, mesh)]
     read = expressions.parse(reaction.rate).names
     for item in model.species:
         if (item.name in read or item.name in reaction.change) and item.compartment not in touched:
-            around = sorted({name_of(mesh.names, int(label)) for label in np.unique(sides)})
+            place = place_text(model.compartments[reaction.compartment])
+            kind = "patch" if isinstance(model.compartments[reaction.compartment], str) else "interface"
+            around = sorted({name_of(mesh.names, int(label)) for label in np.unique(mesh.sides[own.rows])})
             raise ValueError(
-                f"reaction {reaction.name!r} is on patch {place!r}, which does not touch compartment "
-                f"{item.compartment!r} of species {item.name!r} everywhere; the patch lies between "
+                f"reaction {reaction.name!r} is on {kind} {place!r}, which does not touch compartment "
+                f"{item.compartment!r} of species {item.name!r} everywhere; the {kind} lies between "
                 f"{', '.join(around)}; the compartments that it touches are {', '.join(touched)}"
             )
 
 
-def _covers(other: BoundCompartment, patch: BoundCompartment, sides: Ints, mesh: TetMesh) -> bool:
-    """Tell whether a compartment has a value on all of a patch: a region beside it, or an interface that holds it."""
-    if other.dimension == 3:
-        label = mesh.regions[other.rows[0]]
-        return bool((sides == label).any(axis=1).all())
-    return bool(np.isin(patch.rows, other.rows).all())
+def _covers(other: BoundCompartment, own: BoundCompartment, mesh: TetMesh) -> bool:
+    """Tell whether a compartment has a value all over another: as regions beside it, or because it holds it."""
+    if other.dimension == own.dimension:
+        return bool(np.isin(own.rows, other.rows).all())
+    if other.dimension == 2:
+        return False
+    return bool(np.isin(mesh.sides[own.rows], np.unique(mesh.regions[other.rows])).any(axis=1).all())
 
 
 # --- numbers ---
 
 
-def _species(species: Species, compartment: BoundCompartment, mesh: TetMesh) -> BoundSpecies:
-    formula, _ = species.initial_value
-    points = mesh.points[compartment.nodes]
-    initial = expressions.compile(formula, ("x", "y", "z"))(*points.T)
+def _species(model: Model, species: Species, compartments: dict[str, BoundCompartment], mesh: TetMesh) -> BoundSpecies:
+    home = compartments[species.compartment]
+    initial = np.array(_initial(species, home, mesh))
     bad = np.flatnonzero(~np.isfinite(initial))
     if len(bad):
         raise ValueError(
             f"initial of species {species.name!r} should be finite everywhere; {len(bad)} of {len(initial)} nodes are "
-            f"not, the first at {points[bad[0]].round(6).tolist()} um: {initial[bad[0]]} from {species.initial!r}"
+            f"not, the first at {mesh.points[home.nodes[bad[0]]].round(6).tolist()} um: {initial[bad[0]]} from "
+            f"{species.initial!r}"
         )
     initial.flags.writeable = False
-    return BoundSpecies(species.name, compartment, species.diffusion_constant, initial)
+    return BoundSpecies(
+        species.name, home, species.diffusion_constant, initial, _fixed(model, species, compartments, mesh)
+    )
 
 
-def _reaction(model: Model, reaction: Reaction, compartment: BoundCompartment) -> BoundReaction:
+def _initial(species: Species, home: BoundCompartment, mesh: TetMesh) -> Floats:
+    points, what = mesh.points[home.nodes], f"initial of species {species.name!r}"
+    if isinstance(species.initial, Field):
+        return nodal(species.initial, home, mesh, what)
+    if not callable(species.initial):
+        return expressions.compile(species.initial_formula[0], ("x", "y", "z"))(*points.T)
+    values = np.asarray(species.initial(points.copy()), np.float64)
+    if values.shape != (len(points),):
+        raise ValueError(
+            f"{what} should be a function that returns one value for each of the {len(points)} points (m, 3) it gets; "
+            f"got shape {values.shape}"
+        )
+    return values
+
+
+def _fixed(
+    model: Model, species: Species, compartments: dict[str, BoundCompartment], mesh: TetMesh
+) -> tuple[BoundFixed, ...]:
+    """Bind the fixed values of a species; a node belongs to the first part that has it."""
+    free = np.zeros(len(mesh.points), bool)
+    free[compartments[species.compartment].nodes] = True
+    bound = []
+    for name in species.fixed:
+        place, what = compartments[name], f"fixed value of species {species.name!r} on {name!r}"
+        if not np.isin(place.nodes, compartments[species.compartment].nodes).any():
+            raise ValueError(
+                f"{what} has no place: {name!r} ({place_text(model.compartments[name])}) has no node in common with "
+                f"{species.compartment!r} ({place_text(model.compartments[species.compartment])}), where it lives"
+            )
+        own = np.flatnonzero(free[place.nodes])
+        free[place.nodes] = False
+        formula, varying = model.fixed_formula(species, name)
+        rate = _nodal_rate(formula, (), varying, place, mesh)
+        bound.append(BoundFixed(place, place.nodes[own], own, mesh.points[place.nodes], rate))
+    return tuple(bound)
+
+
+def _reaction(model: Model, reaction: Reaction, compartment: BoundCompartment, mesh: TetMesh) -> BoundReaction:
     rate = model.rate(reaction)
     species = {item.name for item in model.species}
     reads = tuple(name for name in rate.names if name in species)
-    arguments = (*reads, "t", "x", "y", "z")
     formulas = [rate, *(expressions.derivative(rate, name) for name in reads)]
-    own, *derivatives = (NodalRate(expressions.compile(formula, arguments)) for formula in formulas)
+    own, *derivatives = (_nodal_rate(formula, reads, model.varying, compartment, mesh) for formula in formulas)
     return BoundReaction(reaction.name, compartment, reads, dict(reaction.change), own, tuple(derivatives))
+
+
+def _nodal_rate(
+    formula: Expression, reads: Sequence[str], varying: Mapping[str, Varying], place: BoundCompartment, mesh: TetMesh
+) -> NodalRate:
+    """Compile a formula for the nodes of a compartment."""
+    used = {name: value for name, value in varying.items() if name in formula.names}
+    fields = {name: value for name, value in used.items() if isinstance(value, Field)}
+    courses = {name: value for name, value in used.items() if not isinstance(value, Field)}
+    compiled = expressions.compile(formula, (*reads, "t", "x", "y", "z", *courses, *fields))
+    over_nodes = tuple(nodal(value, place, mesh, f"parameter {name!r}") for name, value in fields.items())
+    return NodalRate(compiled, tuple(courses.values()), over_nodes)
+
+
+def nodal(field: Field, place: BoundCompartment, mesh: TetMesh, what: str) -> Floats:
+    """Return a field's values (m,) at the nodes of a compartment, in base units; errors name `what`."""
+    cells = mesh.tets if place.dimension == 3 else mesh.facets
+    kind, n = ("tetrahedra" if place.dimension == 3 else "facets"), len(field.values)
+    at_nodes = n in (len(place.nodes), len(mesh.points)) and field.at != "cells"
+    at_cells = n in (len(place.rows), len(cells)) and field.at != "nodes"
+    if at_nodes and at_cells:
+        raise ValueError(f"{what} has {n} values, which fits nodes and {kind} of {place.name!r}; say which with at=")
+    values = field.in_base
+    if at_nodes:
+        return values if n == len(place.nodes) else values[place.nodes]
+    if at_cells:
+        own = values if n == len(place.rows) else values[place.rows]
+        weighted = fem.lumped_mass(mesh.points, cells[place.rows], own)
+        return np.asarray(weighted[place.nodes] / fem.lumped_mass(mesh.points, cells[place.rows])[place.nodes])
+    raise ValueError(
+        f"{what} should have one value per node ({len(place.nodes)}) or cell ({len(place.rows)} {kind}) of "
+        f"{place.name!r}, or per point ({len(mesh.points)}) or cell ({len(cells)}) of the mesh; got {n} values"
+    )

@@ -231,6 +231,7 @@ def _rounded(n: float) -> str:
 
 def _model(model: Model) -> Iterator[Problem]:
     from meshcell import expressions
+    from meshcell.parameters import number_and_unit
 
     read = {reaction.name: set(expressions.parse(reaction.rate).names) for reaction in model.reactions}
     names = set().union(*read.values())
@@ -249,7 +250,7 @@ def _model(model: Model) -> Iterator[Problem]:
     empty = [name for name in model.compartments if name not in places]
     if empty:
         yield Problem("note", f"compartments without species and reactions: {listed(empty)}")
-    plain = [name for name, value in model.parameters.items() if not isinstance(value, str)]
+    plain = [name for name, value in model.parameters.items() if number_and_unit(value, name)[1] is None]
     unchecked = [name for name, used in read.items() if used & set(plain)]
     if unchecked:
         yield Problem(

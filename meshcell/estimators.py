@@ -51,8 +51,8 @@ def estimate(solution: Solution, *, species: str | Iterable[str] | None = None) 
     it the jump to the cell's mirror image. As |T| is about h |F|, this is the residual estimator h |r|_F^2 of P1
     elements, whose jumps dominate what is left inside the cells. d/24 is exact for d = 1 (Kelly et al.) and measured
     for d = 2 and 3, so that on smooth fields the estimate is about the true error. Nothing is compared across an
-    interface, where fields may jump. A species that does not diffuse is judged by its jumps alone. Errors on an
-    interface go to the tetrahedra on its two sides, half each.
+    interface, where fields may jump, nor where values are fixed. A species that does not diffuse is judged by its jumps
+    alone. Errors on an interface go to the tetrahedra on its two sides, half each.
 
     Species count alike whatever their amounts: eta_T^2 is divided by the integral of |grad u|^2 + |u|^2 / L^2 over the
     compartment, L the diagonal of its box. Both are summed over the saved times, each with the interval before it; so
@@ -219,6 +219,7 @@ def _relative_squares(solution: Solution, system: System, bound: BoundSpecies, c
     """Sum the squared indicator of one species over time: (c,), relative to its squared norm."""
     columns = _columns(solution, bound.name, cells.corners)
     squares, norm = np.zeros(len(cells.rows)), 0.0
+    held = _held_faces(bound, cells, solution.mesh)
     for k, dt in _time_weights(solution.times):
         flux, spread = np.zeros(len(cells.alone)), np.zeros(len(cells.alone))
         if bound.diffusion > 0 and (cells.facet_faces >= 0).any():
@@ -227,10 +228,24 @@ def _relative_squares(solution: Solution, system: System, bound: BoundSpecies, c
             )
         values = solution.values[bound.name][k]
         norm += dt * _add_outflow(flux, values, columns, cells.gradients, cells.measures, cells.faces, cells.size)
+        flux[held], spread[held] = 0.0, 0.0
         jumps = np.where(cells.alone, 4.0, 1.0) * (flux**2 + spread)
         squares += dt * jumps[cells.faces].sum(axis=1)
     squares *= cells.measures * (cells.corners.shape[1] - 1) / 24
     return squares / norm if norm > 0 else squares
+
+
+def _held_faces(bound: BoundSpecies, cells: _Cells, mesh: TetMesh) -> Ints:
+    """Return the faces where values are fixed: whatever flux there is holds them, so its jump is no error."""
+    if cells.corners.shape[1] == 4:
+        rows = [cells.facet_faces[part.place.rows] for part in bound.fixed if part.place.dimension == 2]
+        faces = np.concatenate([np.zeros(0, np.int32), *rows])
+        return faces[faces >= 0]
+    fixed = np.zeros(len(mesh.points), bool)
+    for part in bound.fixed:
+        fixed[part.nodes] = True
+    corners = fixed[cells.corners]
+    return cells.faces[np.stack([corners[:, [1, 2]], corners[:, [2, 0]], corners[:, [0, 1]]], axis=1).all(axis=2)]
 
 
 def _time_weights(times: Floats) -> list[tuple[int, float]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.types import Array, Floats, Solution, label_of
+from meshcell.types import Array, Floats, Solution
 
 MOLECULES_PER_UM3_IN_UM = 602.214076  # 1 uM = 1e-6 mol/l
 
@@ -30,14 +30,11 @@ def species_name(solution: Solution, name: Any) -> str:
 
 def compartment_rows(solution: Solution, species: str) -> tuple[int, Array]:
     """Find where a species lives: (3, rows of `mesh.tets`) in a region, (2, rows of `mesh.facets`) on an interface."""
-    mesh, model = solution.mesh, solution.model
-    place = next(model.compartments[one.compartment] for one in model.species if one.name == species)
-    if isinstance(place, str):
-        if place in mesh.patches:
-            return 2, mesh.patches[place]
-        return 3, np.flatnonzero(mesh.regions == label_of(mesh.names, place))
-    pair = sorted(label_of(mesh.names, name) for name in place)
-    return 2, np.flatnonzero((np.sort(mesh.sides, axis=1) == pair).all(axis=1))
+    from meshcell.binding import bound_compartment
+
+    home = next(one.compartment for one in solution.model.species if one.name == species)
+    place = bound_compartment(solution.model, home, solution.mesh)
+    return place.dimension, place.rows
 
 
 def values_at(solution: Solution, species: str, time: float) -> Floats:

@@ -68,7 +68,7 @@ class Multigrid:
         if last.size <= MAX_DENSE:
             pattern = data, last.product.indices.astype(np.int32), last.product.indptr.astype(np.int32)
             matrix = sp.csr_array(pattern, shape=(last.size, last.size)).toarray()
-            self._dense = sl.lu_factor(matrix, check_finite=False) if np.isfinite(matrix).all() else None
+            self._dense = _factors(matrix)
 
     def multiply(self, x: Floats) -> Floats:
         """Return A x."""
@@ -142,6 +142,14 @@ class Multigrid:
             more = level.product.indptr, indices, data, inverse, r, old, x, widest
             share(_sweep_back, n_pieces, data.size, *places, *more)
         return x
+
+
+def _factors(matrix: Floats) -> Any:
+    """Factorise a small matrix; None where it has no inverse, as close to a blow-up, so that it is swept instead."""
+    if not np.isfinite(matrix).all():
+        return None
+    lu, pivots, singular = sl.lapack.dgetrf(matrix)
+    return (lu, pivots) if singular == 0 else None
 
 
 # --- kernels ---

@@ -6,6 +6,7 @@ import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,9 @@ class Options:
     step: float | None = None
     throw: bool = True
     progress: bool = False
+    scheme: str | None = None
+    events: tuple[float, ...] = ()
+    checkpoint: Path | None = None
 
 
 def solve(
@@ -42,6 +46,9 @@ def solve(
     step: float | None = None,
     throw: bool = True,
     progress: bool = False,
+    scheme: str | None = None,
+    events: Any = (),
+    checkpoint: str | Path | None = None,
 ) -> Solution:
     """Simulate a model on a mesh.
 
@@ -63,7 +70,20 @@ def solve(
     throw : bool
         If False, a run that cannot be finished is returned as far as it came, with the reason in `Solution.message`.
     progress : bool
-        Show a bar with the simulated time and the step.
+        Show a bar with the simulated time, the step, and simulated seconds per second.
+    scheme : {"implicit", "imex", "imex2"}, optional
+        "implicit" takes diffusion and reactions implicitly; "imex" takes reactions explicitly, which costs a fraction
+        while they are slow beside the steps. By default every step takes the one that pays: "imex" while the step
+        times the speed of the fastest reaction (a bound of its Jacobian's spectral radius at any node) is below 1.
+        Both are of order 3; `stats` has "implicit_steps" and "imex_steps". "imex2" is of order 2 at two thirds of the
+        cost of "imex", for fixed steps only, as it does not know its error.
+    events : floats, optional, s
+        Times at which rates may jump, such as t0 of heaviside(t - t0), beside those that `model.events` has: no step
+        goes over them, and steps are small again after them.
+    checkpoint : path, optional
+        File that keeps how far the run has come, written every minute or so, at its end and at an interrupt. Where it
+        is there already, the run goes on from it, with the same bytes as if it had never stopped. (npz, about as
+        large as the solution.)
 
     Returns
     -------
@@ -74,27 +94,41 @@ def solve(
     Raises
     ------
     TypeError, ValueError
-        Anything but a mesh, a model and ascending finite times; tolerances out of range; an unknown engine.
+        Anything but a mesh, a model and ascending finite times; tolerances out of range; an unknown engine or scheme; a
+        checkpoint of another mesh, model or run.
     SolveError
         Blow-up, rates that are not finite, negative concentrations: names time, species and place; `.solution`
         holds what was computed so far.
+
+    Notes
+    -----
+    Ctrl-C returns what was computed, with `Solution.message` set, and never raises. Asked times end steps: between
+    the ends of steps that skip the fast modes of diffusion, interpolation has no error that could be controlled.
     """
+    checked_input(mesh, model)
+    options = Options(
+        checked_rtol(rtol),
+        _checked_atol(atol, [item.name for item in model.species]),
+        _checked_step(step),
+        throw,
+        progress,
+        _checked_scheme(scheme, step),
+        _checked_events([*getattr(model, "events", ()), *np.atleast_1d(np.asarray(events, np.float64))]),
+        None if checkpoint is None else Path(checkpoint),
+    )
+    run = importlib.import_module(_checked_engine(engine)).run
+    solution: Solution = run(mesh, model, checked_times(times), options)
+    return solution
+
+
+def checked_input(mesh: Any, model: Any) -> None:
+    """Refuse anything but a mesh and a model."""
     from meshcell.models import Model
 
     if not isinstance(mesh, TetMesh):
         raise TypeError(f"mesh should be a TetMesh; got {type(mesh).__name__}; make one with tetrahedralize")
     if not isinstance(model, Model):
         raise TypeError(f"model should be a Model; got {type(model).__name__}")
-    options = Options(
-        _checked_rtol(rtol),
-        _checked_atol(atol, [item.name for item in model.species]),
-        _checked_step(step),
-        throw,
-        progress,
-    )
-    run = importlib.import_module(_checked_engine(engine)).run
-    solution: Solution = run(mesh, model, checked_times(times), options)
-    return solution
 
 
 def checked_times(times: Any) -> Floats:
@@ -122,7 +156,25 @@ def _checked_engine(engine: str) -> str:
     return ENGINES[engine]
 
 
-def _checked_rtol(rtol: float) -> float:
+def _checked_scheme(scheme: str | None, step: float | None) -> str | None:
+    if scheme not in (None, "implicit", "imex", "imex2"):
+        raise ValueError(
+            f"scheme should be 'implicit', 'imex', 'imex2' or None, which chooses at every step; got {scheme!r}"
+        )
+    if scheme == "imex2" and step is None:
+        raise ValueError("scheme 'imex2' does not know its error and needs fixed steps: give step=, or take 'imex'")
+    return scheme
+
+
+def _checked_events(events: list[float]) -> tuple[float, ...]:
+    bad = [event for event in events if not math.isfinite(event)]
+    if bad:
+        raise ValueError(f"events should be finite times in s at which rates jump; got {bad[0]}")
+    return tuple(sorted({float(event) for event in events}))
+
+
+def checked_rtol(rtol: float) -> float:
+    """Return a relative tolerance as a float, or raise a ValueError."""
     low, high = RTOL_RANGE
     if not low <= float(rtol) <= high:
         raise ValueError(f"rtol should be between {low:g} and {high:g}; got {rtol!r}; 1e-4 is usual")

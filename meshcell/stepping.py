@@ -1,37 +1,33 @@
-"""Time steps: a linearly implicit (Rosenbrock) method of order 3 with error control; steps end at the asked times.
+"""The march through time: which scheme, how long a step, and what to do when one fails.
 
-Source: RODAS3 of Sandu et al., Benchmarking stiff ODE solvers for atmospheric chemistry problems II, Atmos. Environ. 31
-(1997) 3459-3472, in the form of Hairer and Wanner, Solving ODEs II, IV.7: L-stable, stiffly accurate, with an embedded
-solution of order 2 that is L-stable too. No Newton iteration can fail: each of the four stages is one linear system.
+Steps end at the asked times and at events, the times where rates may jump; between two of them everything is smooth.
+Both schemes are of order 3 and know their error, so that each step may take either.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from meshcell.checkpoints import Checkpoint
 from meshcell.krylov import dot
+from meshcell.schemes import Discrete, Step, Trial, imex, imex2, rosenbrock
 from meshcell.types import Floats
 
 if TYPE_CHECKING:
-    from meshcell.multigrid import Multigrid
     from meshcell.solver import Options
 
-GAMMA = 0.5
-# Stage i: the state u + A[i] . U at time t + ALPHA[i] dt, storage C[i] . U / dt, time derivative GAMMAS[i] dt.
-A = ((), (0.0,), (2.0, 0.0), (2.0, 0.0, 1.0))
-C = ((), (4.0,), (1.0, -1.0), (1.0, -1.0, -8 / 3))
-ALPHA = (0.0, 0.0, 1.0, 1.0)
-GAMMAS = (0.5, 1.5, 0.0, 0.0)
-NEW = (2.0, 0.0, 1.0, 1.0)
+SCHEMES = {"implicit": rosenbrock, "imex": imex, "imex2": imex2}
+COUNTS = ("steps", "implicit_steps", "imex_steps", "rejections", "linear_solves", "linear_iterations")
+# Reactions may be explicit while the step times their speed is below this (ARS(3,4,3) is stable to 2.7); how fast they
+# are is looked at every so many steps.
+SLOW, LOOK_EVERY = 1.0, 10
 
 SAFETY, LEAST_FACTOR, MOST_FACTOR = 0.9, 0.2, 6.0
-# Share of the step's tolerance that the linear solver may use up.
-LINEAR_SHARE = 0.01
 # Default absolute tolerance relative to rtol and to the largest value that the species has had.
 ATOL_SHARE = 1e-3
 # A species counts as at least this share of the largest one: what starts at zero has no size of its own yet, and an
@@ -50,23 +46,6 @@ ADVICE = {
 }
 
 
-class Discrete(Protocol):
-    """What the stepper wants to know of a problem M u' = rate(t, u)."""
-
-    names: list[str]
-    slices: dict[str, slice]
-    size: int
-    mass: Floats
-    multigrid: Multigrid
-    kept: Floats
-
-    def initial(self) -> Floats: ...
-    def rate(self, t: float, u: Floats) -> Floats: ...
-    def reacted(self, t: float, u: Floats) -> Floats: ...
-    def linearise(self, t: float, u: Floats, storage: float) -> bool: ...
-    def place(self, unknown: int) -> tuple[str, Floats]: ...
-
-
 @dataclass(eq=False)
 class Story:
     """States at the asked times as far as they were reached, the last state, and how it went."""
@@ -78,15 +57,43 @@ class Story:
     interrupted: bool = False
 
 
-@dataclass(eq=False)
-class Trial:
-    """One step that was tried: its stages, new state, and error in units of the tolerance."""
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that the rest of a run depends on.
 
-    stages: list[Floats] = field(default_factory=list)
-    new: Floats | None = None
-    error: float = np.inf
-    trouble: str = "small"
-    worst: int = 0
+    Parameters
+    ----------
+    t : float, s
+    u : (u,) floats
+    largest : (s,) floats
+        The largest value that each species has had.
+    rows : int
+        Asked times that are behind.
+    count : int
+        Equal steps done since the last asked time or event.
+    wish : float, s
+        How long the next step may be; 0: to be guessed.
+    before : (length, error) of the last step, or None
+    sharpness : float, 1/s
+        How fast reactions may be, as last looked at.
+    scheme : str
+        Of the last step.
+    past : tuple of (length, stages)
+        Its last steps.
+    stats : dict
+    """
+
+    t: float
+    u: Floats
+    largest: Floats
+    rows: int
+    count: int = 0
+    wish: float = 0.0
+    before: tuple[float, float] | None = None
+    sharpness: float = -1.0
+    scheme: str = ""
+    past: tuple[tuple[float, list[Floats]], ...] = ()
+    stats: dict[str, Any] = field(default_factory=dict)
 
 
 class StopError(Exception):
@@ -100,7 +107,7 @@ class Stepper:
     ----------
     problem : Discrete
     options : Options
-        rtol, step, progress.
+        rtol, step, scheme, events, progress, checkpoint.
     atol : (s,) floats or None
         Per species; NaN or None: rtol * 1e-3 * the largest value that the species has had.
     """
@@ -108,8 +115,6 @@ class Stepper:
     def __init__(self, problem: Discrete, options: Options, atol: Floats | None) -> None:
         self.problem, self.options = problem, options
         self.own = list(problem.slices.values())
-        self.kept = problem.kept
-        self.sizes = np.array([problem.mass[own].sum() for own in self.own])
         self.atol = np.full(len(self.own), np.nan) if atol is None else atol
         self.u = problem.initial()
         self.largest = self._sizes(self.u)
@@ -117,65 +122,98 @@ class Stepper:
         # A species that starts below zero (a membrane potential) is not a concentration.
         self.signed = np.array([self.u[own].min(initial=0) < 0 for own in self.own])
         self.shares = np.sqrt(np.concatenate([self._share(own) for own in self.own]))
-        # The last steps, the latest first: their lengths and stages.
-        self.past: list[tuple[float, list[Floats]]] = []
-        self.stats: dict[str, Any] = dict.fromkeys(("steps", "rejections", "linear_solves", "linear_iterations"), 0)
-        self.stats["undershoot"] = 0.0
+        self.stats: dict[str, Any] = dict.fromkeys(COUNTS, 0)
+        self.stats.update(undershoot=0.0, seconds=0.0)
 
     def run(self, times: Floats) -> Story:
         """Step from the first time to the last and note the states at all of them."""
         begun = time.perf_counter()
-        story = Story([self.u.copy()], self.u, self.stats)
-        self.end, self.span = float(times[-1]), float(times[-1] - times[0])
-        self.stats["time"] = float(times[0])
-        bar = _bar(self.options.progress, self.span)
+        self.times, self.begin, self.end = times, float(times[0]), float(times[-1])
+        self.span = self.end - self.begin
+        self.values = [self.u.copy()]
+        self.state = State(self.begin, self.u, self.largest, 1, stats=dict(self.stats, time=self.begin))
+        story = Story(self.values, self.u, self.stats)
+        checkpoint = Checkpoint.of(self.options, self.problem, times)
+        self.checkpoint = checkpoint
+        self._take_up(checkpoint)
+        spent = self.stats["seconds"] - begun
+        bar = _Bar(self.options.progress, self.span, self.state.t - self.begin)
         try:
-            if len(times) > 1:
-                if self.options.step is None:
-                    self._march(times, story, bar)
-                else:
-                    self._march_evenly(times, self.options.step, story, bar)
+            for begin, end in self._pieces():
+                self._enter(begin, end)
+                (self._march if self.options.step is None else self._march_evenly)(begin, end, bar)
         except StopError as stop:
             story.message = str(stop)
         except KeyboardInterrupt:
-            story.message = f"interrupted at t = {self.stats['time']:.6g} s; the values so far are kept"
+            story.message = f"interrupted at t = {self.state.t:.6g} s; the values so far are kept"
             story.interrupted = True
         bar.close()
-        story.last = self.u
-        self.stats.update(seconds=time.perf_counter() - begun, unknowns=self.problem.size)
+        self.u = story.last = self.state.u
+        self.stats.update(time=self.state.t, seconds=time.perf_counter() + spent, unknowns=self.problem.size)
+        if checkpoint is not None:
+            checkpoint.write(self.state, self.values)
         return story
 
-    def _march_evenly(self, times: Floats, step: float, story: Story, bar: Any) -> None:
-        """Divide every interval between asked times into equal steps, none longer than `step`."""
-        rate = self.problem.rate(float(times[0]), self.u)
-        for begin, end in itertools.pairwise(times.tolist()):
-            count = int(np.ceil((end - begin) / step - 1e-9))
-            dt = (end - begin) / count
-            for k in range(count):
-                t = begin + k * dt
-                trial = self._try(t, dt, rate)
-                bad = None if trial.new is None else self._negative(t + dt, trial.new, soft=False)
-                if trial.new is None or bad is not None:
-                    trouble, worst = (trial.trouble, trial.worst) if bad is None else ("negative", bad)
-                    raise StopError(self._text(t, dt, trouble, worst))
-                rate = self._advance(end if k == count - 1 else t + dt, dt, trial, bar)
-            story.values.append(self.u.copy())
+    def _take_up(self, checkpoint: Checkpoint | None) -> None:
+        """Go on from a checkpoint, where there is one."""
+        found = None if checkpoint is None else checkpoint.read()
+        if found is not None:
+            fields, rows = found
+            self.state = State(**fields)
+            self.values[:] = rows
+            self.u, self.largest = self.state.u, self.state.largest
+            self.stats.update(self.state.stats)
 
-    def _march(self, times: Floats, story: Story, bar: Any) -> None:
-        """Choose the steps by their errors; every asked time ends a step.
+    # --- pieces of time ---
 
-        Interpolating between the ends would save steps, but its error is under no control where a step skips the fast
-        modes of diffusion: the slopes at its ends then say nothing about what lies between.
+    def _pieces(self) -> list[tuple[float, float]]:
+        """Return what is left between asked times and events."""
+        events = [event for event in self.options.events if self.begin < event < self.end]
+        self.events = {self.begin, self.end, *events}
+        pieces = itertools.pairwise(sorted({*self.times.tolist(), *events}))
+        return [(begin, end) for begin, end in pieces if end > self.state.t]
+
+    def _enter(self, begin: float, end: float) -> None:
+        """Keep rates to this side of the events around a piece, and forget what was learnt before one."""
+        low = np.nextafter(begin, np.inf) if begin in self.options.events else -np.inf
+        high = np.nextafter(end, -np.inf) if end in self.options.events else np.inf
+        self.window = float(low), float(high)
+        if self.state.t == begin and begin in self.events:
+            self.state = replace(self.state, past=(), wish=0.0, before=None, sharpness=-1.0)
+        self.reacted = self.problem.reacted(self._when(self.state.t), self.u)
+
+    def _when(self, t: float) -> float:
+        return min(max(t, self.window[0]), self.window[1])
+
+    def _march_evenly(self, begin: float, end: float, bar: _Bar) -> None:
+        """Divide a piece into equal steps, none longer than `step`."""
+        assert self.options.step is not None
+        steps = int(np.ceil((end - begin) / self.options.step - 1e-9))
+        dt = (end - begin) / steps
+        while self.state.t < end:
+            t, k = self.state.t, self.state.count + 1
+            new_t = end if k == steps else begin + k * dt
+            scheme, sharpness = self._scheme(t, dt)
+            trial = self._try(scheme, t, dt)
+            bad = None if trial.new is None else self._negative(new_t, trial.new, soft=False)
+            if trial.new is None or bad is not None:
+                trouble, worst = (trial.trouble, trial.worst) if bad is None else ("negative", bad)
+                raise StopError(self._text(t, dt, trouble, worst))
+            self._advance(new_t, dt, scheme, trial, bar, count=k % steps, sharpness=sharpness)
+
+    def _march(self, begin: float, end: float, bar: _Bar) -> None:
+        """Choose the steps by their errors.
+
+        Interpolating beyond the ends of pieces would save steps, but its error is under no control where a step skips
+        the fast modes of diffusion: the slopes at its ends then say nothing about what lies between.
         """
-        t = float(times[0])
-        rate = self.problem.rate(t, self.u)
-        wish = self._first_step(rate)
-        before: tuple[float, float] | None = None
         refused = negative = 0
-        while t < self.end:
-            asked = float(times[len(story.values)])
-            dt = self._fitted(asked - t, wish)
-            trial = self._try(t, dt, rate)
+        wish = self.state.wish or self._first_step()
+        while self.state.t < end:
+            t, before = self.state.t, self.state.before
+            dt = self._fitted(end - t, wish)
+            scheme, sharpness = self._scheme(t, dt, troubled=refused > 1)
+            trial = self._try(scheme, t, dt)
             # A step that is too long says nothing about signs, so the error comes first.
             right = trial.new is not None and trial.error <= 1
             bad = self._negative(t + dt, trial.new, soft=negative < NEGATIVE_RETRIES) if right else None
@@ -185,100 +223,66 @@ class Stepper:
                 wish = dt * (0.5 if right else max(LEAST_FACTOR, min(0.7, SAFETY * trial.error ** (-1 / 3))))
                 self._require_hope(t, wish, trial, bad, refused > MOST_REJECTIONS or negative > NEGATIVE_RETRIES)
                 continue
-            t = asked if dt >= asked - t else t + dt
-            rate = self._advance(t, dt, trial, bar)
-            if t == asked:
-                story.values.append(self.u.copy())
             # A step that was cut to end at an asked time does not make the next one shorter.
-            wish = max(wish if dt < wish else 0.0, dt * _growth(trial.error, before, dt, grow=refused == 0))
-            before, refused, negative = (dt, max(trial.error, 1e-2)), 0, 0
+            if dt < min(self._least_step(t), end - t):
+                raise StopError(self._text(t, dt, "small", trial.worst))
+            growth = _growth(trial.error, before, dt, grow=refused == 0)
+            wish = max(wish if dt < wish else 0.0, dt * growth)
+            pace = {"wish": wish, "before": (dt, max(trial.error, 1e-2)), "sharpness": sharpness}
+            self._advance(end if dt >= end - t else t + dt, dt, scheme, trial, bar, **pace)
+            refused = negative = 0
 
-    def _advance(self, t: float, dt: float, trial: Trial, bar: Any) -> Floats:
-        """Take the new state at time t and return its rate."""
+    def _scheme(self, t: float, dt: float, *, troubled: bool = False) -> tuple[str, float]:
+        """Choose the scheme of a step: explicit reactions where they are slow beside it; also return how fast they are.
+
+        Looking costs about as much as a stage, so it is done at every tenth step.
+        """
+        sharpness = self.state.sharpness
+        if self.options.scheme is not None:
+            return self.options.scheme, sharpness
+        if sharpness < 0 or self.stats["steps"] % LOOK_EVERY == 0:
+            sharpness = self.problem.sharpness(self._when(t), self.u)
+        return "imex" if not troubled and dt * sharpness <= SLOW else "implicit", sharpness
+
+    def _advance(self, t: float, dt: float, scheme: str, trial: Trial, bar: _Bar, **pace: Any) -> None:
+        """Take the new state at time t."""
         assert trial.new is not None
         self.u = trial.new
         self.largest = np.maximum(self.largest, self._sizes(self.u))
         for own, most, signed in zip(self.own, self.largest, self.signed, strict=True):
             if most and not signed:
                 self.stats["undershoot"] = max(self.stats["undershoot"], float(-self.u[own].min() / most))
-        self.past = [(dt, trial.stages), *self.past[:1]]
+        past = self.state.past[:1] if scheme == self.state.scheme else ()
         self.stats["steps"] += 1
-        self.stats["time"] = t
-        bar.set_postfix_str(f"step {dt:.3g} s", refresh=False)
-        bar.update(dt)
-        return self.problem.rate(t, self.u)
+        self.stats["imex_steps" if scheme.startswith("imex") else "implicit_steps"] += 1
+        rows = self.state.rows
+        if t == self.times[rows]:
+            self.values[rows:] = [self.u.copy()]
+            rows += 1
+        stats, past = dict(self.stats, time=t), ((dt, trial.stages), *past)
+        kept = {"wish": 0.0, "before": None, "count": 0, "scheme": scheme, "past": past, "stats": stats, **pace}
+        # All at once, so that an interrupt finds either the old or the new one whole.
+        self.state = State(t, self.u, self.largest, rows, **kept)
+        self.reacted = self.problem.reacted(self._when(t), self.u)
+        bar.advance(dt)
+        if self.checkpoint is not None:
+            self.checkpoint.write_if_due(self.state, self.values)
 
     def _fitted(self, left: float, wish: float) -> float:
         """Shorten a step so that whole ones end at the asked time: no long step is followed by a sliver."""
         dt = min(wish, LONGEST * self.span)
         return left if dt >= left * (1 - 1e-9) else (left / 2 if dt > 0.5 * left else dt)
 
-    def _try(self, t: float, dt: float, rate: Floats) -> Trial:
-        problem, u, trial = self.problem, self.u, Trial()
-        if not np.isfinite(rate).all():
-            trial.trouble, trial.worst = "finite", int(np.flatnonzero(~np.isfinite(rate))[0])
-            return trial
-        if not problem.linearise(t, u, 1 / (GAMMA * dt)):
-            trial.trouble = "finite"
-            return trial
-        nudge = 1e-4 * dt
-        drift = (problem.reacted(t + nudge, u) - problem.reacted(t, u)) / nudge
-        scale = self._scale(u, self.largest)
-        weights = self.shares / scale
-        for i in range(4):
-            if i >= 2:
-                state = _combined(u, A[i], trial.stages)
-                rate = problem.rate(t + ALPHA[i] * dt, state)
-                if not np.isfinite(rate).all():
-                    trial.trouble, trial.worst = "finite", int(np.flatnonzero(~np.isfinite(rate))[0])
-                    return trial
-            b = rate + GAMMAS[i] * dt * drift
-            if i:
-                b += problem.mass * _combined(np.zeros_like(u), C[i], trial.stages) / dt
-            stage = self._solve(b, weights, dt, i)
-            if stage is None:
-                trial.worst = int(np.argmax(np.abs(b) / problem.mass * weights))
-                return trial
-            trial.stages.append(stage)
-        new = _combined(u, NEW, trial.stages)
-        if np.isfinite(new).all():
-            trial.new = new
-            trial.error, trial.worst = self._error(trial.stages[3], new)
+    def _try(self, scheme: str, t: float, dt: float) -> Trial:
+        if not np.isfinite(self.reacted).all():
+            return Trial().failed("finite", int(np.flatnonzero(~np.isfinite(self.reacted))[0]))
+        weights = self.shares / self._scale(self.u, self.largest)
+        past = self.state.past if scheme == self.state.scheme else ()
+        step = Step(self.problem, t, dt, self.u, self.reacted, weights, past, self._when, self.stats)
+        trial = SCHEMES[scheme](step)
+        if trial.new is not None and trial.difference is not None and self.options.step is None:
+            trial.error, trial.worst = self._error(trial.difference, trial.new)
         return trial
-
-    def _solve(self, b: Floats, weights: Floats, dt: float, stage: int) -> Floats | None:
-        guess = self._guess(dt, stage)
-        x, iterations, converged = self.problem.multigrid.solve(b, weights, LINEAR_SHARE, guess)
-        self.stats["linear_solves"] += 1
-        self.stats["linear_iterations"] += iterations
-        if not converged:
-            return None
-        self._restore_sums(x)
-        return x
-
-    def _guess(self, dt: float, stage: int) -> Floats | None:
-        """Guess a stage from those of the last steps: they change like rates, times the step."""
-        if not self.past:
-            return None
-        length, stages = self.past[0]
-        guess: Floats = stages[stage] * (dt / length)
-        # The first two are rates times the step, which change evenly; the others are differences.
-        if stage < 2 and len(self.past) == 2:
-            before, old = self.past[1]
-            guess += dt * (stages[stage] / length - old[stage] / before) * (length / before)
-        return guess
-
-    def _restore_sums(self, stage: Floats) -> None:
-        """Take out what the linear solver put into the sums that the model keeps: no stage may change them.
-
-        Conservation must not hang on its tolerance, nor on rounding in K u, which is amplified by dt D / h^2 without
-        bound; shared out evenly it is below all else.
-        """
-        if len(self.kept):
-            sums = np.array([dot(self.problem.mass[own], stage[own]) for own in self.own])
-            shifts = self.kept.T @ np.linalg.solve(self.kept @ (self.sizes[:, None] * self.kept.T), self.kept @ sums)
-            for own, shift in zip(self.own, shifts, strict=True):
-                stage[own] -= shift
 
     # --- sizes and errors ---
 
@@ -328,8 +332,9 @@ class Stepper:
                 return lowest
         return None
 
-    def _first_step(self, rate: Floats) -> float:
+    def _first_step(self) -> float:
         """Guess a first step that changes the state by about a hundredth (Hairer, Norsett, Wanner 1993, II.4)."""
+        rate = self.reacted - self.problem.diffusion.apply(self.u)
         if not np.isfinite(rate).all():
             return 1e-6 * self.span
         scale = self._scale(self.u, self.largest)
@@ -341,11 +346,14 @@ class Stepper:
 
     def _require_hope(self, t: float, dt: float, trial: Trial, bad: int | None, tried: bool) -> None:
         """Stop when smaller steps have been tried in vain, or have become too small to add to the time."""
-        if dt > 4 * np.finfo(float).eps * max(abs(t), 1e-3 * self.span) and not tried:
+        if dt > self._least_step(t) and not tried:
             return
         if bad is not None and trial.new is not None and self.problem.reacted(t, trial.new)[bad] < 0:
             raise StopError(self._text(t, dt, "negative", bad))
         raise StopError(self._text(t, dt, trial.trouble, trial.worst if bad is None else bad))
+
+    def _least_step(self, t: float) -> float:
+        return 4 * float(np.finfo(float).eps) * max(abs(t), 1e-3 * self.span)
 
     def _text(self, t: float, dt: float, trouble: str, unknown: int) -> str:
         name, xyz = self.problem.place(unknown)
@@ -361,14 +369,6 @@ class Stepper:
         )
 
 
-def _combined(base: Floats, coefficients: tuple[float, ...], stages: list[Floats]) -> Floats:
-    result = base.copy()
-    for coefficient, stage in zip(coefficients, stages, strict=False):
-        if coefficient:
-            result += coefficient * stage
-    return result
-
-
 def _growth(error: float, before: tuple[float, float] | None, dt: float, *, grow: bool) -> float:
     """Factor of the next step for an error of order 3, by the present error and by its trend (Gustafsson 1994)."""
     error = max(error, 1e-6)
@@ -378,8 +378,23 @@ def _growth(error: float, before: tuple[float, float] | None, dt: float, *, grow
     return float(max(LEAST_FACTOR, min(MOST_FACTOR if grow else 1.0, factor)))
 
 
-def _bar(progress: bool, span: float) -> Any:
-    from tqdm import tqdm
+class _Bar:
+    """A bar with the simulated time, the step and simulated seconds per second."""
 
-    layout = "{l_bar}{bar}| {n:.4g}/{total:.4g} s [{elapsed}<{remaining}{postfix}]"
-    return tqdm(total=span, disable=not progress, bar_format=layout, desc="simulated")
+    def __init__(self, shown: bool, span: float, done: float) -> None:
+        from tqdm import tqdm
+
+        layout = "{l_bar}{bar}| {n:.4g}/{total:.4g} s [{elapsed}<{remaining}{postfix}]"
+        self.tqdm = tqdm(total=span, initial=done, disable=not shown, bar_format=layout, desc="simulated")
+        self.begun, self.gone = time.perf_counter(), 0.0
+
+    def advance(self, dt: float) -> None:
+        """Move on by one step."""
+        self.gone += dt
+        rate = self.gone / (time.perf_counter() - self.begun)
+        self.tqdm.set_postfix_str(f"step {dt:.3g} s, {rate:.3g} s per s", refresh=False)
+        self.tqdm.update(dt)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self.tqdm.close()

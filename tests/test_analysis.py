@@ -1,10 +1,13 @@
 """Totals, means and fluxes agree with integrals known by hand and with each other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from balls import round_ball
-from meshcell.analysis import flux, mean, total
+from meshcell.analysis import area_under_curve, flux, gains, mean, probe, profile, total
+from meshcell.locations import nearest_on_surface
 from meshcell.models import Model, Reaction, Species
 from meshcell.solver import solve
 from meshcell.types import Solution
@@ -63,3 +66,87 @@ def test_unknown_names_are_answered_with_the_known_ones(solution):
 def test_nothing_is_needed_but_the_solution_as_saved(solution):
     bare = Solution(solution.mesh, solution.model, solution.times, dict(solution.values), dict(solution.nodes))
     np.testing.assert_array_equal(total(bare, "a"), total(solution, "a"))
+
+
+# --- profiles, points, areas under curves ---
+
+
+def static(mesh, **initial):
+    """Fields as they are, without a simulation."""
+    homes = {"a": "cyt", "b": "er", "s": "PM"}
+    species = [Species(name, homes[name], 1, value) for name, value in initial.items()]
+    return solve(mesh, replace(MODEL, species=species, reactions=()), [0])
+
+
+def test_nearest_points_are_those_of_all_triangles():
+    rng = np.random.default_rng(0)
+    surface = round_ball(4).surface
+    queries = rng.uniform(-1.5, 1.5, (40, 3))
+    found, rows, shares = nearest_on_surface(queries, surface.points, surface.triangles)
+    corners = surface.points[surface.triangles]
+    # Every triangle as a fine cloud of points: none is nearer, and one is nearly as near.
+    u, v = (grid.ravel() for grid in np.meshgrid(*[np.linspace(0, 1, 41)] * 2))
+    inside = u + v <= 1 + 1e-12
+    cloud = np.einsum("gc,tcd->tgd", np.stack([1 - u - v, u, v], axis=1)[inside], corners).reshape(-1, 3)
+    brute = np.array([np.linalg.norm(cloud - query, axis=1).min() for query in queries])
+    assert (found <= brute + 1e-12).all()
+    np.testing.assert_allclose(found, brute, atol=0.01)
+    feet = np.einsum("qc,qcd->qd", shares, corners[rows])
+    np.testing.assert_allclose(np.linalg.norm(feet - queries, axis=1), found, rtol=1e-12)
+    # The centre is equally far from many: all have to be looked at.
+    centre = nearest_on_surface(np.zeros((1, 3)), surface.points, surface.triangles)[0]
+    heights = np.abs(np.einsum("ij,ij->i", surface.area_vectors / surface.areas[:, None], corners[:, 0]))
+    assert centre[0] == pytest.approx(heights.min(), rel=1e-12)
+
+
+def test_a_profile_of_the_distance_is_the_distance_and_adds_up_to_the_total():
+    mesh = round_ball(8, core=3)
+    solution = static(mesh, a="1 - sqrt(x*x + y*y + z*z)", b=2)
+    shells = profile(solution, "a", "PM", bins=5)
+    # Facets lie up to 1 - cos(h) below the sphere.
+    np.testing.assert_allclose(shells.values[0], shells.distances, atol=0.02)
+    assert shells.values @ shells.measures == pytest.approx(total(solution, "a"), rel=1e-13)
+    other = profile(solution, "b", ("core", "shell"), bins=[0, 0.1, 10])
+    np.testing.assert_allclose(other.values, 2, rtol=1e-14)
+    assert (np.diff(other.distances) > 0).all() and other.distances.max() < 3 / 8
+    assert profile(solution, "a", "PM", bins=[0, 1e-3]).distances == pytest.approx(0, abs=1e-12)
+
+
+def test_linear_fields_are_probed_exactly_and_outside_is_nan():
+    mesh = round_ball(5, core=2)
+    solution = static(mesh, a="1 + x - 2*y + z", b=2, s="3 + y")
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=(50, 3))
+    points *= rng.uniform(0.5, 0.9, 50)[:, None] / np.linalg.norm(points, axis=1)[:, None]
+    exact = 1 + points @ [1, -2, 1]
+    np.testing.assert_allclose(probe(solution, "a", points)[0], exact, rtol=1e-12)
+    # The core is another region, and far away is none.
+    assert np.isnan(probe(solution, "a", [[0, 0, 0.1], [5, 0, 0]])).all()
+    assert probe(solution, "b", [0, 0, 0.1]) == pytest.approx(2)
+    np.testing.assert_allclose(probe(solution, "a", mesh.points[solution.nodes["a"]]), solution.values["a"], rtol=1e-12)
+    assert probe(solution, "s", [0, 7, 0])[0, 0] == pytest.approx(4, rel=1e-12)
+
+
+def test_areas_under_curves_are_the_integrals_of_linear_growth(solution):
+    # s grows by t^3/3 where it starts at 3 on average.
+    t = solution.times[-1]
+    assert area_under_curve(solution, "s", baseline=3) == pytest.approx(t**4 / 12, rel=0.1)
+    by_hand = np.trapezoid(probe(solution, "b", [0, 0, 0])[:, 0], solution.times)
+    assert area_under_curve(solution, "b", points=[0, 0, 0]) == pytest.approx([by_hand])
+
+
+def test_gains_are_fluxes_times_changes(solution):
+    assert list(gains(solution, "b")) == ["leak"]
+    np.testing.assert_array_equal(gains(solution, "b")["leak"], -flux(solution, "leak"))
+    np.testing.assert_array_equal(gains(solution, "a")["leak"], flux(solution, "leak"))
+
+
+def test_places_and_points_that_make_no_sense_are_refused(solution):
+    with pytest.raises(ValueError, match="distances are taken from an interface or patch; 'cyt' is a region"):
+        profile(solution, "a", "cyt")
+    with pytest.raises(ValueError, match="it has none called 'golgi'"):
+        profile(solution, "a", "golgi")
+    with pytest.raises(ValueError, match="bins should be"):
+        profile(solution, "a", "PM", bins=[1, 0])
+    with pytest.raises(ValueError, match=r"points should be finite positions in um, shape \(p, 3\); got shape \(2,\)"):
+        probe(solution, "a", [1, 2])

@@ -53,6 +53,9 @@ def test_kernels_equal_the_plain_reference(kind):
     np.testing.assert_allclose(fem.measures(points, cells), sizes, rtol=1e-12)
     np.testing.assert_allclose(fem.stiffness(points, cells).toarray(), K, atol=1e-12 * np.abs(K).max())
     np.testing.assert_allclose(fem.mass(points, cells).toarray(), M, atol=1e-12 * np.abs(M).max())
+    together = fem.stiffness_and_mass(points, cells)
+    np.testing.assert_allclose(together[0].toarray(), K, atol=1e-12 * np.abs(K).max())
+    np.testing.assert_allclose(together[1].toarray(), M, atol=1e-12 * np.abs(M).max())
     np.testing.assert_allclose(fem.lumped_mass(points, cells), M.sum(axis=1), atol=1e-12 * np.abs(M).max())
 
 
@@ -62,7 +65,7 @@ def test_sums(kind):
     cells = cells_of(mesh, kind)
     sizes = mesh.volumes if kind == "tets" else mesh.areas
     K, M = fem.stiffness(mesh.points, cells), fem.mass(mesh.points, cells)
-    # Rounding of about thirty terms in a row.
+    # Rounding of about fifteen edges in a row, each the sum of about five cells.
     assert np.abs(K @ np.ones(len(mesh.points))).max() < 3e-15 * abs(K).max()
     assert abs(K - K.T).max() == 0
     assert M.sum() == pytest.approx(sizes.sum(), rel=1e-14)

@@ -208,5 +208,6 @@ def _decoded(value: Any, arrays: Mapping[str, Array]) -> Any:
 
 def _model_classes() -> dict[str, Any]:
     from meshcell.models import Model, Reaction, Species
+    from meshcell.parameters import Course, Field, Table
 
-    return {cls.__name__: cls for cls in (Species, Reaction, Model)}
+    return {cls.__name__: cls for cls in (Species, Reaction, Model, Table, Course, Field)}

@@ -10,6 +10,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
+from meshcell.fields import compartment_rows
 from meshcell.io.bodies import body
 from meshcell.io.files import (
     FileError,
@@ -170,11 +171,7 @@ def check_replaceable(path: Path) -> None:
 
 def lives_in_regions(solution: Solution, species: str) -> bool:
     """Tell a species of a region from one of an interface or patch."""
-    own = next(item for item in solution.model.species if item.name == species)
-    place = solution.model.compartments[own.compartment]
-    parts = (place,) if isinstance(place, str) else tuple(place)
-    # A pair with "outside" or of neighbours is an interface; only a single region name is a region.
-    return len(parts) == 1 and parts[0] in solution.mesh.names.values()
+    return compartment_rows(solution, species)[0] == 3
 
 
 def _encoded_once(counts: dict[str, int], sections: Sections) -> tuple[dict[str, int], Sections]:

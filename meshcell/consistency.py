@@ -1,0 +1,194 @@
+"""What must fit together in a model: who reaches whom, and in which units; all of it before any mesh is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from meshcell import expressions, units
+from meshcell.parameters import Given, number_and_unit
+from meshcell.places import pairs, parts, place_text, reaches, regions_of
+from meshcell.units import CONCENTRATION, DENSITY, NO_UNIT, Unit
+
+if TYPE_CHECKING:
+    from meshcell.models import Model, Reaction, Species
+
+POSITION = ("x", "y", "z")
+VARIABLES = ("t", *POSITION)
+REGION, INTERFACE = 3, 2
+_AMOUNTS = {REGION: CONCENTRATION, INTERFACE: DENSITY}
+_SECOND = Unit.of(s=1)
+_VARIABLE_UNITS = {"t": _SECOND, **dict.fromkeys(POSITION, Unit.of(um=1))}
+
+
+def check_reaction(model: Model, reaction: Reaction, dimensions: Mapping[str, int]) -> None:
+    """Refuse a reaction whose species are out of reach or whose rate has wrong units.
+
+    `dimensions` maps compartments to 3 (region) or 2 (interface or patch); those not yet known are left out of it.
+    """
+    used = _used_species(model, reaction)
+    place = model.compartments[reaction.compartment]
+    elsewhere = [item for item in used if item.compartment != reaction.compartment]
+    dimension = dimensions.get(reaction.compartment)
+    known = {item.name: reaches(model.compartments[item.compartment], place) for item in elsewhere}
+    if dimension == REGION:
+        for item in elsewhere:
+            if not known[item.name]:
+                raise ValueError(_far_from_region(model, reaction, item))
+    for item in elsewhere:
+        # A species on a patch of this very interface would be unknown on the rest of it, so patches are out too.
+        if known[item.name] is False:
+            raise ValueError(_far_from_interface(model, reaction, item))
+    if dimension is None and None in known.values():
+        dimension = INTERFACE
+    candidates = (REGION, INTERFACE) if dimension is None else (dimension,)
+    errors = [_unit_error(model, reaction, candidate, dimensions) for candidate in candidates]
+    if all(errors):
+        raise ValueError(errors[0])
+
+
+# --- places ---
+
+
+def _used_species(model: Model, reaction: Reaction) -> list[Species]:
+    species = {item.name: item for item in model.species}
+    for name in reaction.change:
+        if name not in species:
+            raise ValueError(
+                f"reaction {reaction.name!r} changes {name!r}, which is not a species of the model; its species are "
+                f"{', '.join(species) or '(none)'}"
+            )
+    names = dict.fromkeys([*model.rate(reaction).names, *reaction.change])
+    return [species[name] for name in names if name in species]
+
+
+def known_dimensions(model: Model) -> dict[str, int]:
+    """Say for each compartment whether it is a region or an interface, as far as that follows without a mesh."""
+    regions = set().union(*(regions_of(place) for place in model.compartments.values()))
+    dimensions = {}
+    for name, place in model.compartments.items():
+        if isinstance(place, tuple):
+            dimensions[name] = INTERFACE
+        elif regions & set(parts(place)):
+            dimensions[name] = REGION
+    for species in model.species:
+        check_initial(model, species, dimensions.get(species.compartment))
+        unit = species.initial_unit
+        if unit is not None:
+            dimensions[species.compartment] = REGION if unit == CONCENTRATION else INTERFACE
+    return dimensions
+
+
+def check_initial(model: Model, species: Species, dimension: int | None) -> None:
+    """Refuse an initial value per volume on an interface, and one per area in a region."""
+    unit = species.initial_unit
+    if unit is None or dimension is None or unit == _AMOUNTS[dimension]:
+        return
+    place = place_text(model.compartments[species.compartment])
+    raise ValueError(
+        f"initial of species {species.name!r} should be in {_AMOUNTS[dimension]} {_of_kind(dimension)} "
+        f"({species.compartment!r}: {place}); got {species.initial!r} in {unit}"
+    )
+
+
+def _far_from_region(model: Model, reaction: Reaction, species: Species) -> str:
+    return (
+        f"reaction {reaction.name!r} is in region {model.compartments[reaction.compartment]!r} "
+        f"(compartment {reaction.compartment!r}), but species {species.name!r} lives in compartment "
+        f"{species.compartment!r}; a reaction in a region may use only species of that region; put it on the interface "
+        "of the two, or move the species"
+    )
+
+
+def _far_from_interface(model: Model, reaction: Reaction, species: Species) -> str:
+    own = model.compartments[species.compartment]
+    touching = [name for name, place in model.compartments.items() if pairs(place) and reaches(own, place)]
+    return (
+        f"reaction {reaction.name!r} is on {model.compartments[reaction.compartment]!r}, which does not touch "
+        f"compartment {species.compartment!r} of species {species.name!r}; the interfaces of {species.compartment!r} "
+        f"are {', '.join(touching) or '(none in this model)'}"
+    )
+
+
+# --- units ---
+
+
+def _unit_error(model: Model, reaction: Reaction, dimension: int, dimensions: Mapping[str, int]) -> str:
+    """Return what is wrong with the units of a rate if its compartment has this dimension, else an empty text."""
+    known = _written_units(model, reaction, dimension, dimensions)
+    if known is None:
+        return ""
+    wanted = _AMOUNTS[dimension] / _SECOND
+    parsed = expressions.parse(reaction.rate)
+    where = f"{reaction.compartment!r} ({place_text(model.compartments[reaction.compartment])})"
+    try:
+        unit = expressions.units(parsed, known, model.parameter_values)
+    except ValueError as error:
+        return f"rate of reaction {reaction.name!r} in {where}, {reaction.rate!r}: {error}"
+    if unit is None or unit == wanted:
+        return ""
+    names = [f"{name} in {known[name]}" for name in parsed.names if known[name] != NO_UNIT]
+    return (
+        f"rate of reaction {reaction.name!r} in {where} should be in {wanted} {_of_kind(dimension)}; got {unit} from "
+        f"{reaction.rate!r} with {', '.join(names)}; change the unit of a parameter, or the compartment"
+    )
+
+
+def _written_units(
+    model: Model, reaction: Reaction, dimension: int, dimensions: Mapping[str, int]
+) -> dict[str, Unit] | None:
+    """Return the units of what a rate reads, or None where plain numbers switch the check off."""
+    species = {item.name: item for item in model.species}
+    known: dict[str, Unit] = dict(_VARIABLE_UNITS)
+    any_written = False
+    for name in expressions.parse(reaction.rate).names:
+        if name in species:
+            own = species[name].compartment
+            fallback = dimension if own == reaction.compartment else REGION
+            known[name] = _AMOUNTS[dimensions.get(own, fallback)]
+            written = species[name].initial_unit
+            off = written is None and not species[name].starts_at_zero
+            any_written |= written is not None
+        elif name in model.parameters:
+            _, unit = parameter(name, model.parameters[name])
+            off = unit is None
+            any_written |= unit is not None
+            known[name] = unit or NO_UNIT
+        else:
+            continue
+        if off:
+            return None
+    return known if any_written else None
+
+
+def parameter(name: str, value: Given) -> tuple[float | None, Unit | None]:
+    """Return a parameter's number in base units, None where it varies, and its unit, None where none was written."""
+    return number_and_unit(value, f"parameter {name!r}")
+
+
+def fixed_text(species: Species, compartment: str) -> str:
+    """Name a fixed value in errors."""
+    return f"fixed value of species {species.name!r} on {compartment!r}"
+
+
+def check_fixed(model: Model, species: Species, compartment: str, dimensions: Mapping[str, int]) -> None:
+    """Refuse a fixed value that cannot be read or whose unit is not that of the species."""
+    value, what = species.fixed[compartment], fixed_text(species, compartment)
+    model.fixed_formula(species, compartment)
+    if isinstance(value, str) and not units.is_quantity_text(value):
+        names = [name for name in expressions.parse(value).names if name in model.parameters]
+        known = {name: parameter(name, model.parameters[name])[1] for name in names}
+        written = {name: unit for name, unit in known.items() if unit is not None}
+        if not names or len(written) < len(known):
+            return
+        unit = expressions.units(expressions.parse(value), {**_VARIABLE_UNITS, **written}, model.parameter_values)
+    else:
+        unit = number_and_unit(value, what)[1]
+    dimension = dimensions.get(species.compartment)
+    allowed = set(_AMOUNTS.values()) if dimension is None else {_AMOUNTS[dimension]}
+    if unit is not None and unit not in allowed:
+        raise ValueError(f"{what} should be in {' or '.join(map(str, allowed))}; got {unit} from {value!r}")
+
+
+def _of_kind(dimension: int) -> str:
+    return "in a region" if dimension == REGION else "on an interface"

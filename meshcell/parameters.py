@@ -1,0 +1,217 @@
+"""What may stand for a number in a model: a number, a text with its unit, a course in time, an array over the mesh."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from meshcell import units
+from meshcell.types import Floats, set_fields
+from meshcell.units import Unit
+
+
+@dataclass(frozen=True)
+class Table:
+    """Values at given times, interpolated linearly; before the first and after the last they stay as they are.
+
+    Parameters
+    ----------
+    times : sequence of k numbers
+        Ascending, in `time_unit`; a time given twice is a jump. The solver does not step over any of them.
+    values : sequence of k numbers
+        In `unit`; without one in base units (um, s, molecule), and units are not checked where the table is used.
+    unit : str, optional
+    time_unit : str
+
+    Raises
+    ------
+    ValueError, TypeError
+        Unequal lengths, times that do not ascend, numbers that are not finite, a unit that does not exist.
+
+    Examples
+    --------
+    >>> pulse = Table([0, 5, 10], [0, 3, 0], "um/s", time_unit="ms")
+    >>> float(pulse(0.0025)), pulse.events
+    (1.5, (0.0, 0.005, 0.01))
+    """
+
+    times: Sequence[float]
+    values: Sequence[float]
+    unit: str | None = None
+    time_unit: str = "s"
+
+    def __post_init__(self) -> None:
+        times, values = (_numbers(column, what) for column, what in ((self.times, "times"), (self.values, "values")))
+        if len(times) != len(values) or not times:
+            raise ValueError(f"a Table should have as many values as times; got {len(values)} and {len(times)}")
+        back = np.flatnonzero(np.diff(times) < 0)
+        if len(back):
+            raise ValueError(f"times of a Table should ascend; got {times[back[0]]:g} and then {times[back[0] + 1]:g}")
+        set_fields(self, times=times, values=values)
+        units.convert(f"1 {self.time_unit}", "s", "time_unit of a Table")
+        _scale_and_unit(self.unit, "unit of a Table")
+
+    @cached_property
+    def events(self) -> tuple[float, ...]:
+        """Times (s) where the slope changes."""
+        scale = units.convert(f"1 {self.time_unit}", "s", "time_unit of a Table")
+        return tuple(time * scale for time in self.times)
+
+    @cached_property
+    def _in_base(self) -> Floats:
+        return np.asarray(self.values) * _scale_and_unit(self.unit, "unit of a Table")[0]
+
+    def __call__(self, t: float) -> float:
+        """Return the value at time t (s), in base units."""
+        return float(np.interp(t, self.events, self._in_base))
+
+
+@dataclass(frozen=True)
+class Course:
+    """A function of time with the unit of its values and the times at which it jumps or bends.
+
+    Parameters
+    ----------
+    function : callable(t) -> float
+        t in s; called many times, not only forwards.
+    unit : str, optional
+        Without one the values are in base units, and units are not checked where the course is used.
+    events : sequence of numbers, s
+        The solver does not step over them.
+
+    Examples
+    --------
+    >>> Course(lambda t: 2 * t, "mm/s")(3.0)
+    6000.0
+    """
+
+    function: Callable[[float], float]
+    unit: str | None = None
+    events: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        set_fields(self, events=_numbers(self.events, "events"))
+        _scale_and_unit(self.unit, "unit of a Course")
+        try:
+            value = float(self.function(0.0))
+        except Exception as error:  # whatever the user's function raises
+            raise ValueError(f"a function of time should return one number; at t = 0 it raised {error!r}") from error
+        if not math.isfinite(value):
+            raise ValueError(f"a function of time should return finite numbers; at t = 0 it gave {value}")
+
+    @cached_property
+    def _scale(self) -> float:
+        return _scale_and_unit(self.unit, "unit of a Course")[0]
+
+    def __call__(self, t: float) -> float:
+        """Return the value at time t (s), in base units."""
+        return float(self.function(t)) * self._scale
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """One value per node or cell of the compartment where it is used.
+
+    Parameters
+    ----------
+    values : (m,) floats
+        For each node or cell (tetrahedron of a region, facet of an interface or patch) of the compartment, in the
+        mesh's order, or for each of the whole mesh: `len(mesh.points)`, `len(mesh.tets)`, `len(mesh.facets)`. Nodes
+        take the mean of their cells' values, weighted so that the integral is kept.
+    unit : str, optional
+        Without one the values are in base units, and units are not checked where the field is used.
+    at : {"nodes", "cells"}, optional
+        Needed only where the length fits both.
+
+    Examples
+    --------
+    >>> Field(np.array([1.0, 3.0]), "1/ms").in_base.tolist()
+    [1000.0, 3000.0]
+    """
+
+    values: Floats
+    unit: str | None = None
+    at: str | None = None
+
+    def __post_init__(self) -> None:
+        values = np.array(self.values, np.float64)
+        if values.ndim != 1:
+            raise ValueError(f"a Field should hold one number per node or cell; got shape {values.shape}")
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            raise ValueError(f"a Field should hold finite numbers; {len(bad)} are not, the first is row {bad[0]}")
+        if self.at not in (None, "nodes", "cells"):
+            raise ValueError(f"at should be 'nodes' or 'cells'; got {self.at!r}")
+        _scale_and_unit(self.unit, "unit of a Field")
+        values.flags.writeable = False
+        set_fields(self, values=values)
+
+    @property
+    def in_base(self) -> Floats:
+        """(m,) values in base units."""
+        return np.asarray(self.values * _scale_and_unit(self.unit, "unit of a Field")[0])
+
+
+Varying = Table | Course | Field
+Given = float | str | Varying
+
+
+def checked_given(value: Any, what: str) -> Given:
+    """Return what stands for a number in its one form: float, text, Table, Course or Field."""
+    if isinstance(value, (Table, Course, Field)):
+        return value
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        return Field(value)
+    if np.ndim(getattr(value, "magnitude", 0)) == 1:
+        return Field(value.magnitude, f"{value.units:D}")
+    if callable(value):
+        try:
+            return Course(value)
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}") from error
+    return units.plain(value, what)
+
+
+def number_and_unit(value: Given, what: str) -> tuple[float | None, Unit | None]:
+    """Return a value in base units, None where it varies, and its unit, None where none was written."""
+    if isinstance(value, (Table, Course, Field)):
+        return None, None if value.unit is None else _scale_and_unit(value.unit, what)[1]
+    if isinstance(value, str):
+        return units.to_base(value, what)
+    return value, None
+
+
+def written(value: Any) -> str:
+    """Write a value for a table."""
+    if isinstance(value, str):
+        return value
+    unit = f" {value.unit}" if getattr(value, "unit", None) else ""
+    if isinstance(value, Table):
+        return f"table of {len(value.times)} times, {min(value.values):g} ... {max(value.values):g}{unit}"
+    if isinstance(value, Field):
+        span = f", {value.values.min():g} ... {value.values.max():g}" if len(value.values) else ""
+        return f"field of {len(value.values)} values{span}{unit}"
+    if isinstance(value, Course):
+        return f"{_function_name(value.function)}(t){unit}"
+    return f"{_function_name(value)}(points)" if callable(value) else f"{value:g}"
+
+
+def _function_name(function: Any) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    return "function" if name == "<lambda>" else name
+
+
+def _numbers(column: Any, what: str) -> tuple[float, ...]:
+    array = np.asarray(column, np.float64)
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise ValueError(f"{what} should be a list of finite numbers; got {column!r}")
+    return tuple(array.tolist())
+
+
+def _scale_and_unit(unit: str | None, what: str) -> tuple[float, Unit]:
+    return (1.0, Unit()) if unit is None else units.to_base(f"1 {unit}", what)

@@ -1,0 +1,322 @@
+"""One time step, by one of two schemes of order 3 with an embedded one of order 2, or by one of order 2.
+
+`rosenbrock`: everything implicit, linearised once. RODAS3 of Sandu et al., Benchmarking stiff ODE solvers for
+atmospheric chemistry problems II, Atmos. Environ. 31 (1997) 3459-3472, in the form of Hairer and Wanner, Solving ODEs
+II, IV.7: L-stable, stiffly accurate, the embedded solution L-stable too. No Newton iteration can fail: each of the four
+stages is one linear system.
+
+`imex`: diffusion implicit, reactions explicit. ARS(3,4,3) of Ascher, Ruuth and Spiteri, Implicit-explicit Runge-Kutta
+methods for time-dependent partial differential equations, Appl. Numer. Math. 25 (1997) 151-167, 2.7: L-stable in
+diffusion, three symmetric systems, and no stage needs D K u of the step's begin, which would magnify what the last
+solver left in rough modes. Its embedded solution is ours: weights of order 2 with the same nodes. `imex2` is their
+ARS(2,2,2) of 2.6: of order 2, two systems, no embedded solution, so for steps of given length only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from meshcell.diffusion import relax
+from meshcell.krylov import dot
+from meshcell.types import Floats
+
+if TYPE_CHECKING:
+    from meshcell.diffusion import Diffusion
+    from meshcell.multigrid import Multigrid
+
+# RODAS3. Stage i: the state u + A[i] . U at time t + ALPHA[i] dt, storage C[i] . U / dt, time derivative GAMMAS[i] dt.
+GAMMA = 0.5
+A = ((), (0.0,), (2.0, 0.0), (2.0, 0.0, 1.0))
+C = ((), (4.0,), (1.0, -1.0), (1.0, -1.0, -8 / 3))
+ALPHA = (0.0, 0.0, 1.0, 1.0)
+GAMMAS = (0.5, 1.5, 0.0, 0.0)
+NEW = (2.0, 0.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Tableau:
+    """An implicit-explicit Runge-Kutta method whose first implicit column is empty.
+
+    Parameters
+    ----------
+    theta : float
+        Diagonal of the implicit part.
+    nodes, explicit, implicit : per stage: its time, what earlier stages' reactions and diffusion add
+    weights : (explicit, implicit), per stage
+    less : per stage
+        What the embedded solution has less; empty without one.
+    """
+
+    theta: float
+    nodes: tuple[float, ...]
+    explicit: tuple[tuple[float, ...], ...]
+    implicit: tuple[tuple[float, ...], ...]
+    weights: tuple[tuple[float, ...], tuple[float, ...]]
+    less: tuple[float, ...] = ()
+
+
+# The middle root of 6 x^3 - 18 x^2 + 9 x - 1, and the other two weights.
+THETA, B2, B3 = 0.43586652150845967, 1.2084966491760119, -0.6443631706844715
+ARS343 = Tableau(
+    THETA,
+    (0.0, THETA, (1 + THETA) / 2, 1.0),
+    (
+        (),
+        (THETA,),
+        (0.32127888627204393, 0.3966543744821862),
+        (-0.1058582958, 0.5529291479, 0.5529291479),
+    ),
+    ((), (0.0,), (0.0, (1 - THETA) / 2), (0.0, B2, B3)),
+    ((0.0, B2, B3, THETA), (0.0, B2, B3, THETA)),
+    # Any multiple leaves order 2, as the nodes are evenly spaced. Half a second difference estimates 0.04 dt^3 d3u/dt3.
+    (0.0, 0.5, -1.0, 0.5),
+)
+HALF = 1 - 0.5**0.5
+ARS222 = Tableau(
+    HALF,
+    (0.0, HALF, 1.0),
+    ((), (HALF,), (1 - 0.5 / HALF, 0.5 / HALF)),
+    ((), (0.0,), (0.0, 1 - HALF)),
+    ((1 - 0.5 / HALF, 0.5 / HALF, 0.0), (0.0, 1 - HALF, HALF)),
+)
+
+# Share of the step's tolerance that the linear solver may use up.
+LINEAR_SHARE = 0.01
+# tau D K_ii / M_ii above which multigrid is cheaper than Jacobi's conjugate gradients (about fifty iterations).
+STEEP = 300.0
+
+
+class Discrete(Protocol):
+    """What the schemes and the stepper want to know of a problem M u' = reacted(t, u) - D K u."""
+
+    names: list[str]
+    slices: dict[str, slice]
+    size: int
+    mass: Floats
+    kept: Floats
+    diffusion: Diffusion
+
+    @property
+    def multigrid(self) -> Multigrid: ...
+    def initial(self) -> Floats: ...
+    def rate(self, t: float, u: Floats) -> Floats: ...
+    def reacted(self, t: float, u: Floats) -> Floats: ...
+    def linearise(self, t: float, u: Floats, storage: float) -> bool: ...
+    def store(self, storage: float) -> None: ...
+    def sharpness(self, t: float, u: Floats) -> float: ...
+    def place(self, unknown: int) -> tuple[str, Floats]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A step to try.
+
+    Parameters
+    ----------
+    problem : Discrete
+    t, dt : float, s
+    u : (u,) floats
+        The state at t.
+    reacted : (u,) floats
+        The reactions' share of M du/dt at t.
+    weights : (u,) floats
+        The root of the sum of (weights * error)^2 is 1 at the tolerance.
+    past : tuple of (length, stages)
+        The last steps of the same scheme, the latest first.
+    when : t -> t
+        Keeps a time within the smooth piece of the model that the step is in.
+    stats : dict
+    """
+
+    problem: Discrete
+    t: float
+    dt: float
+    u: Floats
+    reacted: Floats
+    weights: Floats
+    past: tuple[tuple[float, list[Floats]], ...]
+    when: Callable[[float], float]
+    stats: dict[str, Any]
+
+    def reactions(self, t: float, state: Floats) -> Floats:
+        """Return the reactions' share of M du/dt."""
+        return self.problem.reacted(self.when(t), state)
+
+    def count(self, iterations: int) -> None:
+        """Note one linear system."""
+        self.stats["linear_solves"] += 1
+        self.stats["linear_iterations"] += iterations
+
+
+@dataclass(eq=False)
+class Trial:
+    """One step that was tried: its stages, new state, and what the embedded solution has less."""
+
+    stages: list[Floats] = field(default_factory=list)
+    new: Floats | None = None
+    difference: Floats | None = None
+    error: float = np.inf
+    trouble: str = "small"
+    worst: int = 0
+
+    def failed(self, trouble: str, worst: int) -> Trial:
+        """Note what went wrong, and where worst."""
+        self.trouble, self.worst = trouble, worst
+        return self
+
+    def finish(self, new: Floats, difference: Floats) -> Trial:
+        """Take up the new state, if it is one."""
+        if np.isfinite(new).all():
+            self.new, self.difference = new, difference
+        return self
+
+
+def rosenbrock(step: Step) -> Trial:
+    """Try a fully implicit step of RODAS3."""
+    problem, u, dt, trial = step.problem, step.u, step.dt, Trial()
+    rate = step.reacted - problem.diffusion.apply(u)
+    if not np.isfinite(rate).all():
+        return trial.failed("finite", _first_bad(rate))
+    if not problem.linearise(step.when(step.t), u, 1 / (GAMMA * dt)):
+        return trial.failed("finite", 0)
+    nudge = 1e-4 * dt
+    drift = (step.reactions(step.t + nudge, u) - step.reacted) / nudge
+    for i in range(4):
+        if i >= 2:
+            state = _combined(u, A[i], trial.stages)
+            rate = step.reactions(step.t + ALPHA[i] * dt, state) - problem.diffusion.apply(state)
+            if not np.isfinite(rate).all():
+                return trial.failed("finite", _first_bad(rate))
+        b = rate + GAMMAS[i] * dt * drift
+        if i:
+            b += problem.mass * _combined(np.zeros_like(u), C[i], trial.stages) / dt
+        x, iterations, converged = problem.multigrid.solve(b, step.weights, LINEAR_SHARE, _guessed_increment(step, i))
+        step.count(iterations)
+        if not converged:
+            return trial.failed("small", int(np.argmax(np.abs(b) / problem.mass * step.weights)))
+        restore_sums(problem, x)
+        trial.stages.append(x)
+    return trial.finish(_combined(u, NEW, trial.stages), trial.stages[3])
+
+
+def imex(step: Step, tableau: Tableau = ARS343) -> Trial:
+    """Try a step that is implicit in diffusion alone; the stages are diffusive rates du/dt."""
+    problem, u, dt, trial = step.problem, step.u, step.dt, Trial()
+    relaxed = _relaxation(step, tableau.theta * dt)
+    explicit, implicit = [step.reacted / problem.mass], [np.zeros_like(u)]
+    missed = np.zeros_like(u)
+    for i in range(1, len(tableau.nodes)):
+        state = _combined(u, tuple(dt * share for share in tableau.explicit[i]), explicit)
+        state = _combined(state, tuple(dt * share for share in tableau.implicit[i]), implicit)
+        # What the guess of the stage before was wrong by, this one will be about as much.
+        line = _guessed_rate(step, i, tableau.nodes)
+        w, iterations, converged = relaxed(state, line + missed)
+        step.count(iterations)
+        if not converged:
+            return trial.failed("small", int(np.argmax(np.abs(w) * step.weights)))
+        missed = w - line
+        implicit.append(w)
+        if tableau.weights[0][i]:
+            state += tableau.theta * dt * w
+            explicit.append(step.reactions(step.t + tableau.nodes[i] * dt, state) / problem.mass)
+            if not np.isfinite(explicit[-1]).all():
+                return trial.failed("finite", _first_bad(explicit[-1]))
+    trial.stages = implicit
+    zero, (ours, theirs) = np.zeros_like(u), tableau.weights
+    new = _combined(u, tuple(dt * share for share in ours), explicit)
+    new = _combined(new, tuple(dt * share for share in theirs), implicit)
+    less = tuple(dt * share for share in tableau.less)
+    return trial.finish(new, _combined(_combined(zero, less, explicit), less, implicit))
+
+
+def imex2(step: Step) -> Trial:
+    """Try a step of ARS(2,2,2), which does not know its error."""
+    return imex(step, ARS222)
+
+
+def _relaxation(step: Step, tau: float) -> Callable[[Floats, Floats], tuple[Floats, int, bool]]:
+    """Prepare the implicit stages of a step: (state, guess) -> w with (M + tau D K) w = -D K state."""
+    weights = step.weights * tau
+    if step.problem.diffusion.steepness(tau) > STEEP:
+        step.problem.store(1 / tau)
+        return lambda state, guess: _relax_steeply(step.problem, tau, state, guess, weights)
+    relaxations = step.problem.diffusion.relaxations(tau, weights)
+    return lambda state, guess: relax(relaxations, state, guess, LINEAR_SHARE)
+
+
+def _relax_steeply(
+    problem: Discrete, tau: float, state: Floats, guess: Floats, weights: Floats
+) -> tuple[Floats, int, bool]:
+    """Do as `diffusion.relax` by multigrid, whose matrix is M / tau + D K."""
+    b = -problem.diffusion.apply(state) / tau
+    w, iterations, converged = problem.multigrid.solve(b, weights, LINEAR_SHARE, guess)
+    for own in problem.slices.values():
+        w[own] -= dot(problem.mass[own], w[own]) / problem.mass[own].sum()
+    return w, iterations, converged
+
+
+# --- guesses ---
+
+
+def _guessed_increment(step: Step, stage: int) -> Floats | None:
+    """Guess a stage of `rosenbrock` from those of the last steps: they change like rates, times the step."""
+    if not step.past:
+        return None
+    length, stages = step.past[0]
+    guess: Floats = stages[stage] * (step.dt / length)
+    # The first two are rates times the step, which change evenly; the others are differences.
+    if stage < 2 and len(step.past) > 1:
+        before, old = step.past[1]
+        guess += step.dt * (stages[stage] / length - old[stage] / before) * (length / before)
+    return guess
+
+
+def _guessed_rate(step: Step, stage: int, nodes: tuple[float, ...]) -> Floats:
+    """Guess a stage of `imex`, a rate at its node, on a line through those of the last two steps.
+
+    No parabola: it would triple what the solver left in them, which costs more than it gains.
+    """
+    if not step.past:
+        return np.zeros_like(step.u)
+    length, stages = step.past[0]
+    if len(step.past) == 1:
+        return stages[stage].copy()
+    before, old = step.past[1]
+    run = before + nodes[stage] * (length - before)
+    ahead = length + nodes[stage] * (step.dt - length)
+    return _combined((1 + ahead / run) * stages[stage], (-ahead / run,), [old[stage]])
+
+
+# --- sums ---
+
+
+def restore_sums(problem: Discrete, stage: Floats) -> None:
+    """Take out what the linear solver put into the sums that the model keeps: no stage may change them.
+
+    Conservation must not hang on its tolerance, nor on rounding in K u, which is amplified by dt D / h^2 without
+    bound; shared out evenly it is below all else.
+    """
+    if not len(problem.kept):
+        return
+    own = list(problem.slices.values())
+    sizes = np.array([problem.mass[rows].sum() for rows in own])
+    sums = np.array([dot(problem.mass[rows], stage[rows]) for rows in own])
+    shifts = problem.kept.T @ np.linalg.solve(problem.kept @ (sizes[:, None] * problem.kept.T), problem.kept @ sums)
+    for rows, shift in zip(own, shifts, strict=True):
+        stage[rows] -= shift
+
+
+def _combined(base: Floats, coefficients: tuple[float, ...], stages: list[Floats]) -> Floats:
+    result = base.copy()
+    for coefficient, stage in zip(coefficients, stages, strict=False):
+        if coefficient:
+            result += coefficient * stage
+    return result
+
+
+def _first_bad(values: Floats) -> int:
+    return int(np.flatnonzero(~np.isfinite(values))[0])

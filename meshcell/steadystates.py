@@ -1,0 +1,211 @@
+"""Steady states: Newton's method with pseudo-time continuation.
+
+Implicit Euler steps that grow until they are longer than anything that counts: short ones follow the dynamics into the
+basin of the state that the initial values lead to, long ones are Newton's. What the model keeps stays as it begins.
+
+Source: Kelley and Keyes, Convergence analysis of pseudo-transient continuation, SIAM J. Numer. Anal. 35 (1998) 508-523.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from meshcell.krylov import dot, norm
+from meshcell.schemes import restore_sums
+from meshcell.types import Floats, Solution, SolveError, TetMesh
+
+if TYPE_CHECKING:
+    from meshcell.engine_numba import Problem
+    from meshcell.models import Model
+
+# How much longer than the last one a step may be, and how much shorter after a failure.
+MOST_GROWTH, SHRINK = 10.0, 0.1
+MOST_STEPS, MOST_FAILURES = 400, 40
+# A step may change the state by this share of its size before it counts as too long.
+MOST_CHANGE = 1.0
+# Absolute tolerance relative to rtol and the largest value of a species; linear systems' share of the tolerance.
+ATOL_SHARE, LINEAR_SHARE = 1e-3, 0.01
+
+
+@dataclass(eq=False)
+class Search:
+    """Where the search is: the state, the largest value that each species has had, the step in s, and counts."""
+
+    u: Floats
+    largest: Floats
+    dt: float
+    stats: dict[str, Any]
+
+
+def steady(
+    mesh: TetMesh,
+    model: Model,
+    *,
+    at: float = 0.0,
+    horizon: float = 1e6,
+    rtol: float = 1e-6,
+    throw: bool = True,
+) -> Solution:
+    """Find the steady state that the initial values lead to.
+
+    Parameters
+    ----------
+    mesh : TetMesh
+    model : Model
+        Its initial values are where the search begins; sums of molecules that it keeps stay what they are there.
+    at : float, s
+        The time that is put into rates that depend on it.
+    horizon : float, s
+        The state found changes by less than `rtol` in this time; what is slower counts as standing still.
+    rtol : float
+        Relative to the local value (root mean square over the compartment, for each species).
+    throw : bool
+        If False, a search that fails returns where it came to, with the reason in `Solution.message`.
+
+    Returns
+    -------
+    Solution
+        With the single time `at`. Its `stats` count "newton_iterations", "rejections" and "linear_iterations".
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `solve`; a horizon that is not positive and finite.
+    SolveError
+        No steady state in reach, as in a model that oscillates or grows; `.solution` holds the last state.
+
+    Notes
+    -----
+    Steps against the rates are refused, which keeps the search away from most unstable states, but nothing proves that
+    the one found is stable: to see, disturb it and `solve`.
+
+    Examples
+    --------
+    `steady(mesh, model).values["Ca"][0]` is the profile at rest, from which `solve` may start.
+    """
+    from meshcell.binding import bind
+    from meshcell.engine_numba import Problem
+    from meshcell.solver import checked_input, checked_rtol
+
+    checked_input(mesh, model)
+    rtol = checked_rtol(rtol)
+    if not 0 < float(horizon) < math.inf or not math.isfinite(at):
+        raise ValueError(f"horizon should be a positive, finite time in s and at finite; got {horizon!r} and {at!r}")
+    begun = time.perf_counter()
+    problem = Problem(bind(model, mesh), at)
+    u = problem.initial()
+    search = Search(
+        u, _sizes(problem, u), 0.0, dict.fromkeys(("newton_iterations", "rejections", "linear_iterations"), 0)
+    )
+    message = _search(problem, search, float(at), float(horizon), rtol)
+    search.stats["seconds"] = time.perf_counter() - begun
+    nodes = {name: species.compartment.nodes for name, species in problem.system.species.items()}
+    solution = Solution(
+        mesh, model, np.array([at]), problem.outward([search.u], np.array([at])), nodes, search.stats, message
+    )
+    logging.getLogger("meshcell").info(
+        "searched a steady state of %d unknowns: %d Newton iterations, %d linear ones, %.3g s",
+        *(problem.size, search.stats["newton_iterations"], search.stats["linear_iterations"], search.stats["seconds"]),
+    )
+    if message and throw:
+        raise SolveError(message, solution)
+    return solution
+
+
+def _search(problem: Problem, search: Search, at: float, horizon: float, rtol: float) -> str:
+    """Step until a step as long as the horizon changes nothing; return what went wrong, if anything."""
+    failures, before = 0, math.inf
+    search.dt = _first_step(problem, search, at, horizon, rtol)
+    signed = search.u.min(initial=0) < 0
+    while search.stats["newton_iterations"] < MOST_STEPS:
+        rate = problem.rate(at, search.u)
+        change = _newton_step(problem, search, at, rate, rtol)
+        search.stats["newton_iterations"] += 1
+        new = None if change is None else search.u + change
+        if new is None or change is None or not _acceptable(problem, search, new, rate, signed=signed):
+            failures, search.dt = failures + 1, search.dt * SHRINK
+            search.stats["rejections"] += 1
+            if failures > MOST_FAILURES:
+                return _text(problem, search, at, "steps of any length fail or go below zero")
+            continue
+        failures = 0
+        size = norm(change * _weights(problem, search, rtol))
+        search.u, search.largest = new, np.maximum(search.largest, _sizes(problem, new))
+        if search.dt == horizon and size <= 1:
+            return ""
+        # The change per time says how far the state of rest is: as it falls, steps grow (Kelley and Keyes, 1.3).
+        growth = before / (size / search.dt) if size > 0 else MOST_GROWTH
+        before = size / search.dt
+        search.dt = min(horizon, search.dt * min(MOST_GROWTH, max(0.5, growth)))
+        if size <= 1:
+            search.dt = min(horizon, search.dt * MOST_GROWTH)
+    return _text(problem, search, at, f"{MOST_STEPS} steps did not reach it")
+
+
+def _newton_step(problem: Problem, search: Search, at: float, rate: Floats, rtol: float) -> Floats | None:
+    """Return the change of u by one linearly implicit Euler step, None where there is none."""
+    if not np.isfinite(rate).all() or not problem.linearise(at, search.u, 1 / search.dt):
+        return None
+    weights = _weights(problem, search, rtol)
+    change, iterations, converged = problem.multigrid.solve(rate, weights, LINEAR_SHARE)
+    search.stats["linear_iterations"] += iterations
+    if not converged or not np.isfinite(change).all():
+        return None
+    restore_sums(problem, change)
+    return change
+
+
+def _sizes(problem: Problem, u: Floats) -> Floats:
+    return np.array([np.abs(u[own]).max(initial=0) for own in problem.slices.values()])
+
+
+def _weights(problem: Problem, search: Search, rtol: float) -> Floats:
+    """Return (u,) by which errors are weighed: the 2-norm of one species at its tolerance is 1."""
+    weights = np.empty_like(search.u)
+    least = 1e-6 * float(search.largest.max()) or 1.0
+    for own, most in zip(problem.slices.values(), search.largest, strict=True):
+        scale = rtol * (np.abs(search.u[own]) + ATOL_SHARE * max(most, least))
+        weights[own] = np.sqrt(problem.mass[own] / problem.mass[own].sum()) / scale
+    return weights
+
+
+def _acceptable(problem: Problem, search: Search, new: Floats, rate: Floats, *, signed: bool) -> bool:
+    """Tell whether a step stayed where its linearisation holds, and went the way of the rates.
+
+    No species may double its size or go below zero. A step against the rates is one toward an unstable state: it is
+    longer than the time in which a disturbance grows.
+    """
+    u, weights = search.u, _weights(problem, search, 1.0)
+    if dot((new - u) * weights, rate / problem.mass * weights) < 0:
+        return False
+    for own in problem.slices.values():
+        size = float(np.abs(u[own]).max(initial=0)) or float(np.abs(new[own]).max(initial=0))
+        if not signed and new[own].min(initial=0) < -1e-3 * size:
+            return False
+        if np.abs(new[own] - u[own]).max(initial=0) > MOST_CHANGE * size:
+            return False
+    return True
+
+
+def _first_step(problem: Problem, search: Search, at: float, horizon: float, rtol: float) -> float:
+    """Guess a step that changes the state by about a tenth."""
+    speed = norm(problem.rate(at, search.u) / problem.mass * _weights(problem, search, rtol)) * rtol
+    return horizon if speed == 0 else min(horizon, 0.1 / speed if math.isfinite(speed) else 1e-6 * horizon)
+
+
+def _text(problem: Problem, search: Search, at: float, what: str) -> str:
+    rate = problem.rate(at, search.u) / problem.mass * _weights(problem, search, 1.0)
+    worst = int(np.argmax(np.abs(np.nan_to_num(rate, nan=np.inf))))
+    name, xyz = problem.place(worst)
+    where = ", ".join(f"{value:.4g}" for value in xyz)
+    return (
+        f"found no steady state: {what}; the farthest from rest is species {name!r}, {search.u[worst]:.4g} at "
+        f"({where}) um, with a step of {search.dt:.3g} s; the model may oscillate, grow or stop only later: look at "
+        "solve(...) over a long time, or start closer to the state of rest"
+    )

@@ -1,0 +1,122 @@
+"""Checkpoints: the same bytes after any kind of end, and only for the run that wrote them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from balls import round_ball
+from meshcell import checkpoints, engine_numba
+from meshcell.models import Model, Reaction, Species
+from meshcell.solver import solve
+
+TIMES = np.linspace(0, 1, 6)
+
+
+def growth(speed=3.0):
+    species = [Species("u", "ball", 0.5, "0.1 + 0.05*x"), Species("v", "ball", 20, 1)]
+    reactions = [Reaction("r", "ball", "k*u*v", {"u": 1, "v": -1}), Reaction("s", "ball", "50*(1 - v)", {"v": 1})]
+    return Model({"ball": "ball"}, species, reactions, {"k": speed})
+
+
+def run(path=None, **options):
+    return solve(round_ball(4), growth(), TIMES, checkpoint=path, **options)
+
+
+def same(one, two):
+    return all(one.values[name].tobytes() == two.values[name].tobytes() for name in one.values)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"scheme": "implicit"}, {"scheme": "imex", "events": 0.33}, {"step": 0.03, "events": 0.33}]
+)
+@pytest.mark.parametrize("calls", [7, 40, 75])
+def test_a_run_that_was_interrupted_goes_on_with_the_same_bytes(tmp_path, monkeypatch, options, calls):
+    whole = run(**options)
+    monkeypatch.setattr(checkpoints, "PAUSE", 0.0)
+    monkeypatch.setattr(checkpoints, "PAUSE_SHARE", 0.0)
+    reacted, left = engine_numba.Problem.reacted, [calls + 6]
+
+    def interrupted(self, t, u):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return reacted(self, t, u)
+
+    path = tmp_path / "run.npz"
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_numba.Problem, "reacted", interrupted)
+        part = run(path, **options)
+    assert "interrupted" in part.message
+    assert part.stats["steps"] < whole.stats["steps"]
+    rest = run(path, **options)
+    assert same(rest, whole)
+    counts = ("steps", "imex_steps", "implicit_steps", "linear_iterations")
+    assert [rest.stats[name] for name in counts] == [whole.stats[name] for name in counts]
+    # A finished run comes back at once.
+    monkeypatch.setattr(engine_numba.Problem, "linearise", None)
+    monkeypatch.setattr("meshcell.schemes.relax", None)
+    assert same(run(path, **options), whole)
+
+
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from meshcell import checkpoints
+checkpoints.PAUSE = checkpoints.PAUSE_SHARE = 0.0
+import test_checkpoints
+test_checkpoints.run(test_checkpoints.Path(sys.argv[2]), rtol=1e-9, scheme="imex")
+"""
+
+
+def test_a_run_that_was_killed_goes_on_with_the_same_bytes(tmp_path):
+    path = tmp_path / "run.npz"
+    command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(path)]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    # It writes after each step, so that it is most likely killed while it does.
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    with np.load(path) as archive:
+        assert 1 <= len(archive["values"]) < len(TIMES)
+    assert same(run(path, rtol=1e-9, scheme="imex"), run(rtol=1e-9, scheme="imex"))
+
+
+def test_checkpoints_of_other_runs_and_other_files_are_refused(tmp_path):
+    path = tmp_path / "run.npz"
+    run(path)
+    mesh = round_ball(4)
+    for what, others in {
+        "models": (mesh, growth(3.1), TIMES),
+        "meshes and models": (round_ball(3), growth(), TIMES),
+        "times": (mesh, growth(), TIMES[:-1]),
+    }.items():
+        with pytest.raises(ValueError, match=rf"run.npz is the checkpoint of another run: .*{what}"):
+            solve(*others, checkpoint=path)
+    with pytest.raises(ValueError, match="another run: options differ; remove it or name another file"):
+        run(path, rtol=1e-5)
+    whole = path.read_bytes()
+    for bad in (b"", b"not a checkpoint", whole[: len(whole) // 2]):
+        path.write_bytes(bad)
+        with pytest.raises(ValueError, match="should be a checkpoint of solve; it cannot be read as one"):
+            run(path)
+    with pytest.raises(ValueError, match="a file in a folder that exists"):
+        run(tmp_path / "nowhere" / "run.npz")
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+    run(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        run(path)
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == ["run.npz"]
