@@ -12,9 +12,11 @@ import os
 import platform
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -356,6 +358,25 @@ def threads_table(shells):
     table("Threads: one system of three species, by tetrahedra", head, rows)
 
 
+CHILD = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+from bench_solver import brusselator, round_ball
+from meshcell.solver import solve
+solve(round_ball(int(sys.argv[2])), brusselator(), [0, 0.02], step=0.01, rtol=1e-3, scheme=sys.argv[3])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+def memory_table(n):
+    """The largest memory of a process that makes the mesh and takes two steps."""
+    rows = []
+    for scheme in ("implicit", "imex"):
+        command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(n), scheme]
+        rows.append((scheme, float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)))
+    table(f"Memory: {8 * n**3:,} tetrahedra, three species", ("GiB (Linux)",), rows)
+
+
 def versions():
     for name in ("meshcell", "numpy", "scipy", "numba", "pyamg", "scikit-fem", "ngsolve", "fenics-dolfinx"):
         try:
@@ -377,6 +398,7 @@ def main():
     solution_table(mesh)
     steps_table(mesh)
     growth_table((9, 14, 18) if quick else (18, 33, 57))
+    memory_table(14 if quick else 57)
     threads_table((9, 14) if quick else (12, 18, 33, 57))
 
 
