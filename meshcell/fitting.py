@@ -54,7 +54,20 @@ def refill(surface: Surface, net: Net, kinds: Array, goal: float, max_error: flo
         shifts = even_shifts(between, areas, missing)
         offsets = np.zeros(len(net.points))
         offsets[triangles[free]] = np.repeat(shifts[own], 3).reshape(-1, 3)[free]
-        shift(net, np.clip(offsets, -max_error, max_error), goal, max_error)
+        most = np.minimum(max_error, 0.5 * _room_in_box(surface, net.points))
+        shift(net, np.clip(offsets, -most, most), goal, max_error)
+
+
+def _room_in_box(surface: Surface, points: Floats) -> Floats:
+    """Return (p,) the distance from the nearest face of the box that has a cap, inf where there is none."""
+    room: Floats = np.full(len(points), np.inf)
+    for name in BOX_FACES:
+        rows: Array = surface.patches.get(name, np.zeros(0, np.int32))
+        if len(rows):
+            axis = "xyz".index(name[4])
+            plane = surface.points[surface.triangles[rows[0], 0], axis]
+            room = np.minimum(room, np.abs(points[:, axis] - plane))
+    return room
 
 
 def _volumes(points: Floats, triangles: Ints, kinds: Array, between: Ints, n_regions: int) -> Floats:

@@ -377,7 +377,7 @@ def test_a_surface_that_is_inside_out_is_refused():
 def test_a_surface_that_cuts_through_itself_is_refused():
     points = surface_of("nested").points.copy()
     inner = np.linalg.norm(points - points.mean(axis=0), axis=1) < 0.07
-    points[inner, 0] += 0.05
+    points[inner, 0] += 0.06
     with pytest.raises(mc.MeshError, match=r"should not cut through itself; .* pairs of triangles do") as caught:
         tetrahedralize(changed(surface_of("nested"), points=points), edge="15 nm")
     assert caught.value.where.shape[1] == 2
