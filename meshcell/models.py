@@ -68,7 +68,7 @@ class Species:
     Examples
     --------
     >>> Species("Ca", "cyt", diffusion="220 um^2/s", initial="0.1 uM")
-    Species(name='Ca', compartment='cyt', diffusion='220 um^2/s', initial='0.1 uM')
+    Species(name='Ca', compartment='cyt', diffusion='220 um^2/s', initial='0.1 uM', fixed={})
     """
 
     name: str
