@@ -46,7 +46,7 @@ def solve(
     step: float | None = None,
     throw: bool = True,
     progress: bool = False,
-    scheme: str | None = None,
+    scheme: str = "implicit",
     events: Any = (),
     checkpoint: str | Path | None = None,
 ) -> Solution:
@@ -71,12 +71,12 @@ def solve(
         If False, a run that cannot be finished is returned as far as it came, with the reason in `Solution.message`.
     progress : bool
         Show a bar with the simulated time, the step, and simulated seconds per second.
-    scheme : {"implicit", "imex", "imex2"}, optional
-        "implicit" takes diffusion and reactions implicitly; "imex" takes reactions explicitly, which costs a fraction
-        while they are slow beside the steps. By default every step takes the one that pays: "imex" while the step
-        times the speed of the fastest reaction (a bound of its Jacobian's spectral radius at any node) is below 1.
-        Both are of order 3; `stats` has "implicit_steps" and "imex_steps". "imex2" is of order 2 at two thirds of the
-        cost of "imex", for fixed steps only, as it does not know its error.
+    scheme : {"implicit", "imex", "imex2", "auto"}
+        "implicit" takes diffusion and reactions implicitly, "imex" reactions explicitly: a step costs a fraction, but
+        has to be shorter where membranes react fast. Both are of order 3. "imex2" is of order 2 at two thirds of the
+        cost of "imex", for fixed steps only, as it does not know its error. "auto" takes "imex" while the step times
+        the speed of the fastest reaction (a bound of its Jacobian's spectral radius at any node) is below 1; it does
+        not see that "implicit" could take longer steps. `stats` has "implicit_steps" and "imex_steps".
     events : floats, optional, s
         Times at which rates may jump, such as t0 of heaviside(t - t0), beside those that `model.events` has: no step
         goes over them, and steps are small again after them.
@@ -156,14 +156,13 @@ def _checked_engine(engine: str) -> str:
     return ENGINES[engine]
 
 
-def _checked_scheme(scheme: str | None, step: float | None) -> str | None:
-    if scheme not in (None, "implicit", "imex", "imex2"):
-        raise ValueError(
-            f"scheme should be 'implicit', 'imex', 'imex2' or None, which chooses at every step; got {scheme!r}"
-        )
+def _checked_scheme(scheme: str, step: float | None) -> str | None:
+    """Return the scheme that engines are told, None where they choose."""
+    if scheme not in ("implicit", "imex", "imex2", "auto"):
+        raise ValueError(f"scheme should be 'implicit', 'imex', 'imex2' or 'auto'; got {scheme!r}")
     if scheme == "imex2" and step is None:
         raise ValueError("scheme 'imex2' does not know its error and needs fixed steps: give step=, or take 'imex'")
-    return scheme
+    return None if scheme == "auto" else scheme
 
 
 def _checked_events(events: list[float]) -> tuple[float, ...]:
