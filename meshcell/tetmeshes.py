@@ -15,6 +15,8 @@ from meshcell import adjacency, native
 from meshcell.improvement import improve
 from meshcell.intersections import intersecting_pairs
 from meshcell.repairs import without_loose_points
+from meshcell.shapes import angles
+from meshcell.shells import shells
 from meshcell.surfaces import enclosed_volumes, extract
 from meshcell.types import OUTSIDE, Array, Floats, Ints, MeshError, Surface, TetMesh, Volume, label_of, name_of
 from meshcell.units import convert
@@ -22,6 +24,9 @@ from meshcell.units import convert
 log = logging.getLogger("meshcell")
 
 METHODS = ("auto", "tetgen", "lattice", "winding")
+# Degrees: a mesh from labels with less is made again with other edges.
+LEAST_DIHEDRAL = 10.0
+OTHER_EDGES = (0.93, 1.07)
 # Voxels per edge when a dirty surface becomes labels first.
 VOXELS_PER_EDGE = 2.0
 MAX_TETS = 30e6
@@ -105,7 +110,18 @@ def tetrahedralize(
         surface = _surface_of(source)
         check_surface(surface)
         _check_count(surface, length, grading, given=float(edge) if isinstance(edge, int | float) else edge)
-        return _from_surface(surface, length, grading, min_dihedral, recondition, rounds, seconds, memory, rng)
+        mesh = _from_surface(surface, length, grading, min_dihedral, recondition, rounds, seconds, memory, rng)
+        if rounds and isinstance(source, Volume) and method == "auto":
+            for share in OTHER_EDGES:
+                if not (flaw := _flaw_of(mesh)):
+                    break
+                log.info("tetrahedralize: %s; once more with %g of the edge", flaw, share)
+                mesh = _from_surface(
+                    surface, share * length, grading, min_dihedral, recondition, rounds, seconds, memory, rng
+                )
+            if flaw := _flaw_of(mesh):
+                raise MeshError(flaw)
+        return mesh
     except (MeshError, native.NativeError) as error:
         if method != "auto" or not isinstance(source, Volume) or not source.regions:
             raise
@@ -131,6 +147,19 @@ def _from_surface(
     raw = _by_tetgen(surface, length, grading, seconds, memory)
     mesh = improve(raw, min_dihedral=min_dihedral, rounds=rounds, rng=rng)
     return _finished(mesh)
+
+
+def _flaw_of(mesh: TetMesh) -> str:
+    """Say what a mesh must not have that was made from labels; nothing where all is well.
+
+    Points that all have to stay, as four on one face of the box, can leave a flat tetrahedron that no move opens.
+    """
+    least = float(angles(mesh).min())
+    if least < LEAST_DIHEDRAL:
+        return f"a dihedral angle of {least:.2g} degrees is left"
+    # Where a gap of the outside narrows to nothing its two sides may have changed places.
+    n_crossed = len(shells(mesh).open_edges)
+    return f"the order of the regions around {n_crossed} edges is lost" if n_crossed else ""
 
 
 def _by_lattice(source: Surface | Volume, length: float, grading: float, min_dihedral: float) -> TetMesh:
