@@ -88,6 +88,7 @@ def link_all(net: Any, n: int) -> None:
 
 @njit(cache=True)
 def unlink_corner(net: Any, p: int, corner: int) -> None:
+    """Take a corner of a triangle off the list of its point."""
     if net.heads[p] == corner:
         net.heads[p] = net.links[corner]
         return
@@ -127,6 +128,7 @@ def around_edge(net: Any, a: int, b: int, rows: Any) -> int:
 
 @njit(cache=True)
 def is_feature(net: Any, rows: Any, n: int) -> bool:
+    """Tell whether an edge with these n triangles lies on a curve: where other than two of one kind meet."""
     return n != 2 or net.kinds[rows[0]] != net.kinds[rows[1]]
 
 
@@ -150,6 +152,7 @@ def mixed(kinds: Any) -> Any:
 
 @njit(cache=True)
 def curve_of(net: Any, rows: Any, n: int) -> int:
+    """Return a number for the curve that an edge with these n triangles belongs to: a sum over their kinds."""
     total = 0
     for r in range(n):
         total += mix(net.kinds[rows[r]])
@@ -158,6 +161,7 @@ def curve_of(net: Any, rows: Any, n: int) -> int:
 
 @njit(cache=True)
 def apex(net: Any, t: int, a: int, b: int) -> Any:
+    """Return the point of triangle t opposite its edge a, b."""
     for k in range(3):
         p = net.triangles[t, k]
         if p != a and p != b:
@@ -170,12 +174,14 @@ def apex(net: Any, t: int, a: int, b: int) -> Any:
 
 @njit(cache=True)
 def distance(points: Any, a: int, b: int) -> Any:
+    """Return the distance between two points."""
     x, y, z = points[a, 0] - points[b, 0], points[a, 1] - points[b, 1], points[a, 2] - points[b, 2]
     return np.sqrt(x * x + y * y + z * z)
 
 
 @njit(cache=True)
 def normal_at(points: Any, a: int, b: int, c: int) -> Any:
+    """Return the normal of the triangle a, b, c, twice its area long."""
     ux, uy, uz = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
     vx, vy, vz = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
     return uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
@@ -195,11 +201,13 @@ def least_angle(points: Any, a: int, b: int, c: int) -> Any:
 
 @njit(cache=True)
 def angle_of(net: Any, t: int) -> Any:
+    """Return the least angle of triangle t in degrees."""
     return least_angle(net.points, net.triangles[t, 0], net.triangles[t, 1], net.triangles[t, 2])
 
 
 @njit(cache=True)
 def normal_of(net: Any, t: int) -> Any:
+    """Return the normal of triangle t, twice its area long."""
     return normal_at(net.points, net.triangles[t, 0], net.triangles[t, 1], net.triangles[t, 2])
 
 
@@ -369,6 +377,7 @@ def _aim(net: Any, p: int, rows: Any) -> Any:
 
 @njit(cache=True)
 def star_normal(net: Any, p: int) -> Any:
+    """Return the sum of the normals around a point, each twice its triangle's area long."""
     nx, ny, nz = 0.0, 0.0, 0.0
     c = net.heads[p]
     while c >= 0:
