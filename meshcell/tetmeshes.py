@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,24 +108,15 @@ def tetrahedralize(
         return _by_lattice(source, length, grading, min_dihedral)
     if method == "winding":
         source, method = _voxelized(source, length), "auto"
+    can_fall_back = method == "auto" and isinstance(source, Volume) and bool(source.regions)
     try:
         surface = _surface_of(source)
         check_surface(surface)
         _check_count(surface, length, grading, given=float(edge) if isinstance(edge, int | float) else edge)
-        mesh = _from_surface(surface, length, grading, min_dihedral, recondition, rounds, seconds, memory, rng)
-        if rounds and isinstance(source, Volume) and method == "auto":
-            for share in OTHER_EDGES:
-                if not (flaw := _flaw_of(mesh)):
-                    break
-                log.info("tetrahedralize: %s; once more with %g of the edge", flaw, share)
-                mesh = _from_surface(
-                    surface, share * length, grading, min_dihedral, recondition, rounds, seconds, memory, rng
-                )
-            if flaw := _flaw_of(mesh):
-                raise MeshError(flaw)
-        return mesh
+        make = partial(_from_surface, surface, grading, min_dihedral, recondition, rounds, seconds, memory, rng)
+        return _without_flaw(make, length) if rounds and can_fall_back else make(length)
     except (MeshError, native.NativeError) as error:
-        if method != "auto" or not isinstance(source, Volume) or not source.regions:
+        if not can_fall_back:
             raise
         log.info("tetrahedralize: %s; going on with the lattice", error)
         return _by_lattice(source, length, grading, min(min_dihedral, MAX_LATTICE_DIHEDRAL))
@@ -131,7 +124,6 @@ def tetrahedralize(
 
 def _from_surface(
     surface: Surface,
-    length: float,
     grading: float,
     min_dihedral: float,
     recondition: bool,
@@ -139,6 +131,7 @@ def _from_surface(
     seconds: float,
     memory: float | None,
     rng: int | np.random.Generator,
+    length: float,
 ) -> TetMesh:
     if recondition:
         surface = _reconditioned(surface, length)
@@ -147,6 +140,19 @@ def _from_surface(
     raw = _by_tetgen(surface, length, grading, seconds, memory)
     mesh = improve(raw, min_dihedral=min_dihedral, rounds=rounds, rng=rng)
     return _finished(mesh)
+
+
+def _without_flaw(make: Callable[[float], TetMesh], length: float) -> TetMesh:
+    """Make a mesh, and again with other edges while it has a flaw; raise a MeshError where it keeps one."""
+    flaw = ""
+    for share in (1.0, *OTHER_EDGES):
+        if flaw:
+            log.info("tetrahedralize: %s; once more with %g of the edge", flaw, share)
+        mesh = make(share * length)
+        flaw = _flaw_of(mesh)
+        if not flaw:
+            return mesh
+    raise MeshError(flaw)
 
 
 def _flaw_of(mesh: TetMesh) -> str:
