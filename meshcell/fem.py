@@ -218,7 +218,7 @@ def _assembled(points: Floats, cells: Ints, weights: Floats, where: Pattern) -> 
     """Return K and the edges' values of M."""
     stiff, massive = np.zeros((2, where.n_edges + 1))
     add = _add_tets if cells.shape[1] == 4 else _add_triangles
-    cells = np.ascontiguousarray(cells).view(np.uint32)
+    cells = np.ascontiguousarray(cells, np.int32).view(np.uint32)
     add(np.ascontiguousarray(points, np.float64), cells, weights, where.cell_edges, stiff, massive)
     return where.spread(stiff, -1.0), massive
 

@@ -41,7 +41,7 @@ def layered_ball(n, radius):
     """Crowd the shells towards the membrane: the gradient there is 1 um deep, whatever the radius."""
     mesh = round_ball(n)
     r = np.linalg.norm(mesh.points, axis=1)
-    stretch = np.divide(radius * (1 - np.exp(-3 * r)) / (1 - np.exp(-3)), r, out=np.zeros_like(r), where=r > 0)
+    stretch = np.divide(radius * (1 - np.exp(-2 * r)) / (1 - np.exp(-2)), r, out=np.zeros_like(r), where=r > 0)
     return replace(mesh, points=mesh.points * stretch[:, None])
 
 
@@ -51,17 +51,21 @@ def test_formula_of_the_kinase_gives_the_published_means():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("radius", "allowed"), [(1.0, 5e-4), (10.0, 3e-3)])
+@pytest.mark.parametrize(("radius", "allowed"), [(1.0, 5e-4), (10.0, 2.2e-3)])
 def test_surface_kinase_is_of_second_order_and_exact_at_300000_tetrahedra(radius, allowed):
-    # At R = 10 the membrane's triangles are half a um wide, half the depth of the gradient; chords that long lie
-    # h^2/(8 R) = 0.003 um below the sphere, and a 300th of the gradient is lost on them however thin the shells are.
+    # At R = 10 the gradient is a tenth of the radius deep. Shells of thickness h lengthen its decay by (m h)^2 / 24 in
+    # linear elements with lumped mass; with the best grading N of them leave 0.28 / N^2, and N = 24 with 0.4 um wide
+    # triangles on the membrane would take a million tetrahedra. The law below shows that the limit is right.
     shells = np.array([9, 13, 19, 34])
     runs = [kinase(n, radius) for n in shells]
     raw = np.array([abs(mean / kinase_mean(radius) - 1) for mean, _ in runs])
     # Against the ball of the polyhedron's own volume, at 8 * 34^3 = 314,432 tetrahedra.
-    corrected = np.array([abs(mean / kinase_mean(radius, ratio) - 1) for mean, ratio in runs])
+    corrected = np.array([mean / kinase_mean(radius, ratio) - 1 for mean, ratio in runs])
     assert slope(1 / shells, raw) == pytest.approx(2, abs=0.15), raw
-    assert corrected[-1] < allowed, (raw, corrected)
+    assert abs(corrected[-1]) < allowed, (raw, corrected)
+    # Richardson: what is left of an error of order 2.
+    weights = shells[-2:] ** 2 / np.diff(shells[-2:] ** 2)
+    assert abs(weights[1] * corrected[-1] - weights[0] * corrected[-2]) < 5e-4, corrected
 
 
 # --- a bulk and a surface equation, coupled ---
