@@ -5,7 +5,7 @@ Totals and fluxes use the engine's own quadrature, so that balances close.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +78,7 @@ def flux(solution: Solution, reaction: str) -> Floats:
 
 
 def gains(solution: Solution, species: str) -> dict[str, Floats]:
-    """Say what every reaction brings to a species.
+    """Say what every reaction brings to a species, and every place where it is held at fixed values.
 
     Parameters
     ----------
@@ -88,8 +88,8 @@ def gains(solution: Solution, species: str) -> dict[str, Floats]:
     Returns
     -------
     dict[str, (k,) floats]
-        Reaction -> molecules/s at every time, negative where it takes; in the model's order. Their sum is how fast the
-        total changes, unless the species is fixed somewhere.
+        Reaction -> molecules/s at every time, negative where it takes; in the model's order. Then "fixed at PM" for
+        every such place: what has to flow in there to keep the values. Their sum is how fast the total changes.
 
     Raises
     ------
@@ -98,7 +98,8 @@ def gains(solution: Solution, species: str) -> dict[str, Floats]:
     """
     _home(solution, species)
     changing = [item for item in _bound(solution).reactions if item.change.get(species)]
-    return {item.name: item.change[species] * _events(solution, item) for item in changing}
+    gained = {item.name: item.change[species] * _events(solution, item) for item in changing}
+    return gained | _supplied(solution, species, changing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,14 +229,44 @@ def area_under_curve(solution: Solution, species: str, *, baseline: float = 0.0,
 
 def _events(solution: Solution, bound: BoundReaction) -> Floats:
     """(k,) events/s of a reaction in all of its compartment."""
+    return _rates(solution, bound) @ _weights(solution, bound.compartment)
+
+
+def _rates(solution: Solution, bound: BoundReaction) -> Floats:
+    """(k, m) rates of a reaction at the nodes of its compartment."""
     nodes, xyz = bound.compartment.nodes, solution.mesh.points[bound.compartment.nodes]
-    weights = _weights(solution, bound.compartment)
     columns = [np.searchsorted(solution.nodes[name], nodes) for name in bound.reads]
     rates = [
         bound.rate([solution.values[name][row, at] for name, at in zip(bound.reads, columns, strict=True)], t, xyz)
         for row, t in enumerate(solution.times.tolist())
     ]
-    return np.array([weights @ rate for rate in rates])
+    return np.array([np.broadcast_to(rate, len(nodes)) for rate in rates])
+
+
+def _supplied(solution: Solution, species: str, changing: list[BoundReaction]) -> dict[str, Floats]:
+    """Place -> (k,) molecules/s that flow in where values are fixed: what is missing there from the balance."""
+    bound = _bound(solution).species[species]
+    if not bound.fixed:
+        return {}
+    home, mesh = bound.compartment, solution.mesh
+    cells = np.searchsorted(home.nodes, (mesh.tets if home.dimension == 3 else mesh.facets)[home.rows])
+    weights = _weights(solution, home)
+    missing = bound.diffusion * (fem.stiffness(mesh.points[home.nodes], cells) @ solution.values[species].T).T
+    for item in changing:
+        brought = _rates(solution, item) * _weights(solution, item.compartment)
+        missing[:, np.searchsorted(home.nodes, item.compartment.nodes)] -= item.change[species] * brought
+    supplied = {}
+    for part in bound.fixed:
+        own = np.searchsorted(home.nodes, part.nodes)
+        moving = np.array([_slope(part.values, t) for t in solution.times.tolist()])
+        supplied[f"fixed at {part.place.name}"] = moving @ weights[own] + missing[:, own].sum(axis=1)
+    return supplied
+
+
+def _slope(values: Callable[[float], Floats], t: float) -> Floats:
+    """Differentiate by a central difference: right to 1e-10 or so where nothing jumps."""
+    h = 1e-5 * max(abs(t), 1.0)
+    return np.asarray((values(t + h) - values(t - h)) / (2 * h))
 
 
 def _facet_rows(solution: Solution, place: Place) -> Any:

@@ -7,7 +7,7 @@ import json
 import os
 import time
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Seconds between two writes, or as many times as long as the last one took, whichever is more.
 PAUSE, PAUSE_SHARE = 60.0, 30.0
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(eq=False)
@@ -65,9 +65,12 @@ class Checkpoint:
 
         notes = {item.name: getattr(state, item.name) for item in fields(state)}
         arrays: dict[str, Array] = {name: notes.pop(name) for name in ("u", "largest")}
-        past = notes.pop("past")
+        past, history = notes.pop("past"), notes.pop("history")
         arrays |= {f"past{k}_{i}": stage for k, (_, stages) in enumerate(past) for i, stage in enumerate(stages)}
+        arrays |= {f"history{k}": u for k, (_, u) in enumerate(history)}
         notes["past"] = [(length, len(stages)) for length, stages in past]
+        notes["history"] = [t for t, _ in history]
+        notes["choice"] = asdict(state.choice)
         arrays["values"] = np.array(values[: state.rows])
         arrays["checkpoint"] = np.array(json.dumps({"version": VERSION, "own": self.own, "state": notes}))
         with replacing(self.path) as temporary, temporary.open("wb") as file:
@@ -94,6 +97,7 @@ class Checkpoint:
                 (length, [arrays[f"past{k}_{i}"] for i in range(count)])
                 for k, (length, count) in enumerate(state["past"])
             ]
+            history = [(t, arrays[f"history{k}"]) for k, t in enumerate(state["history"])]
         except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"{self.path} should be a checkpoint of solve; it cannot be read as one ({error}); remove it or name "
@@ -106,8 +110,8 @@ class Checkpoint:
                 "another file"
             )
         before = state["before"] and tuple(state["before"])
-        found = {**state, "before": before, "past": tuple(past), "u": arrays["u"], "largest": arrays["largest"]}
-        return found, list(arrays["values"])
+        found = {**state, "before": before, "past": tuple(past), "history": tuple(history)}
+        return {**found, "u": arrays["u"], "largest": arrays["largest"]}, list(arrays["values"])
 
 
 def _digests(options: Options, problem: Discrete, times: Floats) -> dict[str, str]:

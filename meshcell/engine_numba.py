@@ -74,8 +74,8 @@ def simulate(system: System, model: Model, times: Floats, options: Options) -> S
         story.message,
     )
     logging.getLogger("meshcell").info(
-        "solved %d unknowns to t = %.4g s: %d steps, %d rejected, %d linear iterations, %.3g s",
-        *(problem.size, story.stats["time"], story.stats["steps"], story.stats["rejections"]),
+        "solved %d unknowns to t = %.4g s: %d implicit and %d imex steps, %d rejected, %d linear iterations, %.3g s",
+        *(problem.size, *(story.stats[name] for name in ("time", "implicit_steps", "imex_steps", "rejections"))),
         *(story.stats["linear_iterations"], story.stats["seconds"]),
     )
     if story.message and options.throw and not story.interrupted:

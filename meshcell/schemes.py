@@ -88,6 +88,9 @@ ARS222 = Tableau(
 LINEAR_SHARE = 0.01
 # tau D K_ii / M_ii above which multigrid is cheaper than Jacobi's conjugate gradients (about fifty iterations).
 STEEP = 300.0
+# Work of a step beside its iterations, and of an iteration of multigrid, in iterations of conjugate gradients; by CPU
+# time with three species on 47,000 and 290,000 tetrahedra.
+IMPLICIT_WORK, IMEX_WORK, CYCLE_WORK = 20.0, 12.0, 12.0
 
 
 class Discrete(Protocol):
@@ -154,11 +157,30 @@ class Step:
 
 @dataclass(eq=False)
 class Trial:
-    """One step that was tried: its stages, new state, and what the embedded solution has less."""
+    """One step that was tried.
+
+    Parameters
+    ----------
+    stages : list of (u,) floats
+    new : (u,) floats or None
+        The new state.
+    difference : (u,) floats or None
+        What the embedded solution has less.
+    work : float
+        In iterations of conjugate gradients.
+    right : bool
+        Whether the step may be taken.
+    error : float
+        Over the tolerance.
+    trouble : {"small", "finite", "negative"}, worst : int
+        Why it may not, and at which unknown most.
+    """
 
     stages: list[Floats] = field(default_factory=list)
     new: Floats | None = None
     difference: Floats | None = None
+    work: float = 0.0
+    right: bool = False
     error: float = np.inf
     trouble: str = "small"
     worst: int = 0
@@ -177,7 +199,7 @@ class Trial:
 
 def rosenbrock(step: Step) -> Trial:
     """Try a fully implicit step of RODAS3."""
-    problem, u, dt, trial = step.problem, step.u, step.dt, Trial()
+    problem, u, dt, trial = step.problem, step.u, step.dt, Trial(work=IMPLICIT_WORK)
     rate = step.reacted - problem.diffusion.apply(u)
     if not np.isfinite(rate).all():
         return trial.failed("finite", _first_bad(rate))
@@ -196,6 +218,7 @@ def rosenbrock(step: Step) -> Trial:
             b += problem.mass * _combined(np.zeros_like(u), C[i], trial.stages) / dt
         x, iterations, converged = problem.multigrid.solve(b, step.weights, LINEAR_SHARE, _guessed_increment(step, i))
         step.count(iterations)
+        trial.work += CYCLE_WORK * iterations
         if not converged:
             return trial.failed("small", int(np.argmax(np.abs(b) / problem.mass * step.weights)))
         restore_sums(problem, x)
@@ -205,8 +228,8 @@ def rosenbrock(step: Step) -> Trial:
 
 def imex(step: Step, tableau: Tableau = ARS343) -> Trial:
     """Try a step that is implicit in diffusion alone; the stages are diffusive rates du/dt."""
-    problem, u, dt, trial = step.problem, step.u, step.dt, Trial()
-    relaxed = _relaxation(step, tableau.theta * dt)
+    problem, u, dt, trial = step.problem, step.u, step.dt, Trial(work=IMEX_WORK)
+    relaxed, work = _relaxation(step, tableau.theta * dt)
     explicit, implicit = [step.reacted / problem.mass], [np.zeros_like(u)]
     missed = np.zeros_like(u)
     for i in range(1, len(tableau.nodes)):
@@ -216,6 +239,7 @@ def imex(step: Step, tableau: Tableau = ARS343) -> Trial:
         line = _guessed_rate(step, i, tableau.nodes)
         w, iterations, converged = relaxed(state, line + missed)
         step.count(iterations)
+        trial.work += work * iterations
         if not converged:
             return trial.failed("small", int(np.argmax(np.abs(w) * step.weights)))
         missed = w - line
@@ -238,14 +262,14 @@ def imex2(step: Step) -> Trial:
     return imex(step, ARS222)
 
 
-def _relaxation(step: Step, tau: float) -> Callable[[Floats, Floats], tuple[Floats, int, bool]]:
-    """Prepare the implicit stages of a step: (state, guess) -> w with (M + tau D K) w = -D K state."""
+def _relaxation(step: Step, tau: float) -> tuple[Callable[[Floats, Floats], tuple[Floats, int, bool]], float]:
+    """Prepare the implicit stages of a step: (state, guess) -> w with (M + tau D K) w = -D K state; what they cost."""
     weights = step.weights * tau
     if step.problem.diffusion.steepness(tau) > STEEP:
         step.problem.store(1 / tau)
-        return lambda state, guess: _relax_steeply(step.problem, tau, state, guess, weights)
+        return lambda state, guess: _relax_steeply(step.problem, tau, state, guess, weights), CYCLE_WORK
     relaxations = step.problem.diffusion.relaxations(tau, weights)
-    return lambda state, guess: relax(relaxations, state, guess, LINEAR_SHARE)
+    return lambda state, guess: relax(relaxations, state, guess, LINEAR_SHARE), 1.0
 
 
 def _relax_steeply(

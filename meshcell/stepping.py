@@ -1,44 +1,44 @@
 """The march through time: which scheme, how long a step, and what to do when one fails.
 
-Steps end at the asked times and at events, the times where rates may jump; between two of them everything is smooth.
-Both schemes are of order 3 and know their error, so that each step may take either.
+Steps end at events, the times where rates may jump; between two of them everything is smooth. Asked times are passed
+where the states around them say well enough what is there, and end a step where they do not.
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from meshcell.checkpoints import Checkpoint
-from meshcell.krylov import dot
+from meshcell.choice import Choice
+from meshcell.interpolation import STATES, interpolated
 from meshcell.schemes import Discrete, Step, Trial, imex, imex2, rosenbrock
+from meshcell.tolerances import Tolerance
 from meshcell.types import Floats
 
 if TYPE_CHECKING:
     from meshcell.solver import Options
 
 SCHEMES = {"implicit": rosenbrock, "imex": imex, "imex2": imex2}
-COUNTS = ("steps", "implicit_steps", "imex_steps", "rejections", "linear_solves", "linear_iterations")
-# Reactions may be explicit while the step times their speed is below this (ARS(3,4,3) is stable to 2.7); how fast they
-# are is looked at every so many steps.
-SLOW, LOOK_EVERY = 1.0, 10
+COUNTS = ("steps", "implicit_steps", "imex_steps", "rejections", "interpolated", "linear_solves", "linear_iterations")
+# Reactions may be explicit while a step times their speed is below this (ARS(3,4,3) is stable to 2.7); how fast they
+# are is looked at every so many steps, as that costs about as much as a stage. Equal steps are explicit where they may.
+SLOW, LOOK_EVERY = 2.0, 10
+ALWAYS_EXPLICIT = Choice("imex", trial=sys.maxsize)
 
 SAFETY, LEAST_FACTOR, MOST_FACTOR = 0.9, 0.2, 6.0
-# Default absolute tolerance relative to rtol and to the largest value that the species has had.
-ATOL_SHARE = 1e-3
-# A species counts as at least this share of the largest one: what starts at zero has no size of its own yet, and an
-# error relative to next to nothing would let no step pass.
-LEAST_SIZE = 1e-6
-# Negative values beyond rtol (at most SOFT) of the species' size are retried with smaller steps. What is left then
-# comes from obtuse tetrahedra, which smaller steps do not mend, or, beyond HARD and still falling, from the model.
-SOFT, HARD = 1e-3, 1e-2
 NEGATIVE_RETRIES, MOST_REJECTIONS = 6, 60
 # No step is longer than this share of the simulated time, so that a rate that depends on time is looked at.
 LONGEST = 1 / 8
+# Between the ends of steps the error may be as large as that of a step, at any single node this many times that. Where
+# it is larger, that many steps end at asked times before passing one is tried again: doubled at every failure.
+ROUGHEST, HOLD, LONGEST_HOLD = 10.0, 4, 64
 ADVICE = {
     "small": "the solution may blow up there, or rates may jump: check the reactions, or try a larger rtol or atol",
     "negative": "no reaction should take what is not there: let the rate go to zero with the species, or lower rtol",
@@ -74,12 +74,17 @@ class State:
     wish : float, s
         How long the next step may be; 0: to be guessed.
     before : (length, error) of the last step, or None
+    hold : (steps, wait)
+        After how many steps asked times may be passed, and what was waited for that.
     sharpness : float, 1/s
         How fast reactions may be, as last looked at.
     scheme : str
         Of the last step.
+    choice : Choice
     past : tuple of (length, stages)
         Its last steps.
+    history : tuple of (t, u)
+        States before this one, the latest last.
     stats : dict
     """
 
@@ -90,9 +95,12 @@ class State:
     count: int = 0
     wish: float = 0.0
     before: tuple[float, float] | None = None
+    hold: tuple[int, int] = (0, HOLD)
     sharpness: float = -1.0
     scheme: str = ""
+    choice: Choice = field(default_factory=Choice)
     past: tuple[tuple[float, list[Floats]], ...] = ()
+    history: tuple[tuple[float, Floats], ...] = ()
     stats: dict[str, Any] = field(default_factory=dict)
 
 
@@ -114,16 +122,11 @@ class Stepper:
 
     def __init__(self, problem: Discrete, options: Options, atol: Floats | None) -> None:
         self.problem, self.options = problem, options
-        self.own = list(problem.slices.values())
-        self.atol = np.full(len(self.own), np.nan) if atol is None else atol
         self.u = problem.initial()
-        self.largest = self._sizes(self.u)
-        self.least = LEAST_SIZE * (float(self.largest.max()) or 1.0)
-        # A species that starts below zero (a membrane potential) is not a concentration.
-        self.signed = np.array([self.u[own].min(initial=0) < 0 for own in self.own])
-        self.shares = np.sqrt(np.concatenate([self._share(own) for own in self.own]))
+        self.tolerance = Tolerance(problem, self.u, options.rtol, atol)
+        self.largest = self.tolerance.sizes(self.u)
         self.stats: dict[str, Any] = dict.fromkeys(COUNTS, 0)
-        self.stats.update(undershoot=0.0, seconds=0.0)
+        self.stats.update(work=0.0, undershoot=0.0, seconds=0.0)
 
     def run(self, times: Floats) -> Story:
         """Step from the first time to the last and note the states at all of them."""
@@ -159,7 +162,7 @@ class Stepper:
         found = None if checkpoint is None else checkpoint.read()
         if found is not None:
             fields, rows = found
-            self.state = State(**fields)
+            self.state = State(**{**fields, "choice": Choice(**fields["choice"])})
             self.values[:] = rows
             self.u, self.largest = self.state.u, self.state.largest
             self.stats.update(self.state.stats)
@@ -167,11 +170,11 @@ class Stepper:
     # --- pieces of time ---
 
     def _pieces(self) -> list[tuple[float, float]]:
-        """Return what is left between asked times and events."""
+        """Return what is left between events, and for equal steps between asked times too."""
         events = [event for event in self.options.events if self.begin < event < self.end]
         self.events = {self.begin, self.end, *events}
-        pieces = itertools.pairwise(sorted({*self.times.tolist(), *events}))
-        return [(begin, end) for begin, end in pieces if end > self.state.t]
+        asked = self.times.tolist() if self.options.step is not None else ()
+        return [(begin, end) for begin, end in itertools.pairwise(sorted({*self.events, *asked})) if end > self.state.t]
 
     def _enter(self, begin: float, end: float) -> None:
         """Keep rates to this side of the events around a piece, and forget what was learnt before one."""
@@ -179,7 +182,8 @@ class Stepper:
         high = np.nextafter(end, -np.inf) if end in self.options.events else np.inf
         self.window = float(low), float(high)
         if self.state.t == begin and begin in self.events:
-            self.state = replace(self.state, past=(), wish=0.0, before=None, sharpness=-1.0)
+            choice = self.state.choice.after_event(self.stats["steps"])
+            self.state = replace(self.state, past=(), history=(), wish=0.0, before=None, sharpness=-1.0, choice=choice)
         self.reacted = self.problem.reacted(self._when(self.state.t), self.u)
 
     def _when(self, t: float) -> float:
@@ -193,7 +197,7 @@ class Stepper:
         while self.state.t < end:
             t, k = self.state.t, self.state.count + 1
             new_t = end if k == steps else begin + k * dt
-            scheme, sharpness = self._scheme(t, dt)
+            scheme, _, sharpness = self._chosen(ALWAYS_EXPLICIT, t, dt)
             trial = self._try(scheme, t, dt)
             bad = None if trial.new is None else self._negative(new_t, trial.new, soft=False)
             if trial.new is None or bad is not None:
@@ -202,155 +206,157 @@ class Stepper:
             self._advance(new_t, dt, scheme, trial, bar, count=k % steps, sharpness=sharpness)
 
     def _march(self, begin: float, end: float, bar: _Bar) -> None:
-        """Choose the steps by their errors.
-
-        Interpolating beyond the ends of pieces would save steps, but its error is under no control where a step skips
-        the fast modes of diffusion: the slopes at its ends then say nothing about what lies between.
-        """
+        """Choose steps and schemes by errors."""
         refused = negative = 0
-        wish = self.state.wish or self._first_step()
+        wish, hold, choice = self.state.wish or self._first_step(), self.state.hold, self.state.choice
         while self.state.t < end:
-            t, before = self.state.t, self.state.before
-            dt = self._fitted(end - t, wish)
-            scheme, sharpness = self._scheme(t, dt, troubled=refused > 1)
-            trial = self._try(scheme, t, dt)
-            # A step that is too long says nothing about signs, so the error comes first.
-            right = trial.new is not None and trial.error <= 1
-            bad = self._negative(t + dt, trial.new, soft=negative < NEGATIVE_RETRIES) if right else None
-            if not right or bad is not None:
-                refused, negative = refused + 1, negative + (bad is not None)
+            t, steps = self.state.t, self.stats["steps"]
+            passing = len(self.state.history) == STATES - 2 and steps >= hold[0]
+            target = end if passing else min(float(self.times[self.state.rows]), end)
+            dt = self._fitted(target - t, wish)
+            new_t = target if dt >= target - t else t + dt
+            scheme, choice, sharpness = self._chosen(choice, t, dt, troubled=refused > 1)
+            visiting = scheme != (self.options.scheme or choice.home)
+            trial = self._judged(self._try(scheme, t, dt), new_t, soft=negative < NEGATIVE_RETRIES)
+            reach = dt * _factor(trial)
+            choice = choice.noted(steps, scheme, min(reach, target - t, LONGEST * self.span) / max(trial.work, 1.0))
+            passed = self._passed(t, new_t, trial) if trial.right else None
+            if passed is None:
                 self.stats["rejections"] += 1
-                wish = dt * (0.5 if right else max(LEAST_FACTOR, min(0.7, SAFETY * trial.error ** (-1 / 3))))
-                self._require_hope(t, wish, trial, bad, refused > MOST_REJECTIONS or negative > NEGATIVE_RETRIES)
+                if trial.right:
+                    hold = steps + hold[1], min(2 * hold[1], LONGEST_HOLD)
+                elif not visiting or refused > 1:
+                    refused, negative = refused + 1, negative + (trial.trouble == "negative")
+                    wish = max(LEAST_FACTOR * dt, min(reach, 0.7 * dt))
+                    self._require_hope(t, wish, trial, refused > MOST_REJECTIONS or negative > NEGATIVE_RETRIES)
                 continue
-            # A step that was cut to end at an asked time does not make the next one shorter.
-            if dt < min(self._least_step(t), end - t):
+            if dt < min(self._least_step(t), target - t):
                 raise StopError(self._text(t, dt, "small", trial.worst))
-            growth = _growth(trial.error, before, dt, grow=refused == 0)
-            wish = max(wish if dt < wish else 0.0, dt * growth)
-            pace = {"wish": wish, "before": (dt, max(trial.error, 1e-2)), "sharpness": sharpness}
-            self._advance(end if dt >= end - t else t + dt, dt, scheme, trial, bar, **pace)
+            pace: dict[str, Any] = {
+                "hold": (hold[0], HOLD) if passed else hold,
+                "choice": choice,
+                "sharpness": sharpness,
+            }
+            if visiting and choice.home != scheme:
+                # The next step goes on from the last one of its own scheme.
+                own = ("before", "scheme", "past")
+                pace |= {"wish": wish, **{name: getattr(self.state, name) for name in own}}
+            else:
+                before = self.state.before if scheme == self.state.scheme else None
+                # A step that was cut to end at an asked time does not make the next one shorter.
+                wish = max(wish if dt < wish else 0.0, dt * _growth(trial.error, before, dt, grow=refused == 0))
+                pace |= {"wish": wish, "before": (dt, max(trial.error, 1e-2))}
+            self._advance(new_t, dt, scheme, trial, bar, passed, **pace)
             refused = negative = 0
 
-    def _scheme(self, t: float, dt: float, *, troubled: bool = False) -> tuple[str, float]:
-        """Choose the scheme of a step: explicit reactions where they are slow beside it; also return how fast they are.
-
-        Looking costs about as much as a stage, so it is done at every tenth step.
-        """
-        sharpness = self.state.sharpness
+    def _chosen(self, choice: Choice, t: float, dt: float, *, troubled: bool = False) -> tuple[str, Choice, float]:
+        """Choose the scheme of a step, none that would be unstable; also return how fast reactions are."""
+        steps, sharpness = self.stats["steps"], self.state.sharpness
         if self.options.scheme is not None:
-            return self.options.scheme, sharpness
-        if sharpness < 0 or self.stats["steps"] % LOOK_EVERY == 0:
-            sharpness = self.problem.sharpness(self._when(t), self.u)
-        return "imex" if not troubled and dt * sharpness <= SLOW else "implicit", sharpness
+            return self.options.scheme, choice, sharpness
+        scheme = choice.scheme(steps, troubled=troubled)
+        if scheme == "imex":
+            if sharpness < 0 or scheme != choice.home or steps % LOOK_EVERY == 0:
+                sharpness = self.problem.sharpness(self._when(t), self.u)
+            if dt * sharpness > SLOW:
+                return "implicit", choice.barred(steps), sharpness
+        return scheme, choice, sharpness
 
-    def _advance(self, t: float, dt: float, scheme: str, trial: Trial, bar: _Bar, **pace: Any) -> None:
-        """Take the new state at time t."""
+    def _passed(self, t: float, new_t: float, trial: Trial) -> list[Floats] | None:
+        """Interpolate at the asked times inside a step; None if the error there may be too large."""
         assert trial.new is not None
+        first, last = self.state.rows, int(np.searchsorted(self.times, new_t))
+        moments = [*(moment for moment, _ in self.state.history), t, new_t]
+        states = [*(state for _, state in self.state.history), self.u, trial.new]
+        passed = []
+        for asked in self.times[first:last]:
+            values, difference = interpolated(moments, states, float(asked))
+            ratios = self.tolerance.ratios(difference, self.u, trial.new, self.largest)
+            smooth = self.tolerance.worst(ratios)[0] <= 1 and np.abs(ratios).max() <= ROUGHEST
+            if not smooth or self._negative(float(asked), values, soft=True) is not None:
+                return None
+            passed.append(values)
+        return passed
+
+    def _advance(
+        self, t: float, dt: float, taken: str, trial: Trial, bar: _Bar, passed: Sequence[Floats] = (), **pace: Any
+    ) -> None:
+        """Take the new state at time t, and note the rows that were passed."""
+        assert trial.new is not None
+        history = (*self.state.history, (self.state.t, self.u))[2 - STATES :]
         self.u = trial.new
-        self.largest = np.maximum(self.largest, self._sizes(self.u))
-        for own, most, signed in zip(self.own, self.largest, self.signed, strict=True):
-            if most and not signed:
-                self.stats["undershoot"] = max(self.stats["undershoot"], float(-self.u[own].min() / most))
-        past = self.state.past[:1] if scheme == self.state.scheme else ()
+        self.largest = np.maximum(self.largest, self.tolerance.sizes(self.u))
+        undershoot = max(self.stats["undershoot"], self.tolerance.undershoot(self.u, self.largest))
+        self.stats["undershoot"] = undershoot
+        past = self.state.past[:1] if taken == self.state.scheme else ()
         self.stats["steps"] += 1
-        self.stats["imex_steps" if scheme.startswith("imex") else "implicit_steps"] += 1
+        self.stats["imex_steps" if taken.startswith("imex") else "implicit_steps"] += 1
+        self.stats["interpolated"] += len(passed)
         rows = self.state.rows
-        if t == self.times[rows]:
-            self.values[rows:] = [self.u.copy()]
-            rows += 1
+        reached = [*passed, self.u.copy()] if t == self.times[rows + len(passed)] else passed
+        self.values[rows:] = reached
         stats, past = dict(self.stats, time=t), ((dt, trial.stages), *past)
-        kept = {"wish": 0.0, "before": None, "count": 0, "scheme": scheme, "past": past, "stats": stats, **pace}
+        kept = {"before": None, "count": 0, "scheme": taken, "past": past, "history": history, "stats": stats, **pace}
         # All at once, so that an interrupt finds either the old or the new one whole.
-        self.state = State(t, self.u, self.largest, rows, **kept)
+        self.state = State(t, self.u, self.largest, rows + len(reached), **kept)
         self.reacted = self.problem.reacted(self._when(t), self.u)
         bar.advance(dt)
         if self.checkpoint is not None:
             self.checkpoint.write_if_due(self.state, self.values)
 
     def _fitted(self, left: float, wish: float) -> float:
-        """Shorten a step so that whole ones end at the asked time: no long step is followed by a sliver."""
+        """Shorten a step so that whole ones end at the target: no long step is followed by a sliver."""
         dt = min(wish, LONGEST * self.span)
         return left if dt >= left * (1 - 1e-9) else (left / 2 if dt > 0.5 * left else dt)
 
     def _try(self, scheme: str, t: float, dt: float) -> Trial:
         if not np.isfinite(self.reacted).all():
             return Trial().failed("finite", int(np.flatnonzero(~np.isfinite(self.reacted))[0]))
-        weights = self.shares / self._scale(self.u, self.largest)
+        weights = self.tolerance.weights(self.u, self.largest)
         past = self.state.past if scheme == self.state.scheme else ()
         step = Step(self.problem, t, dt, self.u, self.reacted, weights, past, self._when, self.stats)
         trial = SCHEMES[scheme](step)
-        if trial.new is not None and trial.difference is not None and self.options.step is None:
-            trial.error, trial.worst = self._error(trial.difference, trial.new)
+        self.stats["work"] += trial.work
         return trial
 
-    # --- sizes and errors ---
+    def _judged(self, trial: Trial, new_t: float, *, soft: bool) -> Trial:
+        """Measure the error of a trial and tell whether it may be taken."""
+        if trial.new is not None and trial.difference is not None:
+            ratios = self.tolerance.ratios(trial.difference, self.u, trial.new, self.largest)
+            trial.error, trial.worst = self.tolerance.worst(ratios)
+            # A step that is too long says nothing about signs, so the error comes first.
+            trial.right = trial.error <= 1
+            bad = self._negative(new_t, trial.new, soft=soft) if trial.right else None
+            if bad is not None:
+                trial.right, trial.trouble, trial.worst = False, "negative", bad
+        return trial
 
-    def _sizes(self, u: Floats) -> Floats:
-        return np.array([np.abs(u[own]).max(initial=0) for own in self.own])
+    def _negative(self, t: float, new: Floats, *, soft: bool) -> int | None:
+        return self.tolerance.negative(t, self.u, new, self.largest, soft=soft)
 
-    def _norms(self, ratios: Floats) -> Floats:
-        """Root mean square over every species' compartment, weighted by mass."""
-        weighted = ratios * self.shares
-        return np.sqrt([dot(weighted[own], weighted[own]) for own in self.own])
-
-    def _share(self, own: slice) -> Floats:
-        share: Floats = self.problem.mass[own] / self.problem.mass[own].sum()
-        return share
-
-    def _scale(self, size: Floats, largest: Floats) -> Floats:
-        rtol = self.options.rtol
-        scale = rtol * np.abs(size)
-        for own, atol, most in zip(self.own, self.atol, largest, strict=True):
-            scale[own] += rtol * ATOL_SHARE * max(most, self.least) if np.isnan(atol) else atol
-        return np.maximum(scale, 1e-290)
-
-    def _error(self, difference: Floats, new: Floats) -> tuple[float, int]:
-        """Root mean square, weighted by mass, of the error over the tolerance: that of the worst species."""
-        largest = np.maximum(self.largest, self._sizes(new))
-        ratios = difference / self._scale(np.maximum(np.abs(self.u), np.abs(new)), largest)
-        norms = self._norms(ratios)
-        own = self.own[int(np.argmax(norms))]
-        return float(norms.max()), own.start + int(np.argmax(np.abs(ratios[own])))
-
-    def _negative(self, t: float, new: Floats | None, *, soft: bool) -> int | None:
-        """Return the unknown that is most below zero, if that is too far.
-
-        Too far is beyond SOFT where it was not half so before (the step may be to blame), and beyond HARD where the
-        reactions pull further down or half of the species' size is exceeded.
-        """
-        assert new is not None
-        sizes = np.maximum(self.largest, self._sizes(new))
-        for own, size, signed in zip(self.own, sizes, self.signed, strict=True):
-            if signed or not size:
-                continue
-            lowest = int(own.start + np.argmin(new[own]))
-            allowed = min(self.options.rtol, SOFT) * size
-            if soft and new[lowest] < -allowed and self.u[own].min() > -0.5 * allowed:
-                return lowest
-            if new[lowest] < -0.5 * size or (new[lowest] < -HARD * size and self.problem.reacted(t, new)[lowest] < 0):
-                return lowest
-        return None
+    # --- the first step, and the last ---
 
     def _first_step(self) -> float:
         """Guess a first step that changes the state by about a hundredth (Hairer, Norsett, Wanner 1993, II.4)."""
         rate = self.reacted - self.problem.diffusion.apply(self.u)
         if not np.isfinite(rate).all():
             return 1e-6 * self.span
-        scale = self._scale(self.u, self.largest)
-        value = float(np.linalg.norm(self._norms(self.u / scale)))
-        speed = float(np.linalg.norm(self._norms(rate / self.problem.mass / scale)))
+        scale = self.tolerance.scale(self.u, self.largest)
+        value = float(np.linalg.norm(self.tolerance.norms(self.u / scale)))
+        speed = float(np.linalg.norm(self.tolerance.norms(rate / self.problem.mass / scale)))
         if speed == 0:
             return 1e-3 * self.span
         return float(min(0.01 * value / speed if value > 0 else 1e-6 * self.span, 1e-2 * self.span))
 
-    def _require_hope(self, t: float, dt: float, trial: Trial, bad: int | None, tried: bool) -> None:
+    def _require_hope(self, t: float, dt: float, trial: Trial, tried: bool) -> None:
         """Stop when smaller steps have been tried in vain, or have become too small to add to the time."""
         if dt > self._least_step(t) and not tried:
             return
-        if bad is not None and trial.new is not None and self.problem.reacted(t, trial.new)[bad] < 0:
-            raise StopError(self._text(t, dt, "negative", bad))
-        raise StopError(self._text(t, dt, trial.trouble, trial.worst if bad is None else bad))
+        trouble = trial.trouble
+        # What the reactions would refill was not made negative by them.
+        if trouble == "negative" and trial.new is not None and self.problem.reacted(t, trial.new)[trial.worst] >= 0:
+            trouble = "small"
+        raise StopError(self._text(t, dt, trouble, trial.worst))
 
     def _least_step(self, t: float) -> float:
         return 4 * float(np.finfo(float).eps) * max(abs(t), 1e-3 * self.span)
@@ -367,6 +373,11 @@ class Stepper:
             f"stopped at t = {t:.6g} s: {what}; the worst is species {name!r}, {self.u[unknown]:.4g} at "
             f"({where}) um; {ADVICE[trouble]}"
         )
+
+
+def _factor(trial: Trial) -> float:
+    """Return how many times longer a step could have been by its error; below 1 where it should be shorter."""
+    return 0.5 if trial.trouble == "negative" else float(SAFETY * max(trial.error, 1e-6) ** (-1 / 3))
 
 
 def _growth(error: float, before: tuple[float, float] | None, dt: float, *, grow: bool) -> float:

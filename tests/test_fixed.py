@@ -64,7 +64,7 @@ def test_fixed_steps_keep_their_order_with_a_moving_boundary(slab):
 
 
 def test_species_of_an_interface_may_be_fixed_on_a_part_of_it(slab):
-    solution = mc.solve(slab, between(1, 3, home="rim"), [0, 20])
+    solution = mc.solve(slab, between(1, 3, home="rim"), [0, 20], rtol=1e-6)
     nodes = solution.nodes["u"]
     # Around the box's four sides the surface is a tube; its steady state is linear in x.
     np.testing.assert_allclose(solution.values["u"][-1], 1 + 2 * slab.points[nodes, 0], rtol=1e-6)
@@ -147,3 +147,34 @@ def test_a_fixed_value_where_the_species_does_not_live_is_refused():
     model = Model(places, [Species("u", "er", fixed={"PM": 1})])
     with pytest.raises(ValueError, match=r"'PM' \(shell \| outside\) has no node in common with 'er' \(core\)"):
         bind(model, mesh)
+
+
+# --- what flows in, states of rest ---
+
+
+def test_what_flows_in_at_fixed_values_is_ficks_law_at_rest(slab):
+    rest = mc.steady(slab, between(1, 3, diffusion=2.5))
+    np.testing.assert_allclose(rest.values["u"][0], 1 + 2 * slab.points[:, 0], rtol=1e-6)
+    gained = mc.gains(rest, "u")
+    area = 1.0  # of a face of the box
+    np.testing.assert_allclose(gained["fixed at right"], 2.5 * 2 * area, rtol=1e-5)
+    np.testing.assert_allclose(gained["fixed at left"], -2.5 * 2 * area, rtol=1e-5)
+
+
+def test_steady_states_and_long_runs_agree_with_fixed_values(slab):
+    decay = Reaction("decay", "box", "u*u", {"u": -1})
+    rest = mc.steady(slab, between(1, 3, decay))
+    run = mc.solve(slab, between(1, 3, decay), [0, 10], rtol=1e-7)
+    np.testing.assert_allclose(rest.values["u"][0], run.values["u"][-1], rtol=1e-5)
+
+
+def test_gains_close_the_balance_with_a_moving_boundary(slab):
+    decay = Reaction("decay", "box", "0.5*u", {"u": -1})
+    model = between("1 + t", lambda t: 2 * np.exp(-t), decay, initial="1 + x")
+    times = 0.5 + np.array([-1, 0, 1]) * 1e-3
+    solution = mc.solve(slab, model, [0, *times], rtol=1e-9)
+    gained = mc.gains(solution, "u")
+    assert list(gained) == ["decay", "fixed at left", "fixed at right"]
+    # A central difference over 2 ms: 1e-6 of the third derivative, and the tolerance over 1e-3 s.
+    change = (mc.total(solution, "u")[3] - mc.total(solution, "u")[1]) / (times[2] - times[0])
+    assert sum(gained.values())[2] == pytest.approx(change, rel=1e-4)
