@@ -249,7 +249,8 @@ def _supplied(solution: Solution, species: str, changing: list[BoundReaction]) -
     if not bound.fixed:
         return {}
     home, mesh = bound.compartment, solution.mesh
-    cells = np.searchsorted(home.nodes, (mesh.tets if home.dimension == 3 else mesh.facets)[home.rows])
+    corners = (mesh.tets if home.dimension == 3 else mesh.facets)[home.rows]
+    cells = np.searchsorted(home.nodes, corners).astype(np.int32)
     weights = _weights(solution, home)
     missing = bound.diffusion * (fem.stiffness(mesh.points[home.nodes], cells) @ solution.values[species].T).T
     for item in changing:

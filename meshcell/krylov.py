@@ -216,5 +216,7 @@ def _add_rows(first: int, last: int, rows: Any, coefficients: Any, x: Any) -> No
         start, stop = piece * PIECE, min(x.size, (piece + 1) * PIECE)
         for k in range(coefficients.size):
             a, y = coefficients[k], rows[k]
+            if a == 0:
+                continue
             for i in range(start, stop):
                 x[i] += a * y[i]

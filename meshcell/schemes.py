@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from meshcell.diffusion import relax
-from meshcell.krylov import dot
+from meshcell.krylov import add_rows, dot
 from meshcell.types import Floats
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class Trial:
         self.trouble, self.worst = trouble, worst
         return self
 
-    def finish(self, new: Floats, difference: Floats) -> Trial:
+    def finish(self, new: Floats, difference: Floats | None) -> Trial:
         """Take up the new state, if it is one."""
         if np.isfinite(new).all():
             self.new, self.difference = new, difference
@@ -230,31 +230,38 @@ def imex(step: Step, tableau: Tableau = ARS343) -> Trial:
     """Try a step that is implicit in diffusion alone; the stages are diffusive rates du/dt."""
     problem, u, dt, trial = step.problem, step.u, step.dt, Trial(work=IMEX_WORK)
     relaxed, work = _relaxation(step, tableau.theta * dt)
-    explicit, implicit = [step.reacted / problem.mass], [np.zeros_like(u)]
+    explicit, implicit = np.zeros((2, len(tableau.nodes), len(u)))
+    explicit[0] = step.reacted / problem.mass
     missed = np.zeros_like(u)
     for i in range(1, len(tableau.nodes)):
-        state = _combined(u, tuple(dt * share for share in tableau.explicit[i]), explicit)
-        state = _combined(state, tuple(dt * share for share in tableau.implicit[i]), implicit)
+        state = u.copy()
+        add_rows(explicit, dt * np.array(tableau.explicit[i]), state)
+        add_rows(implicit, dt * np.array(tableau.implicit[i]), state)
         # What the guess of the stage before was wrong by, this one will be about as much.
         line = _guessed_rate(step, i, tableau.nodes)
-        w, iterations, converged = relaxed(state, line + missed)
+        missed += line
+        w, iterations, converged = relaxed(state, missed)
         step.count(iterations)
         trial.work += work * iterations
         if not converged:
             return trial.failed("small", int(np.argmax(np.abs(w) * step.weights)))
-        missed = w - line
-        implicit.append(w)
+        np.subtract(w, line, out=missed)
+        implicit[i] = w
         if tableau.weights[0][i]:
             state += tableau.theta * dt * w
-            explicit.append(step.reactions(step.t + tableau.nodes[i] * dt, state) / problem.mass)
-            if not np.isfinite(explicit[-1]).all():
-                return trial.failed("finite", _first_bad(explicit[-1]))
-    trial.stages = implicit
-    zero, (ours, theirs) = np.zeros_like(u), tableau.weights
-    new = _combined(u, tuple(dt * share for share in ours), explicit)
-    new = _combined(new, tuple(dt * share for share in theirs), implicit)
-    less = tuple(dt * share for share in tableau.less)
-    return trial.finish(new, _combined(_combined(zero, less, explicit), less, implicit))
+            np.divide(step.reactions(step.t + tableau.nodes[i] * dt, state), problem.mass, out=explicit[i])
+            if not np.isfinite(explicit[i]).all():
+                return trial.failed("finite", _first_bad(explicit[i]))
+    trial.stages = list(implicit)
+    new, (ours, theirs) = u.copy(), tableau.weights
+    add_rows(explicit, dt * np.array(ours), new)
+    add_rows(implicit, dt * np.array(theirs), new)
+    if not tableau.less:
+        return trial.finish(new, None)
+    less, difference = dt * np.array(tableau.less), np.zeros_like(u)
+    add_rows(explicit, less, difference)
+    add_rows(implicit, less, difference)
+    return trial.finish(new, difference)
 
 
 def imex2(step: Step) -> Trial:
