@@ -112,6 +112,13 @@ class Course:
         """Return the value at time t (s), in base units."""
         return float(self.function(t)) * self._scale
 
+    def tabulated(self, times: Floats) -> Table:
+        """Return the function's values at some times (s) and on both sides of its events, as a table."""
+        moments = [(t, t) for t in times.tolist() if t not in self.events]
+        moments += [(event, np.nextafter(event, way)) for event in self.events for way in (-np.inf, np.inf)]
+        moments.sort()
+        return Table([t for t, _ in moments], [float(self.function(float(at))) for _, at in moments], self.unit)
+
 
 @dataclass(frozen=True, eq=False)
 class Field:

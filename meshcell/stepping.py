@@ -192,7 +192,7 @@ class Stepper:
     def _march_evenly(self, begin: float, end: float, bar: _Bar) -> None:
         """Divide a piece into equal steps, none longer than `step`."""
         assert self.options.step is not None
-        steps = int(np.ceil((end - begin) / self.options.step - 1e-9))
+        steps = max(1, int(np.ceil((end - begin) / self.options.step - 1e-9)))
         dt = (end - begin) / steps
         while self.state.t < end:
             t, k = self.state.t, self.state.count + 1

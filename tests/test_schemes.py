@@ -116,3 +116,10 @@ def test_a_pulse_is_found_in_the_rates_and_would_be_missed_otherwise():
     rate = "heaviside(t*t - 0.09)*(1 - heaviside(t*t - 0.301**2))*1000"
     hidden = replace(SWITCH, reactions=[Reaction("on", "box", rate, {"u": 1}), SWITCH.reactions[1]])
     assert abs(solve(mesh, hidden, [0, 1]).values["u"][-1] - 1).max() > 0.1
+
+
+def test_events_and_asked_times_may_be_as_close_as_numbers_can_be():
+    mesh, near = box(1, names={1: "box"}), np.nextafter(0.3, 1)
+    for step in (None, 0.07):
+        solution = solve(mesh, SWITCH, [0, 0.3, 1], events=(near, 0.301), step=step)
+        np.testing.assert_allclose(solution.values["u"][-1], 1, rtol=1e-12)

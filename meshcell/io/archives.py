@@ -29,6 +29,8 @@ from meshcell.types import Array, Solution, Surface, TetMesh, Volume
 SIZES = {"spacing": 1.0, "spacing_um": 1.0, "voxel_size_um": 1.0, "spacing_nm": 1e-3, "voxel_size_nm": 1e-3}
 ORIGINS = {"origin": 1.0, "origin_um": 1.0, "origin_nm": 1e-3}
 KNOWN_ARRAYS = ("labels", "data", "volume")
+# Times at which a function of time is stored, beside those of the solution.
+TABLE = 2001
 MESH_ARRAYS = {Surface: ("points", "triangles", "sides"), TetMesh: ("points", "tets", "regions", "facets", "sides")}
 
 
@@ -140,7 +142,7 @@ def _put_solution(arrays: dict[str, Array], solution: Solution) -> dict[str, Any
     extras: list[Array] = []
     notes = {
         "mesh": _put_mesh(arrays, solution.mesh, "mesh."),
-        "model": _encoded(solution.model, extras, "model"),
+        "model": _encoded(_without_functions(solution), extras, "model"),
         "stats": _encoded(solution.stats, extras, "stats"),
         "message": solution.message,
         "species": list(solution.values),
@@ -164,6 +166,40 @@ def _solution(path: Path, arrays: Mapping[str, Array], notes: Mapping[str, Any])
         stats=_decoded(notes["stats"], arrays),
         message=notes["message"],
     )
+
+
+def _without_functions(solution: Solution) -> Any:
+    """Return the model with what a file can hold instead of functions: their values.
+
+    Initial values at the nodes are exact. Functions of time become tables over the simulated time, which later
+    analysis reads: between their times they are interpolated.
+    """
+    from meshcell.parameters import Course, Field
+
+    model = solution.model
+    span = np.linspace(solution.times[0], solution.times[-1], TABLE)
+    moments, replaced = np.union1d(solution.times, span), []
+
+    def stored(value: Any, what: str) -> Any:
+        if isinstance(value, Course):
+            replaced.append(what)
+            return value.tabulated(moments)
+        return value
+
+    species = []
+    for item in getattr(model, "species", ()):
+        fixed = {place: stored(value, f"{item.name} at {place}") for place, value in item.fixed.items()}
+        initial = item.initial
+        if callable(initial):
+            replaced.append(f"initial of {item.name}")
+            initial = Field(solution.values[item.name][0], at="nodes")
+        species.append(dataclasses.replace(item, fixed=fixed, initial=initial))
+    if not species:
+        return model
+    parameters = {name: stored(value, name) for name, value in model.parameters.items()}
+    if replaced:
+        log.info("functions are stored by their values: %s", ", ".join(replaced))
+    return dataclasses.replace(model, species=tuple(species), parameters=parameters) if replaced else model
 
 
 def _encoded(value: Any, extras: list[Array], where: str) -> Any:
