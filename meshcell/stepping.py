@@ -39,8 +39,12 @@ LONGEST = 1 / 8
 # Between the ends of steps the error may be as large as that of a step, at any single node this many times that. Where
 # it is larger, that many steps end at asked times before passing one is tried again: doubled at every failure.
 ROUGHEST, HOLD, LONGEST_HOLD = 10.0, 4, 64
+# So many steps that get on by less than that share of the simulated time would take days.
+CRAWL_STEPS, CRAWL = 4000, 1e-5
 ADVICE = {
     "small": "the solution may blow up there, or rates may jump: check the reactions, or try a larger rtol or atol",
+    "crawl": "rates may jump to and fro there, as heaviside of a species does: make the switch smooth, such as "
+    "u**8/(K**8 + u**8), or try a larger rtol or atol",
     "negative": "no reaction should take what is not there: let the rate go to zero with the species, or lower rtol",
     "finite": "look for divisions by zero, roots or logarithms of negative numbers, and exponents in the rates",
 }
@@ -76,6 +80,8 @@ class State:
     before : (length, error) of the last step, or None
     hold : (steps, wait)
         After how many steps asked times may be passed, and what was waited for that.
+    mark : float, s
+        The time when it was last looked whether steps get on.
     sharpness : float, 1/s
         How fast reactions may be, as last looked at.
     scheme : str
@@ -96,6 +102,7 @@ class State:
     wish: float = 0.0
     before: tuple[float, float] | None = None
     hold: tuple[int, int] = (0, HOLD)
+    mark: float = -np.inf
     sharpness: float = -1.0
     scheme: str = ""
     choice: Choice = field(default_factory=Choice)
@@ -246,6 +253,10 @@ class Stepper:
                 # A step that was cut to end at an asked time does not make the next one shorter.
                 wish = max(wish if dt < wish else 0.0, dt * _growth(trial.error, before, dt, grow=refused == 0))
                 pace |= {"wish": wish, "before": (dt, max(trial.error, 1e-2))}
+            if steps % CRAWL_STEPS == 0:
+                if t - self.state.mark < CRAWL * self.span:
+                    raise StopError(self._text(t, dt, "crawl", trial.worst))
+                pace["mark"] = t
             self._advance(new_t, dt, scheme, trial, bar, passed, **pace)
             refused = negative = 0
 
@@ -296,7 +307,16 @@ class Stepper:
         reached = [*passed, self.u.copy()] if t == self.times[rows + len(passed)] else passed
         self.values[rows:] = reached
         stats, past = dict(self.stats, time=t), ((dt, trial.stages), *past)
-        kept = {"before": None, "count": 0, "scheme": taken, "past": past, "history": history, "stats": stats, **pace}
+        kept = {
+            "before": None,
+            "count": 0,
+            "mark": self.state.mark,
+            "scheme": taken,
+            "past": past,
+            "history": history,
+            "stats": stats,
+            **pace,
+        }
         # All at once, so that an interrupt finds either the old or the new one whole.
         self.state = State(t, self.u, self.largest, rows + len(reached), **kept)
         self.reacted = self.problem.reacted(self._when(t), self.u)
@@ -366,6 +386,7 @@ class Stepper:
         where = ", ".join(f"{value:.4g}" for value in xyz)
         what = {
             "small": f"the step fell to {dt:.3g} s without reaching the tolerance",
+            "crawl": f"{CRAWL_STEPS} steps got on by less than {CRAWL:g} of the simulated time, the last by {dt:.3g} s",
             "negative": "a concentration went below zero",
             "finite": "a rate is not finite",
         }[trouble]

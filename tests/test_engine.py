@@ -353,6 +353,29 @@ def test_rates_that_are_not_finite_are_named(engine):
         solve(box(1, names={1: "box"}), model, [0, 1], engine=engine)
 
 
+@pytest.mark.parametrize(
+    ("rate", "options", "said"),
+    [
+        (
+            "1e6*(1 - 2*heaviside(u - 0.5))",
+            {},
+            r"4000 steps got on by less than .*'u', 0\.5 at .*make the switch smooth",
+        ),
+        ("1/(t - 0.5)**2", {}, r"t = 0\.5 s: the step fell to .* s without reaching the tolerance.*'u'.*jump"),
+        # No error is small enough beside zero, and the first step begins there.
+        ("1 - u", {"rtol": 1e-12, "atol": 0.0}, r"t = 0 s: the step fell to .*'u', 0 at .*a larger rtol or atol"),
+    ],
+    ids=["to and fro", "pole", "tolerance out of reach"],
+)
+def test_steps_that_come_to_nothing_are_given_up(engine, rate, options, said):
+    model = well([Reaction("r", "box", rate, {"u": 1})], u=0.0)
+    with pytest.raises(SolveError, match=said) as error:
+        solve(box(1, names={1: "box"}), model, [0, 0.25, 1], engine=engine, **options)
+    reached = error.value.solution
+    assert len(reached.times) == len(reached.values["u"]) >= 1
+    assert (reached.times <= reached.stats["time"]).all()
+
+
 def test_an_interrupt_returns_what_was_computed(monkeypatch):
     rate, calls = engine_numba.Problem.reacted, []
 
