@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import meshcell as mc
-from crowd_things import FILAMENTS, MACROMOLECULES, MEMBRANES, mixed
+from crowd_things import FILAMENTS, MACROMOLECULES, MEMBRANES, mixed, turned
 from meshcell.phantoms import (
     Macromolecule,
     Recipe,
@@ -17,15 +17,6 @@ from meshcell.phantoms.recipes import from_toml, to_toml
 from meshcell.phantoms.sample_files import star_angles
 
 NM = 1e-3
-
-
-@pytest.fixture(scope="module")
-def sample():
-    return mixed()
-
-
-def turned(seed=0):
-    return Rotation.random(rng=np.random.default_rng(seed)).as_quat(canonical=True, scalar_first=True)
 
 
 # --- samples ---
@@ -62,7 +53,8 @@ def test_compartments_have_their_own_crowd():
     np.testing.assert_array_equal(made.labels.data[free], within.data[free])
 
 
-def test_a_sample_comes_back_from_its_folder(sample, tmp_path):
+def test_a_sample_comes_back_from_its_folder(tmp_path):
+    sample = mixed()
     mc.save(tmp_path / "one", sample)
     back = mc.load(tmp_path / "one")
     for volume in ("density", "labels", "instances"):
@@ -77,8 +69,9 @@ def test_a_sample_comes_back_from_its_folder(sample, tmp_path):
         mc.save(tmp_path / "one", sample)
 
 
-def test_star_files_are_read_by_others(sample, tmp_path):
+def test_star_files_are_read_by_others(tmp_path):
     starfile = pytest.importorskip("starfile")
+    sample = mixed()
     mc.save(tmp_path / "one", sample)
     blocks = starfile.read(tmp_path / "one" / "motifs.star")
     particles = blocks["particles"]
@@ -107,7 +100,8 @@ def test_data_sets_go_on_and_do_not_depend_on_processes(tmp_path):
         next(mc.samples(recipe, 3, rng=1, folder=tmp_path / "a"))
 
 
-def test_recipes_come_back_from_toml(sample):
+def test_recipes_come_back_from_toml():
+    sample = mixed()
     text = to_toml(sample.recipe)
     assert to_toml(from_toml(text)) == text
     with pytest.raises(ValueError, match=re.escape("one of SphereMembrane")):
@@ -140,26 +134,11 @@ def test_errors_of_ingredients():
         mc.crowd((30, 30, 30), "1 nm", rng=None)
 
 
-def test_atoms_become_a_density_of_their_weight(tmp_path):
-    gemmi = pytest.importorskip("gemmi")
-    line = "ATOM  {:5d}  CA  ALA A{:4d}    {:8.3f}{:8.3f}{:8.3f}  1.00  0.00           C\n"
-    places = np.random.default_rng(0).uniform(-20, 20, (50, 3)).round(3)
-    text = "".join(line.format(k + 1, k + 1, *place) for k, place in enumerate(places))
-    (tmp_path / "x.pdb").write_text(text + "END\n")
-    assert gemmi.__version__
-    from meshcell.phantoms.density_maps import atoms_density
-
-    density = atoms_density(tmp_path / "x.pdb", 0.5 * NM, resolution="2 nm")
-    assert density.data.sum() == pytest.approx(50 * 6, rel=1e-3)
-    grid = np.stack(np.meshgrid(*map(np.arange, density.data.shape), indexing="ij"), axis=-1)
-    middle = (grid * density.data[..., None]).sum(axis=(0, 1, 2)) / density.data.sum() * 0.5 * NM + density.origin
-    np.testing.assert_allclose(middle, places.mean(axis=0) * 1e-4, atol=1e-6)
-
-
 # --- pictures ---
 
 
-def test_pictures_are_not_blank(sample, tmp_path):
+def test_pictures_are_not_blank(tmp_path):
+    sample = mixed()
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,8 +1,8 @@
-"""Crowded phantoms: the promises of packing, membranes, filaments and clusters."""
+"""Crowded phantoms: the promises of membranes, filaments and clusters."""
 
 import numpy as np
 import pytest
-from scipy.ndimage import distance_transform_edt, map_coordinates
+from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 import meshcell as mc
@@ -10,186 +10,17 @@ from crowd_things import mixed
 from meshcell.phantoms import (
     Actin,
     Filament,
-    Macromolecule,
     Microtubule,
     SphereMembrane,
     SurfaceMembrane,
     packing,
-    rooms,
     shells,
     statistics,
 )
 from meshcell.phantoms.paths import smooth_path
-from meshcell.phantoms.standins import SHAPES, standin
 from meshcell.phantoms.worms import worm
 
 NM = 1e-3
-
-
-@pytest.fixture(scope="module")
-def sample():
-    return mixed()
-
-
-# --- packing ---
-
-
-def turned(seed=0):
-    return Rotation.random(rng=np.random.default_rng(seed)).as_quat(canonical=True, scalar_first=True)
-
-
-def test_stamped_voxels_are_those_of_the_interpolated_density():
-    values, centre = standin("antibody", NM)
-    unit = packing.template(values, NM, 0.5, centre)
-    scene = packing.Scene.empty((40, 41, 42), (NM, NM, NM))
-    room = rooms.rooms(scene, 0)
-    this = packing.ready(scene, unit, species="a", label=1, reach=unit.core_radius)
-    position, turn = np.array([20.3, 19.8, 21.1]) * NM, turned()
-    assert packing.place(scene, room, this, position[None], turn[None], chain=1)[0] == 0
-    grid = np.stack(np.meshgrid(*map(np.arange, scene.labels.shape), indexing="ij"), axis=-1) * NM - position
-    local = grid @ Rotation.from_quat(turn, scalar_first=True).as_matrix() / NM + unit.centre
-    # An odd voxel may lie on the level to rounding.
-    reference = map_coordinates(unit.values, local.transpose(3, 0, 1, 2), order=1)
-    assert ((reference >= 0.5) != (scene.labels > 0)).sum() <= 1
-    np.testing.assert_allclose(scene.density, reference, atol=1e-6)
-
-
-@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.5, 2.0)])
-def test_room_is_the_distance_to_what_is_taken(spacing):
-    rng = np.random.default_rng(0)
-    scene = packing.Scene.empty((30, 28, 26), spacing)
-    scene.labels[tuple(rng.integers(0, 26, (3, 20)))] = 1
-    room = rooms.rooms(scene, 0) / rooms.QUANTA
-    exact = distance_transform_edt(np.pad(scene.labels == 0, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    # Chamfer paths are at most an eighth longer than straight; steps are rounded to quarters, half of one each.
-    steps = exact / min(spacing)
-    assert (room >= exact - 0.125 * steps - 1e-9).all()
-    assert (room <= 1.13 * exact + 0.125 * steps + 0.25).all()
-
-
-def test_room_shrinks_around_new_units():
-    values, centre = standin("p97", NM)
-    unit = packing.template(values, NM, 0.5, centre)
-    scene = packing.Scene.empty((50, 50, 50), (NM, NM, NM))
-    room = rooms.rooms(scene, 0)
-    this = packing.ready(scene, unit, species="p97", label=1, reach=5 * NM)
-    packing.fill(scene, room, this, voxels=5000, tries=100, rng=np.random.default_rng(0))
-    exact = distance_transform_edt(np.pad(scene.labels == 0, 1))[1:-1, 1:-1, 1:-1]
-    near = (exact > 0) & (exact <= 4)
-    # Looked up at the nearest voxel of a turned template: half a diagonal off at most, on either side.
-    assert np.abs(room[near] / rooms.QUANTA - exact[near]).max() < 1.75
-    assert np.abs(room[near] / rooms.QUANTA - exact[near]).mean() < 0.5
-
-
-def test_maps_are_resampled_to_the_spacing(tmp_path):
-    from meshcell.phantoms.density_maps import unit_template
-
-    fine = mc.Volume(standin("ferritin", 0.5 * NM)[0], 0.5 * NM)
-    mc.save(tmp_path / "ferritin.mrc", fine)
-    for source in (fine, tmp_path / "ferritin.mrc"):
-        unit = unit_template(source, NM, level=0.5)
-        # A ball of six voxels' radius, counted by voxels: a sixth of a voxel in the radius is 8 % of the volume.
-        assert unit.volume == pytest.approx(4 / 3 * np.pi * (6 * NM) ** 3, rel=0.08)
-
-
-def test_a_unit_below_the_voxel_size_is_refused():
-    with pytest.raises(ValueError, match="smaller than a voxel"):
-        mc.crowd((30, 30, 30), "50 nm", macromolecules=[Macromolecule("hsp70", 0.1)], rng=0)
-
-
-def test_empty_room_is_the_distance_to_the_faces():
-    scene = packing.Scene.empty((9, 7, 5), (1.0, 1.0, 1.0))
-    exact = distance_transform_edt(np.pad(np.ones((9, 7, 5)), 1))[1:-1, 1:-1, 1:-1]
-    np.testing.assert_allclose(rooms.rooms(scene, 0) / rooms.QUANTA, exact, atol=0.25)
-
-
-def test_units_never_overlap_and_every_voxel_is_someones(sample):
-    counts = np.bincount(sample.instances.data.ravel(), minlength=len(sample.motifs) + 1)
-    np.testing.assert_array_equal(counts[1:], sample.motifs["voxels"])
-    assert counts[1:].sum() == np.count_nonzero(sample.labels.data)
-    np.testing.assert_array_equal(sample.motifs["instance"], np.arange(1, len(sample.motifs) + 1))
-
-
-def test_labels_of_voxels_are_those_of_their_units(sample):
-    named = {name: label for label, name in sample.labels.names.items()}
-    by_instance = np.array([0, *(named[str(name)] for name in sample.motifs["species"])])
-    np.testing.assert_array_equal(by_instance[sample.instances.data], sample.labels.data)
-
-
-def test_positions_lie_where_the_voxels_are(sample):
-    rows = sample.motifs[sample.motifs["species"] == "haemoglobin"]
-    where = np.argwhere(np.isin(sample.instances.data, rows["instance"]))
-    owner = sample.instances.data[tuple(where.T)]
-    for row in rows[:20]:
-        middle = where[owner == row["instance"]].mean(axis=0) * NM
-        assert np.linalg.norm(middle - row["position"]) < 0.5 * NM
-
-
-def test_density_reaches_half_in_every_occupied_voxel_of_molecules(sample):
-    assert sample.density.data[np.isin(sample.labels.data, [sample_label(sample, "ribosome")])].min() >= 0.5
-
-
-def sample_label(sample, name):
-    return next(label for label, known in sample.labels.names.items() if known == name)
-
-
-def test_clearance_is_kept():
-    crowded = mc.crowd(
-        (60, 60, 50), "1 nm", macromolecules=[Macromolecule("haemoglobin", 0.1, clearance="2 nm")], rng=0
-    )
-    for instance in range(1, 20):
-        distance = distance_transform_edt(crowded.instances.data != instance)
-        others = (crowded.instances.data > 0) & (crowded.instances.data != instance)
-        assert distance[others].min() > 2
-
-
-def test_occupancy_is_overshot_by_less_than_a_unit():
-    crowded = mc.crowd((80, 80, 60), "1 nm", macromolecules=[Macromolecule("p97", 0.1)], rng=0)
-    voxels = crowded.motifs["voxels"]
-    assert 0 <= voxels.sum() - 0.1 * crowded.labels.data.size < voxels.max()
-    assert crowded.report[0].why == ""
-
-
-def test_units_of_few_voxels_reach_their_occupancy():
-    made = mc.crowd((60, 60, 60), "10 nm", macromolecules=[Macromolecule("proteasome", 0.1)], rng=0)
-    assert made.report[0].reached >= 0.1 and made.report[0].why == ""
-
-
-def test_rotations_are_uniform():
-    crowded = mc.crowd((260, 260, 260), "2 nm", macromolecules=[Macromolecule("hsp70", 0.01)], rng=1)
-    angles = statistics.rotation_angles(crowded.motifs["quaternion"])
-    assert len(angles) > 5000
-    assert abs(angles.mean() - 126.476) < 3 * angles.std() / np.sqrt(len(angles))
-    # Directions of each axis cancel, each component having a deviation of 1/sqrt(3).
-    axes = Rotation.from_quat(crowded.motifs["quaternion"], scalar_first=True).as_matrix()
-    assert np.abs(axes.mean(axis=0)).max() < 4.5 / np.sqrt(3 * len(angles))
-
-
-def test_dilute_molecules_are_a_random_pattern():
-    crowded = mc.crowd((300, 300, 300), "2 nm", macromolecules=[Macromolecule("haemoglobin", 0.0005)], rng=2)
-    # A random pattern seen through a window is one, too: away from the faces, where no molecule's middle can lie.
-    inner, points = np.array([0.59] * 3), crowded.motifs["position"] - 0.004
-    points = points[((points >= 0) & (points <= inner)).all(axis=1)]
-    r = np.linspace(0.05, 0.25, 9)
-    low, high = statistics.envelope(len(points), inner, r, runs=99, rng=0)
-    curve = statistics.ripley(points, inner, r).L
-    # Nine radii: a single excursion out of 99 runs' envelope is no evidence.
-    assert ((curve < low) | (curve > high)).sum() <= 1
-
-
-def test_clusters_are_seen_as_clusters():
-    crowded = mc.crowd((200, 200, 150), "2 nm", macromolecules=[Macromolecule("hsp70", 0.004, cluster=(10, 20))], rng=0)
-    points = crowded.motifs["position"]
-    assert statistics.ripley(points, (0.4, 0.4, 0.3), [0.02, 0.04]).L.min() > 0.01
-    sizes = np.bincount(crowded.motifs["chain"])[1:]
-    assert sizes.max() <= 20 and np.mean(sizes >= 10) > 0.8
-
-
-def test_all_stand_ins_have_the_volume_of_their_shape_at_two_steps():
-    for name in SHAPES:
-        fine, coarse = (float((standin(name, h)[0]).sum() * h**3) for h in (0.5 * NM, NM))
-        # The edge of one voxel fills the seams between balls that touch.
-        assert coarse == pytest.approx(fine, rel=0.04), name
 
 
 # --- membranes ---
@@ -262,7 +93,8 @@ def test_curvature_of_a_sphere():
     np.testing.assert_allclose(found.normals, unit, atol=0.02)
 
 
-def test_bound_molecules_stand_upright_on_their_membrane(sample):
+def test_bound_molecules_stand_upright_on_their_membrane():
+    sample = mixed()
     rows = sample.motifs[sample.motifs["species"] == "channel"]
     assert len(rows) and set(sample.motifs["species"][rows["host"] - 1]) == {"vesicle"}
     for row in rows:
@@ -273,7 +105,8 @@ def test_bound_molecules_stand_upright_on_their_membrane(sample):
         assert axis @ outward / np.linalg.norm(outward) > np.cos(np.radians(1))
 
 
-def test_molecules_near_membranes_keep_their_distance(sample):
+def test_molecules_near_membranes_keep_their_distance():
+    sample = mixed()
     rows = sample.motifs[sample.motifs["species"] == "ferritin"]
     surfaces = np.concatenate([surface.points for surface in sample.surfaces.values()])
     assert statistics.nearest(rows["position"], surfaces).max() < 0.02 + 0.5 * NM
@@ -348,7 +181,8 @@ def test_branches_have_the_asked_share():
     assert abs(branched - 0.3 * (n - 1)) < 3 * np.sqrt(0.3 * 0.7 * (n - 1))
 
 
-def test_branches_start_on_their_mother(sample):
+def test_branches_start_on_their_mother():
+    sample = mixed()
     rows = sample.motifs[(sample.motifs["species"] == "actin") & (sample.motifs["host"] > 0)]
     assert len(rows)
     mothers = sample.motifs[rows["host"] - 1]
@@ -356,7 +190,8 @@ def test_branches_start_on_their_mother(sample):
     assert np.linalg.norm(mothers["position"] - rows["position"], axis=1).max() < 6 * NM
 
 
-def test_bundles_run_parallel(sample):
+def test_bundles_run_parallel():
+    sample = mixed()
     lines = [line for name, line in sample.centrelines.items() if name.startswith("bundle")]
     for a, b in zip(lines[0::3], lines[1::3], strict=True):
         apart = np.linalg.norm(a - b, axis=1)

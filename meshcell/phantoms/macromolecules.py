@@ -11,6 +11,7 @@ from meshcell.phantoms.density_maps import unit_template
 from meshcell.phantoms.membranes import Seat
 from meshcell.phantoms.packing import Ready, Scene, Template, aligned, fill, place, quaternions
 from meshcell.phantoms.recipes import Reached, drawn, limits
+from meshcell.phantoms.rooms import quantum, room_needed
 from meshcell.types import Array, Floats
 from meshcell.units import convert
 
@@ -49,7 +50,7 @@ class Macromolecule:
     where : str
         Compartment, a region's name in `within`; the outside of all where empty.
     tries : int, optional
-        Its own number of failed places in a row that ends it.
+        Its own number of failed tries in a row that ends it.
 
     Examples
     --------
@@ -137,10 +138,9 @@ class Plan:
         """Mean volume of its units, um^3."""
         return float(np.mean([unit.volume for unit in self.templates]))
 
-    @property
-    def core(self) -> float:
-        """Largest core of its units, um."""
-        return max(unit.core_radius for unit in self.templates)
+    def reach(self, spacing: Floats) -> float:
+        """Return how far (um) from a free place its units want to know what is taken."""
+        return max(room_needed(unit, spacing) for unit in self.templates) * quantum(spacing)
 
 
 def planned(
@@ -184,7 +184,7 @@ def placed(
 
 def _reason(failures: int, tries: int) -> str:
     if failures >= tries:
-        return f"{failures} places in a row had no room (more tries, a smaller occupancy, or smaller units)"
+        return f"{failures} tries in a row had no room (more tries, a smaller occupancy, or smaller units)"
     return "no voxel has room for its core"
 
 

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 QUANTA = 4
 # Draws of a voxel without room before the voxels with room are listed instead.
 MISSES = 64
+# Index coordinates are kept this far from the ends, so that rounding never leads out.
+RIM = 1e-6
+# Bits behind the point of whole-numbered coordinates: rounding adds up to less than RIM.
+FINE = 40
+ONE = 2.0**FINE
 
 
 def gaps(unit: Template, reach: float, quantum: float) -> tuple[Array, Floats]:
@@ -113,19 +118,21 @@ def window_of(h, centre, step, extent, R, p):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def span_of(first, last, u, v, w, slope, h, p, extent):  # type: ignore[no-untyped-def]
-    """Clip a line of voxels along z to those whose index coordinates lie in a template, one more at either end.
+    """Clip a line of voxels along z to those whose index coordinates surely lie in 0 ... extent.
 
-    The coordinates at z are (u, v, w) + slope z, where z = k h - p.
+    The coordinates at z are (u, v, w) + slope z, where z = k h - p. Nobody needs to look again whether they do.
     """
     low, high = float(first), float(last - 1)
     for start, rise, n in ((u, slope[0], extent[0]), (v, slope[1], extent[1]), (w, slope[2], extent[2])):
-        if abs(rise) * h < 1e-9:
-            if start < 0 or start > n:
+        if abs(rise) * h < 1e-12:
+            if start < RIM or start > n - RIM:
                 return 0, 0
             continue
-        a, b = (p - start / rise) / h, (p + (n - start) / rise) / h
+        a, b = (p + (RIM - start) / rise) / h, (p + (n - RIM - start) / rise) / h
         low, high = max(low, min(a, b)), min(high, max(a, b))
-    return max(first, int(np.floor(low))), min(last, int(np.ceil(high)) + 1)
+    if low > high:
+        return 0, 0
+    return int(np.ceil(low)), int(np.floor(high)) + 1
 
 
 @njit(cache=True)
@@ -133,7 +140,8 @@ def shrink(room, h, halo, centre, step, R, p) -> None:  # type: ignore[no-untype
     """Lower the room of the voxels around a new unit to their distance from it."""
     nx, ny, nz = room.shape
     window = window_of(h, centre, step, halo.shape, R, p)
-    n, m, o = halo.shape
+    m, o = halo.shape[1], halo.shape[2]
+    flat = halo.ravel()
     S = R / step
     for i in range(max(window[0, 0], 0), min(window[1, 0], nx)):
         x = i * h[0] - p[0]
@@ -143,11 +151,14 @@ def shrink(room, h, halo, centre, step, R, p) -> None:  # type: ignore[no-untype
             v0 = S[0, 1] * x + S[1, 1] * y + centre[1] + 0.5
             w0 = S[0, 2] * x + S[1, 2] * y + centre[2] + 0.5
             first, last = span_of(max(window[0, 2], 0), min(window[1, 2], nz), u0, v0, w0, S[2], h[2], p[2], halo.shape)
+            # In whole numbers of 2^-FINE from voxel to voxel: this loop is half of all packing.
+            line, z = room[i, j], first * h[2] - p[2]
+            u, v, w = int((u0 + S[2, 0] * z) * ONE), int((v0 + S[2, 1] * z) * ONE), int((w0 + S[2, 2] * z) * ONE)
+            du, dv, dw = int(S[2, 0] * h[2] * ONE), int(S[2, 1] * h[2] * ONE), int(S[2, 2] * h[2] * ONE)
             for k in range(first, last):
-                z = k * h[2] - p[2]
-                u, v, w = u0 + S[2, 0] * z, v0 + S[2, 1] * z, w0 + S[2, 2] * z
-                if 0 <= u < n and 0 <= v < m and 0 <= w < o:
-                    room[i, j, k] = min(room[i, j, k], halo[int(u), int(v), int(w)])
+                gap = flat[np.uint64(((u >> FINE) * m + (v >> FINE)) * o + (w >> FINE))]
+                line[np.uint64(k)] = min(line[np.uint64(k)], gap)
+                u, v, w = u + du, v + dv, w + dw
 
 
 @njit(cache=True)
