@@ -296,9 +296,8 @@ def _seat(name: str, scene: Scene, points: Floats, triangles: Any, rng: np.rando
     drawn_points = a + u[:, None] * (b - a) + v[:, None] * (c - a)
     within = ((drawn_points >= 0) & (drawn_points <= scene.size)).all(axis=1)
     # Between the normals of the corners, as those of flat triangles would tilt the molecules by degrees.
-    corner_normals = np.stack([np.bincount(triangles.ravel(), np.repeat(v, 3), len(points)) for v in cross.T], axis=1)
-    at = triangles[rows]
-    normals = np.einsum("kn,nkj->nj", np.array([1 - u - v, u, v]), corner_normals[at])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    weights = np.array([1 - u - v, u, v])
+    upright = np.einsum("kn,nkj->nj", weights, shells.normals(points, triangles)[triangles[rows]])
+    upright /= np.linalg.norm(upright, axis=1, keepdims=True)
     area = float(areas.sum()) * within.mean()
-    return Seat(name, scene.units, drawn_points[within], normals[within], area, float(np.sqrt(areas.sum() / n)))
+    return Seat(name, scene.units, drawn_points[within], upright[within], area, float(np.sqrt(areas.sum() / n)))

@@ -36,7 +36,7 @@ def gaps(unit: Template, reach: float, quantum: float) -> tuple[Array, Floats]:
 def rooms(scene: Scene, home: int) -> Array:
     """Return the room of every voxel in quanta (at most 255); the box's faces count as taken.
 
-    A chamfer distance, up to an eighth too long in some directions: it proposes, the voxels decide.
+    A chamfer distance, up to 15 % too long in some directions: it proposes, the voxels decide.
     """
     weights = _weights(scene.spacing)
     if (scene.labels == home).all():

@@ -124,6 +124,23 @@ def icosphere(radius: float, step: float) -> tuple[Floats, Ints]:
     return points, triangles.astype(np.int32)
 
 
+def normals(points: Floats, triangles: Ints) -> Floats:
+    """Return the unit normals (p, 3) at the points of a closed surface; exact where they lie on a sphere.
+
+    Source
+    ------
+    N. Max, J. Graphics Tools 4 (1999), p. 1: cross products of edges over the squares of both lengths.
+    """
+    sums = np.zeros((3, len(points)))
+    corners = points[triangles]
+    for k in range(3):
+        u, v = corners[:, (k + 1) % 3] - corners[:, k], corners[:, (k + 2) % 3] - corners[:, k]
+        weights = (u**2).sum(axis=1) * (v**2).sum(axis=1)
+        parts = np.cross(u, v) / np.maximum(weights, 1e-300)[:, None]
+        sums += [np.bincount(triangles[:, k], part, len(points)) for part in parts.T]
+    return np.asarray(sums.T / np.maximum(np.linalg.norm(sums.T, axis=1, keepdims=True), 1e-300))
+
+
 def _revolved(rho: Floats, z: Floats, around: Floats) -> Floats:
     """Turn a profile around z: (m, n, 3)."""
     x, y = rho[:, None] * np.cos(around), rho[:, None] * np.sin(around)

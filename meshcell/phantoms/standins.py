@@ -14,6 +14,8 @@ from meshcell.phantoms.distances import Shape
 from meshcell.types import Array, Floats
 
 NM = 1e-3  # um
+# Parts of a voxel's edge by which the share of a molecule in it is counted.
+PARTS = 6
 
 
 def _ball(x: float, y: float, z: float, radius: float) -> Shape:
@@ -112,8 +114,8 @@ def standin(name: str, step: float) -> tuple[Array, Floats]:
     Returns
     -------
     (values, centre)
-        (n, m, k) float32, 1 inside, 0 outside, 0.5 on the boundary, linear over one voxel; index coordinates of the
-        molecule's origin: its middle, or where the membrane's middle lies.
+        (n, m, k) float32, the share of every voxel that lies inside; index coordinates of the molecule's origin: its
+        middle, or where the membrane's middle lies.
 
     Raises
     ------
@@ -138,7 +140,9 @@ def standin(name: str, step: float) -> tuple[Array, Floats]:
             "smaller than a voxel; take a finer spacing"
         )
     first, last = np.floor(low / step).astype(int) - 1, np.ceil(high / step).astype(int) + 2
-    axes = [np.arange(a, b) * step for a, b in zip(first, last, strict=True)]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    distance = sdf.distance(shape, points.reshape(-1, 3)).reshape(points.shape[:3])
-    return np.clip(0.5 - distance / step, 0, 1).astype(np.float32), -first.astype(np.float64)
+    fine = step / PARTS
+    x, y, z = (int(n) for n in (last - first) * PARTS)
+    corner = first * step - (step - fine) / 2
+    grid = sdf.Grid((x, y, z), (fine, fine, fine), (float(corner[0]), float(corner[1]), float(corner[2])))
+    parts = sdf.inside(shape, grid).reshape(x // PARTS, PARTS, y // PARTS, PARTS, z // PARTS, PARTS)
+    return parts.mean(axis=(1, 3, 5), dtype=np.float32), -first.astype(np.float64)
