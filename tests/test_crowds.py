@@ -84,6 +84,19 @@ def test_distances_agree_with_those_from_the_mid_surface(shell):
     assert np.quantile(np.abs(field - reference)[near], 0.95) < 0.1
 
 
+def test_distances_from_triangles_agree_with_their_points():
+    rng = np.random.default_rng(0)
+    a, b = np.meshgrid(np.linspace(0, 1, 101), np.linspace(0, 1, 101))
+    inside = a + b <= 1 + 1e-12
+    for _ in range(200):
+        u, v, p = rng.standard_normal((3, 3))
+        points = a[inside][:, None] * u + b[inside][:, None] * v
+        sampled = np.linalg.norm(points - p, axis=1).min()
+        # Half a cell of the sampling away at most, on the far side.
+        slack = (np.linalg.norm(u) + np.linalg.norm(v)) / 200
+        assert -1e-12 <= sampled - shells.triangle_distance(*p, u, v) <= slack
+
+
 def test_curvature_of_a_sphere():
     unit, triangles = shells.icosphere(1.0, 0.1)
     surface = mc.Surface(2 * unit, triangles, np.tile([1, 0], (len(triangles), 1)), {1: "ball"})

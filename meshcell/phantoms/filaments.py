@@ -10,7 +10,7 @@ from numba import njit
 
 from meshcell.phantoms.packing import Scene
 from meshcell.phantoms.recipes import Reached, drawn, limits
-from meshcell.phantoms.worms import bent, concentration, normals
+from meshcell.phantoms.worms import bent, concentration, cross, normals
 from meshcell.types import Floats, Ints
 from meshcell.units import convert
 
@@ -149,7 +149,7 @@ class Course:
 
     def at(self, centre: Floats, first: Floats, tangent: Floats) -> Floats:
         """Return the (members, m, 4) balls at a point of the axis."""
-        frame = np.stack([first, np.cross(tangent, first), tangent])
+        frame = np.stack([first, cross(tangent, first), tangent])
         moved = np.empty((len(self.offsets), len(self.balls), 4))
         moved[..., :3] = centre + (self.balls[:, :3] + self.offsets[:, None]) @ frame
         moved[..., 3] = self.balls[:, 3]
@@ -260,7 +260,7 @@ def _next(
     for turned in bent(np.repeat(tangent[None], BENDS, axis=0), course.bend, rng):
         carried = normal - (normal @ turned) * turned
         carried /= np.sqrt(carried @ carried)
-        side = np.cross(turned, carried)
+        side = cross(turned, carried)
         twisted = np.cos(course.twist) * carried + np.sin(course.twist) * side
         if _fits(scene, course, centre, twisted, turned, host):
             return centre, turned, twisted
@@ -279,7 +279,7 @@ def _stamped(
     """Write the members of a course down, each a chain of its own; return their axes and voxels."""
     from scipy.spatial.transform import Rotation
 
-    frames = np.stack([firsts, np.cross(tangents, firsts), tangents], axis=2)
+    frames = np.stack([firsts, cross(tangents, firsts), tangents], axis=2)
     turns = Rotation.from_matrix(frames).as_quat(canonical=True, scalar_first=True)
     all_balls = np.stack([course.at(*place) for place in zip(centres, firsts, tangents, strict=True)], axis=1)
     axes, taken = [], 0

@@ -281,12 +281,18 @@ def _around(low, high, reach, first, h, shape):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _triangle_distance(p, a, b, c):  # type: ignore[no-untyped-def]
-    """Return the distance of a point from a triangle (Ericson, Real-Time Collision Detection, 2005, p. 141)."""
-    ab, ac, ap = b - a, c - a, p - a
-    d1, d2 = np.dot(ab, ap), np.dot(ac, ap)
-    d3, d4 = np.dot(ab, p - b), np.dot(ac, p - b)
-    d5, d6 = np.dot(ab, p - c), np.dot(ac, p - c)
+def triangle_distance(x, y, z, u, v):  # type: ignore[no-untyped-def]
+    """Return the distance of a point from a triangle with edges u, v from the origin.
+
+    Source
+    ------
+    C. Ericson, Real-Time Collision Detection (2005), p. 141.
+    """
+    uu = u[0] * u[0] + u[1] * u[1] + u[2] * u[2]
+    uv = u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
+    vv = v[0] * v[0] + v[1] * v[1] + v[2] * v[2]
+    d1, d2 = u[0] * x + u[1] * y + u[2] * z, v[0] * x + v[1] * y + v[2] * z
+    d3, d4, d5, d6 = d1 - uu, d2 - uv, d1 - uv, d2 - vv
     va, vb, vc = d3 * d6 - d5 * d4, d5 * d2 - d1 * d6, d1 * d4 - d3 * d2
     if d1 <= 0 and d2 <= 0:
         s, t = 0.0, 0.0
@@ -303,26 +309,25 @@ def _triangle_distance(p, a, b, c):  # type: ignore[no-untyped-def]
         s = 1 - t
     else:
         s, t = vb / (va + vb + vc), vc / (va + vb + vc)
-    e = ap - s * ab - t * ac
-    return np.sqrt(np.dot(e, e))
+    a, b, c = x - s * u[0] - t * v[0], y - s * u[1] - t * v[1], z - s * u[2] - t * v[2]
+    return np.sqrt(a * a + b * b + c * c)
 
 
 @njit(cache=True)
 def near_triangles(field, first, h, corners, band) -> None:  # type: ignore[no-untyped-def]
     """Fill in the distances from a mesh, triangle by triangle."""
-    p = np.empty(3)
     for n in range(len(corners)):
-        a, b, c = corners[n, 0].copy(), corners[n, 1].copy(), corners[n, 2].copy()
+        a, b, c = corners[n, 0], corners[n, 1], corners[n, 2]
         low, high = _around(
             np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c), band, first, h, field.shape
         )
+        u, v = b - a, c - a
         for i in range(low[0], high[0]):
-            p[0] = (first[0] + i) * h[0]
+            x = (first[0] + i) * h[0] - a[0]
             for j in range(low[1], high[1]):
-                p[1] = (first[1] + j) * h[1]
+                y = (first[1] + j) * h[1] - a[1]
                 for k in range(low[2], high[2]):
-                    p[2] = (first[2] + k) * h[2]
-                    d = _triangle_distance(p, a, b, c)
+                    d = triangle_distance(x, y, (first[2] + k) * h[2] - a[2], u, v)
                     if d <= band:
                         field[i, j, k] = min(field[i, j, k], d)
 

@@ -47,12 +47,27 @@ def _bends(n: int, k: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
     return 1 + np.log(u + (1 - u) * np.exp(-2 * k)) / k, azimuth
 
 
+def cross(u: Floats, v: Floats) -> Floats:
+    """Return the cross products of (..., 3) vectors; numpy's own takes five times as long for single ones.
+
+    Examples
+    --------
+    >>> cross(np.array([1.0, 0, 0]), np.array([0, 1.0, 0]))
+    array([0., 0., 1.])
+    """
+    product = np.empty(np.broadcast_shapes(u.shape, v.shape))
+    for k in range(3):
+        i, j = (k + 1) % 3, (k + 2) % 3
+        product[..., k] = u[..., i] * v[..., j] - u[..., j] * v[..., i]
+    return product
+
+
 def normals(tangents: Floats) -> tuple[Floats, Floats]:
     """Return two unit vectors at right angles to each of (n, 3) unit vectors and to each other."""
     other = np.where(np.abs(tangents[:, :1]) < 0.6, [[1.0, 0, 0]], [[0, 1.0, 0]])
-    first = np.cross(tangents, other)
+    first = cross(tangents, other)
     first /= np.linalg.norm(first, axis=1, keepdims=True)
-    return first, np.cross(tangents, first)
+    return first, cross(tangents, first)
 
 
 def worm(n: int, step: float, persistence: float, rng: np.random.Generator) -> Floats:
