@@ -6,7 +6,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 import meshcell as mc
-from crowd_things import mixed
+from crowd_things import FILAMENTS, mixed
 from meshcell.phantoms import (
     Actin,
     Filament,
@@ -182,6 +182,28 @@ def test_protofilaments_are_equal_at_any_voxel_size(voxel):
     assert len(masses) == 13 and masses.std() / masses.mean() < 0.05
     radius = np.hypot(x, y)[(weights >= 0.5)]
     assert radius.max() == pytest.approx(0.0125, abs=0.75 * voxel * NM)
+
+
+@pytest.mark.parametrize("name", ["microtubule", "actin", "bundle"])
+def test_filaments_avoid_all_that_was_there_before(name):
+    sample = mixed()
+    filament = next(filament for filament in FILAMENTS if filament.name == name)
+    chains, starts = sample.motifs["chain"], sample.motifs["host"] > 0
+    mothers = {int(row["chain"]): int(chains[row["host"] - 1]) for row in sample.motifs[starts]}
+    rows = sample.motifs[sample.motifs["species"] == name]
+    assert len(rows) > 20
+    for row in rows:
+        R = Rotation.from_quat(row["quaternion"], scalar_first=True).as_matrix()
+        for x, y, z, radius in filament.unit():
+            centre = (row["position"] + R @ [x, y, z]) / NM
+            low = np.floor(centre - radius / NM).astype(int)
+            near = low + np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+            near = near[np.linalg.norm(near - centre, axis=1) <= radius / NM - 1e-9]
+            owners = sample.instances.data[tuple(near.T)]
+            # Its own chain's, or at a joint its mother's or a daughter's.
+            own = int(row["chain"])
+            kin = {own, mothers.get(own, own)} | {child for child, mother in mothers.items() if mother == own}
+            assert set(chains[owners - 1]) <= kin and owners.min() > 0
 
 
 def test_branches_have_the_asked_share():

@@ -18,6 +18,8 @@ from meshcell.units import convert
 BENDS = 8
 # Units before and after a joint that may share voxels with it.
 JOINT = 3
+# No instance at all: from 1 to 0.
+NOTHING = (1, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,19 +229,20 @@ def _planned(
     steps = max(1, min(most, int(wanted / course.rise)))
     least = min(steps, max(1, int(convert(filament.least, "um", "least") / course.rise)))
     centre, tangent, host = _start(scene, filament, course, mother, rng)
+    joint = _joint(mother, host)
     angle = 2 * np.pi * rng.random()
     across, side = (vector[0] for vector in normals(tangent[None]))
     normal = np.cos(angle) * across + np.sin(angle) * side
     centres, tangents, firsts = np.empty((3, steps, 3))
     n = 0
     while n < steps:
-        if not _fits(scene, course, centre, normal, tangent, host if n <= JOINT else 0):
+        if not _fits(scene, course, centre, normal, tangent, joint if n <= JOINT else NOTHING):
             break
         centres[n], tangents[n], firsts[n] = centre, tangent, normal
         n += 1
         if n == steps:
             break
-        step = _next(scene, course, centres[:n], tangent, normal, host if n <= JOINT else 0, rng)
+        step = _next(scene, course, centres[:n], tangent, normal, joint if n <= JOINT else NOTHING, rng)
         if step is None:
             break
         centre, tangent, normal = step
@@ -249,7 +252,8 @@ def _planned(
 
 
 def _next(
-    scene: Scene, course: Course, centres: Floats, tangent: Floats, normal: Floats, host: int, rng: np.random.Generator
+    scene: Scene, course: Course, centres: Floats, tangent: Floats, normal: Floats, joint: tuple[int, int],
+    rng: np.random.Generator,
 ) -> tuple[Floats, Floats, Floats] | None:
     """Draw bends until the next unit fits; None where none does."""
     centre = centres[-1] + course.rise * tangent
@@ -262,14 +266,23 @@ def _next(
         carried /= np.sqrt(carried @ carried)
         side = cross(turned, carried)
         twisted = np.cos(course.twist) * carried + np.sin(course.twist) * side
-        if _fits(scene, course, centre, twisted, turned, host):
+        if _fits(scene, course, centre, twisted, turned, joint):
             return centre, turned, twisted
     return None
 
 
-def _fits(scene: Scene, course: Course, centre: Floats, normal: Floats, tangent: Floats, host: int) -> bool:
+def _joint(mother: Axis | None, host: int) -> tuple[int, int]:
+    """Return the first and last instance of the mother that a branch may share voxels with."""
+    if mother is None:
+        return NOTHING
+    return max(host - JOINT, mother.instance), min(host + JOINT, mother.instance + len(mother.centres) - 1)
+
+
+def _fits(
+    scene: Scene, course: Course, centre: Floats, normal: Floats, tangent: Floats, joint: tuple[int, int]
+) -> bool:
     balls = course.at(centre, normal, tangent).reshape(-1, 4)
-    return bool(balls_fit(scene.labels, scene.instances, scene.spacing, course.home, host - JOINT, host + JOINT, balls))
+    return bool(balls_fit(scene.labels, scene.instances, scene.spacing, course.home, *joint, balls))
 
 
 def _stamped(
@@ -304,7 +317,7 @@ def _stamped(
 
 @njit(cache=True)
 def balls_fit(labels, instances, h, home, first, last, balls) -> bool:  # type: ignore[no-untyped-def]
-    """Tell whether the balls lie in the box on voxels that are free, or of instances first to last."""
+    """Tell whether the balls lie in the box on voxels that are free, or of instances first (>= 1) to last."""
     nx, ny, nz = labels.shape
     for n in range(len(balls)):
         x, y, z, r = balls[n]
@@ -316,9 +329,7 @@ def balls_fit(labels, instances, h, home, first, last, balls) -> bool:  # type: 
                         continue
                     if i < 0 or j < 0 or k < 0 or i >= nx or j >= ny or k >= nz:
                         return False
-                    if labels[i, j, k] != home and (
-                        instances[i, j, k] == 0 or instances[i, j, k] < first or instances[i, j, k] > last
-                    ):
+                    if labels[i, j, k] != home and (instances[i, j, k] < first or instances[i, j, k] > last):
                         return False
     return True
 
