@@ -137,21 +137,41 @@ def test_errors_of_ingredients():
 # --- pictures ---
 
 
-def test_pictures_are_not_blank(tmp_path):
-    sample = mixed()
+@pytest.mark.parametrize("kind", [None, "slice", "scene", "network", "bars"])
+def test_pictures_are_not_blank(kind, tmp_path):
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.image import imread
 
-    from meshcell.phantoms import pictures
+    drawn = mc.plot(mixed(), kind=kind, size=(300, 200), title="crowd", save=tmp_path / "x.png")
+    if hasattr(drawn, "close"):
+        drawn.close()
+    image = imread(tmp_path / "x.png")[..., :3]
+    assert (image.min(axis=2) < 0.9).mean() > 0.02
+    # Something has a colour, and is lit.
+    assert (np.ptp(image, axis=2) > 0.3).mean() > 0.002
 
-    for name, figure in (
-        ("slice", pictures.draw_slice(sample)[0].figure),
-        ("occupancy", pictures.draw_occupancy(sample).figure),
-    ):
-        figure.savefig(tmp_path / f"{name}.png", dpi=50)
-    pictures.draw_scene(sample, size=(300, 200), save=tmp_path / "scene.png").close()
-    for name in ("slice", "occupancy", "scene"):
-        image = imread(tmp_path / f"{name}.png")[..., :3]
-        assert (image.min(axis=2) < 0.9).mean() > 0.02, name
+
+def test_pictures_show_the_species_that_are_asked_for(tmp_path):
+    from matplotlib.image import imread
+
+    for name, red in (("vesicle", False), ("haemoglobin", True)):
+        mc.plot(mixed(), [name], kind="scene", size=(300, 200), save=tmp_path / "x.png").close()
+        r, g, b = np.moveaxis(imread(tmp_path / "x.png")[..., :3], -1, 0)
+        assert ((r > 0.3) & (g > 0.7 * r) & (b < 0.6 * r)).any() != red
+        assert ((r > 0.2) & (g < 0.4 * r)).any() == red
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"kind": "film"}, "film"),
+        ({"field": ["moon"], "kind": "scene"}, "no species is called 'moon'"),
+        ({"at": 9.0}, "z should lie in the sample"),
+        ({"kind": "scene", "view": (0, 0, 0), "size": (40, 40)}, "view should be the direction"),
+    ],
+)
+def test_pictures_refuse_what_is_not_there(options, said):
+    with pytest.raises(ValueError, match=said):
+        mc.plot(mixed(), **options)

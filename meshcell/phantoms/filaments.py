@@ -252,7 +252,12 @@ def _planned(
 
 
 def _next(
-    scene: Scene, course: Course, centres: Floats, tangent: Floats, normal: Floats, joint: tuple[int, int],
+    scene: Scene,
+    course: Course,
+    centres: Floats,
+    tangent: Floats,
+    normal: Floats,
+    joint: tuple[int, int],
     rng: np.random.Generator,
 ) -> tuple[Floats, Floats, Floats] | None:
     """Draw bends until the next unit fits; None where none does."""
