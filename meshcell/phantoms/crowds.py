@@ -81,9 +81,7 @@ def crowd(
     if not isinstance(order, str):
         raise TypeError(f"order should be 'largest' or 'given'; got {order!r}")
     return made(
-        Recipe(
-            shape, spacing, tuple(membranes), tuple(filaments), tuple(macromolecules), tries, order, int(seed), within
-        )
+        Recipe(shape, spacing, membranes, filaments, macromolecules, tries, order, int(seed), within)  # type: ignore[arg-type]
     )
 
 

@@ -102,6 +102,8 @@ def unit_template(source: Any, step: float, *, level: float | None = None, resol
         return template(values, step, 0.5 if level is None else level, centre)
     volume = source if isinstance(source, Volume) else _read(Path(source), step, resolution)
     values = _resampled(volume, step)
+    if not values.max() > 0:
+        raise ValueError(f"density should have values above 0; the greatest of {source!r} is {values.max():.4g}")
     return template(values / values.max(), step, LEVEL if level is None else level / float(values.max()))
 
 

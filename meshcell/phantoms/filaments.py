@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from meshcell.phantoms.packing import Scene
-from meshcell.phantoms.recipes import Reached, drawn, limits
+from meshcell.phantoms.recipes import Reached, bounded, checked_count, checked_group, drawn
 from meshcell.phantoms.worms import bent, concentration, cross, normals
 from meshcell.types import Floats, Ints
 from meshcell.units import convert
@@ -74,15 +74,17 @@ class Filament:
     tries: int | None = None
 
     def __post_init__(self) -> None:
-        from meshcell.phantoms.macromolecules import checked_share
-
-        checked_share(self.occupancy, self.name)
-        if limits(self.persistence, "um", f"persistence of {self.name!r}")[0] <= 0:
-            raise ValueError(f"persistence of {self.name!r} should be positive; got {self.persistence!r}")
+        checked_group(self.name, self.occupancy, self.tries)
+        for key in ("persistence", "length", "rise"):
+            bounded(getattr(self, key), "um", f"{key} of {self.name!r}", open_=True)
+        for key in ("least", "gap"):
+            bounded(getattr(self, key), "um", f"{key} of {self.name!r}")
         if not 0 <= self.branching <= 1:
             raise ValueError(f"branching of {self.name!r} should be a probability; got {self.branching!r}")
-        if self.bundle < 1:
-            raise ValueError(f"bundle of {self.name!r} should be at least 1; got {self.bundle!r}")
+        checked_count(self.bundle, f"bundle of {self.name!r}")
+        balls = np.asarray(self.balls, np.float64)
+        if balls.ndim != 2 or balls.shape[1] != 4 or not len(balls) or not (balls[:, 3] > 0).all():
+            raise ValueError(f"balls of {self.name!r} should be rows x, y, z, radius > 0, um; got {self.balls!r}")
 
     def unit(self) -> Floats:
         """Return the (m, 4) balls of one unit: x, y, z, radius, um."""
@@ -102,6 +104,10 @@ class Microtubule(Filament):
     length: Any = (0.2, 2.0)
     least: Any = 0.04
     protofilaments: int = 13
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_count(self.protofilaments, f"protofilaments of {self.name!r}", 3)
 
     def unit(self) -> Floats:
         angles = 2 * np.pi * np.arange(self.protofilaments) / self.protofilaments
@@ -178,8 +184,9 @@ def grow(
         if planned is None:
             failures += 1
             continue
-        failures = 0
         grown, voxels = _stamped(scene, filament, course, label, *planned)
+        # A filament far thinner than a voxel may miss them all.
+        failures = 0 if voxels else failures + 1
         axes += grown
         taken += voxels
     share = taken / scene.labels.size

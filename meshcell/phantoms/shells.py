@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
 from meshcell.types import Array, Floats, Ints
+from meshcell.validation import frozen
 
 FAR = np.float32(1e9)
 
@@ -73,18 +75,12 @@ def tube(path: Floats, radius: float, step: float) -> Shell:
 
 def harmonic(radius: float, roughness: float, degree: int, step: float, rng: np.random.Generator) -> Shell:
     """Make a sphere whose radius varies by spherical harmonics, `roughness` being the deviation in radii."""
-    from scipy.special import sph_harm_y
-
-    unit, triangles = icosphere(radius, step)
-    theta, phi = np.arccos(np.clip(unit[:, 2], -1, 1)), np.arctan2(unit[:, 1], unit[:, 0])
-    relief, power = np.zeros(len(unit)), 0.0
-    for n in range(2, degree + 1):
-        for m in range(n + 1):
-            wave = sph_harm_y(n, m, theta, phi)
-            a, b = rng.standard_normal(2) / (n * (n + 1))
-            relief += a * wave.real + (b * wave.imag if m else 0.0)
-            power += (1 if m == 0 else 0.5) * (a * a + (b * b if m else 0.0)) / (4 * np.pi)
-    scaled = relief * (roughness / np.sqrt(power)) if power else relief
+    level = _level(radius, step)
+    unit, triangles = _sphere(level)
+    waves, scales, squares = _waves(level, degree)
+    amounts = rng.standard_normal(len(scales)) * scales
+    relief, power = waves @ amounts, float((squares * amounts**2).sum())
+    scaled = relief * (roughness / np.sqrt(power))
     # A radius below a quarter would fold the membrane onto itself.
     return Shell("mesh", np.zeros(0), unit * (radius * np.maximum(1 + scaled, 0.25))[:, None], triangles)
 
@@ -101,8 +97,36 @@ def transported(tangents: Floats) -> Floats:
     return carried
 
 
+@functools.lru_cache(maxsize=2)
+def _waves(level: int, degree: int) -> tuple[Floats, Floats, Floats]:
+    """Return real waves on a sphere (p, w), the deviations of their amounts (w,), and the waves' mean squares (w,)."""
+    from scipy.special import sph_harm_y
+
+    unit, _ = _sphere(level)
+    theta, phi = np.arccos(np.clip(unit[:, 2], -1, 1)), np.arctan2(unit[:, 1], unit[:, 0])
+    waves, scales, squares = [], [], []
+    for n in range(2, degree + 1):
+        for m in range(n + 1):
+            wave = sph_harm_y(n, m, theta, phi)
+            for part in (wave.real, wave.imag) if m else (wave.real,):
+                waves.append(part)
+                scales.append(1 / (n * (n + 1)))
+                squares.append((0.5 if m else 1.0) / (4 * np.pi))
+    return np.stack(waves, axis=1), np.array(scales), np.array(squares)
+
+
 def icosphere(radius: float, step: float) -> tuple[Floats, Ints]:
     """Divide an icosahedron until its edges are about `step` on a sphere of `radius`; points on the unit sphere."""
+    return _sphere(_level(radius, step))
+
+
+def _level(radius: float, step: float) -> int:
+    return int(min(7, max(1, round(np.log2(1.05 * radius / step)))))
+
+
+@functools.lru_cache(maxsize=4)
+def _sphere(level: int) -> tuple[Floats, Ints]:
+    """Divide an icosahedron `level` times; kept, as membranes that do not fit are drawn again and again."""
     golden = (1 + np.sqrt(5)) / 2
     corners = [
         (-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0), (0, -1, golden), (0, 1, golden),
@@ -113,7 +137,7 @@ def icosphere(radius: float, step: float) -> tuple[Floats, Ints]:
              (8, 6, 7), (9, 8, 1)]  # fmt: skip
     points, triangles = np.array(corners, np.float64), np.array(faces, np.int64)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
-    for _ in range(min(7, max(1, round(np.log2(1.05 * radius / step))))):
+    for _ in range(level):
         ends = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
         edges, which = np.unique(ends[:, 0] * len(points) + ends[:, 1], return_inverse=True)
         middles = points[edges // len(points)] + points[edges % len(points)]
@@ -121,7 +145,7 @@ def icosphere(radius: float, step: float) -> tuple[Floats, Ints]:
         a, b, c = triangles.T
         points = np.concatenate([points, middles / np.linalg.norm(middles, axis=1, keepdims=True)])
         triangles = np.concatenate([np.stack(t, axis=1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
-    return points, triangles.astype(np.int32)
+    return frozen(points), frozen(triangles.astype(np.int32))
 
 
 def normals(points: Floats, triangles: Ints) -> Floats:

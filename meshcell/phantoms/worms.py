@@ -23,6 +23,9 @@ def concentration(step: float, persistence: float) -> float:
     stiff = -1 / np.expm1(-ratio)
     if stiff > 20:
         return float(stiff)
+    # A free joint: coth k - 1/k is k/3; below the floor bends are uniform to rounding.
+    if np.exp(-ratio) < 1e-4:
+        return max(3 * float(np.exp(-ratio)), 1e-6)
     return float(brentq(lambda k: 1 / np.tanh(k) - 1 / k - np.exp(-ratio), 1e-6, 25.0))
 
 
