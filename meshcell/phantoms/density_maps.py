@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.phantoms.packing import Template, template
 from meshcell.phantoms.standins import standin
+from meshcell.phantoms.templates import Template, template
 from meshcell.types import Array, Volume
 from meshcell.units import convert
 

@@ -93,10 +93,11 @@ class Filament:
 
 @dataclass(frozen=True, eq=False)
 class Microtubule(Filament):
-    """A ring of protofilaments: by default 13 monomers per 4 nm, 25 nm wide outside and 15 inside (Nogales 1999).
+    """A ring of protofilaments: by default 13 monomers per 4 nm, 25 nm wide outside (Nogales 1999).
 
-    A monomer is a ball of 2.4 nm at 10.1 nm from the axis, so that neighbours touch; persistence 1 mm by default
-    (0.3-5 mm measured; Hawkins 2010).
+    A monomer is a ball of 2.4 nm at 10.1 nm from the axis, so that neighbours touch; that leaves a lumen of 15.4 nm,
+    where 11 to 17 nm are reported. Rings lie level: the shift of 0.9 nm between protofilaments is left out. Persistence
+    1 mm by default (0.3-5 mm measured; Hawkins 2010).
     """
 
     rise: Any = 0.004

@@ -9,9 +9,10 @@ import numpy as np
 
 from meshcell.phantoms.density_maps import unit_template
 from meshcell.phantoms.membranes import Seat
-from meshcell.phantoms.packing import Ready, Scene, Template, aligned, fill, place, quaternions
+from meshcell.phantoms.packing import Ready, Scene, aligned, fill, place, quaternions
 from meshcell.phantoms.recipes import Reached, bounded, checked_group, drawn, limits
 from meshcell.phantoms.rooms import quantum, room_needed
+from meshcell.phantoms.templates import Template
 from meshcell.types import Array, Floats
 from meshcell.units import convert
 

@@ -10,7 +10,8 @@ from numba import njit
 from meshcell.types import Array, Floats
 
 if TYPE_CHECKING:
-    from meshcell.phantoms.packing import Scene, Template
+    from meshcell.phantoms.packing import Scene
+    from meshcell.phantoms.templates import Template
 
 # Room is kept in quarters of the shortest voxel edge: finer than its error, and 63 voxels far in one byte.
 QUANTA = 4
