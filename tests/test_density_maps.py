@@ -6,7 +6,7 @@ from scipy.ndimage import map_coordinates
 
 import meshcell as mc
 from meshcell.phantoms import Macromolecule, distances as sdf
-from meshcell.phantoms.density_maps import unit_template
+from meshcell.phantoms.density_maps import SIGMA, atoms_density, unit_template
 from meshcell.phantoms.standins import SHAPES, standin
 
 NM = 1e-3
@@ -38,16 +38,17 @@ def test_stand_ins_have_the_volume_of_their_shape(name):
     assert standin(name, NM)[0].sum() * NM**3 == pytest.approx(share * box, abs=bound)
 
 
-def test_atoms_become_a_density_of_their_weight(tmp_path):
-    gemmi = pytest.importorskip("gemmi")
+def pdb_file(path, places):
+    """Write carbon atoms at (n, 3) places, in angstroms."""
     line = "ATOM  {:5d}  CA  ALA A{:4d}    {:8.3f}{:8.3f}{:8.3f}  1.00  0.00           C\n"
-    places = np.random.default_rng(0).uniform(-20, 20, (50, 3)).round(3)
-    text = "".join(line.format(k + 1, k + 1, *place) for k, place in enumerate(places))
-    (tmp_path / "x.pdb").write_text(text + "END\n")
-    assert gemmi.__version__
-    from meshcell.phantoms.density_maps import atoms_density
+    path.write_text("".join(line.format(k + 1, k + 1, *place) for k, place in enumerate(places)) + "END\n")
+    return path
 
-    density = atoms_density(tmp_path / "x.pdb", 0.5 * NM, resolution="2 nm")
+
+def test_atoms_become_a_density_of_their_weight(tmp_path):
+    pytest.importorskip("gemmi")
+    places = np.random.default_rng(0).uniform(-20, 20, (50, 3)).round(3)
+    density = atoms_density(pdb_file(tmp_path / "x.pdb", places), 0.5 * NM, resolution="2 nm")
     assert density.data.sum() == pytest.approx(50 * 6, rel=1e-3)
     grid = np.stack(np.meshgrid(*map(np.arange, density.data.shape), indexing="ij"), axis=-1)
     middle = (grid * density.data[..., None]).sum(axis=(0, 1, 2)) / density.data.sum() * 0.5 * NM + density.origin
@@ -56,37 +57,28 @@ def test_atoms_become_a_density_of_their_weight(tmp_path):
 
 def test_mmcif_and_pdb_give_the_same_density(tmp_path):
     gemmi = pytest.importorskip("gemmi")
-    from meshcell.phantoms.density_maps import atoms_density
-
-    line = "ATOM  {:5d}  CA  ALA A{:4d}    {:8.3f}{:8.3f}{:8.3f}  1.00  0.00           C\n"
-    places = np.random.default_rng(1).uniform(-20, 20, (30, 3)).round(3)
-    text = "".join(line.format(k + 1, k + 1, *place) for k, place in enumerate(places))
-    (tmp_path / "x.pdb").write_text(text + "END\n")
-    structure = gemmi.read_structure(str(tmp_path / "x.pdb"))
+    path = pdb_file(tmp_path / "x.pdb", np.random.default_rng(1).uniform(-20, 20, (30, 3)))
+    structure = gemmi.read_structure(str(path))
     structure.setup_entities()
     structure.make_mmcif_document().write_file(str(tmp_path / "x.cif"))
     one, other = (atoms_density(tmp_path / name, NM, resolution="3 nm") for name in ("x.pdb", "x.cif"))
     np.testing.assert_array_equal(one.data, other.data)
     assert one.origin == other.origin
-    made = mc.crowd(
-        (40, 40, 40), "1 nm", rng=0,
-        macromolecules=[Macromolecule("x", 0.02, density=tmp_path / "x.cif", resolution="3 nm")],
-    )  # fmt: skip
+    molecule = Macromolecule("x", 0.02, density=tmp_path / "x.cif", resolution="3 nm")
+    made = mc.crowd((40, 40, 40), "1 nm", macromolecules=[molecule], rng=0)
     assert made.report[0].why == "" and len(made.motifs) > 1
-    (tmp_path / "empty.pdb").write_text("END\n")
+
+
+def test_files_without_atoms_are_refused(tmp_path):
+    pytest.importorskip("gemmi")
     with pytest.raises(ValueError, match="should hold a model with atoms"):
-        atoms_density(tmp_path / "empty.pdb", NM)
+        atoms_density(pdb_file(tmp_path / "x.pdb", []), NM)
 
 
 def test_the_blur_of_atoms_has_the_asked_width(tmp_path):
     pytest.importorskip("gemmi")
-    from meshcell.phantoms.density_maps import SIGMA, atoms_density
-
-    line = "ATOM      1  CA  ALA A   1    {:8.3f}{:8.3f}{:8.3f}  1.00  0.00           C\n"
-    (tmp_path / "x.pdb").write_text(line.format(1.3, -2.7, 0.4) + "END\n")
-    density = atoms_density(tmp_path / "x.pdb", 0.25 * NM, resolution="4 nm")
+    density = atoms_density(pdb_file(tmp_path / "x.pdb", [(1.3, -2.7, 0.4)]), 0.25 * NM, resolution="4 nm")
     at = np.argwhere(density.data > 0) * 0.25 * NM + density.origin
-    weights = density.data[density.data > 0]
-    variance = np.average((at - [1.3e-4, -2.7e-4, 0.4e-4]) ** 2, axis=0, weights=weights)
-    # An eighth of a voxel squared at most by which sharing among voxels misses its mean sixth.
+    variance = np.average((at - [1.3e-4, -2.7e-4, 0.4e-4]) ** 2, axis=0, weights=density.data[density.data > 0])
+    # Sharing among voxels adds up to a quarter of a voxel squared, of which a sixth, its mean, is taken off.
     np.testing.assert_allclose(variance, (SIGMA * 4 * NM) ** 2, atol=(0.25 * NM) ** 2 / 6)
