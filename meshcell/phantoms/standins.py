@@ -6,6 +6,7 @@ that matters. The entry of the Protein Data Bank beside each is one to take inst
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from meshcell.phantoms import distances as sdf
 from meshcell.phantoms.distances import Shape
 from meshcell.types import Array, Floats
+from meshcell.validation import frozen
 
 NM = 1e-3  # um
 # Parts of a voxel's edge by which the share of a molecule in it is counted.
@@ -102,8 +104,9 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
 CYTOSOLIC = tuple(name for name in SHAPES if name not in ("atp synthase", "channel", "spike", "bacterial ribosome"))
 
 
+@functools.lru_cache(maxsize=64)
 def standin(name: str, step: float) -> tuple[Array, Floats]:
-    """Sample a stand-in's density.
+    """Sample a stand-in's density; the arrays are kept for the next sample and read-only.
 
     Parameters
     ----------
@@ -146,4 +149,4 @@ def standin(name: str, step: float) -> tuple[Array, Floats]:
     corner = first * step - (step - fine) / 2
     grid = sdf.Grid((x, y, z), (fine, fine, fine), (float(corner[0]), float(corner[1]), float(corner[2])))
     parts = sdf.inside(shape, grid).reshape(x // PARTS, PARTS, y // PARTS, PARTS, z // PARTS, PARTS)
-    return parts.mean(axis=(1, 3, 5), dtype=np.float32), -first.astype(np.float64)
+    return frozen(parts.mean(axis=(1, 3, 5), dtype=np.float32)), frozen(-first.astype(np.float64))
