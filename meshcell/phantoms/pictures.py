@@ -241,7 +241,7 @@ def _add_filaments(plotter: Any, sample: Sample, shown: set[str], thin: Any = ()
         if filament.name not in shown or not lines:
             continue
         radius = _radius(filament) * (0.2 if filament.name in thin else 1.0)
-        tubes = [pyvista.lines_from_points(line).tube(radius=radius, n_sides=12, capping=True) for line in lines]
+        tubes = [pyvista.lines_from_points(line).tube(radius=radius, n_sides=20, capping=True) for line in lines]
         legend[filament.name] = AXIS[type(filament).__name__]
         plotter.add_mesh(pyvista.merge(tubes), color=legend[filament.name], smooth_shading=True, split_sharp_edges=True)
     return legend
