@@ -25,7 +25,7 @@ import sys
 import time
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 
 import meshcell as mc
@@ -36,14 +36,9 @@ from meshcell.phantoms import (
     Microtubule,
     SphereMembrane,
     TubeMembrane,
-    pictures,
     statistics,
 )
 from meshcell.phantoms.standins import CYTOSOLIC
-
-if "ipykernel" not in sys.modules:
-    matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-") and "json" not in argument]
 FOLDER = Path(arguments[0] if arguments else "output")
@@ -51,32 +46,48 @@ SHAPE = (500, 500, 200) if "--full" in sys.argv else (160, 160, 80)
 TARGETS = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5)
 FOLDER.mkdir(parents=True, exist_ok=True)
 
+
+def show(name):
+    """Show a picture of the folder where this runs as a notebook."""
+    if "ipykernel" in sys.modules:
+        from IPython.display import Image, display
+
+        display(Image(FOLDER / name, width=800))
+
+
 # %% [markdown]
 # ## 1. Occupancy, time and failures
 #
-# Twenty species of the cytosol with equal shares, from haemoglobin to ribosome, the largest first.
+# Twenty species of the cytosol with equal shares, from haemoglobin to ribosome, the largest first. A species ends after
+# so many tries in a row without a place; a try of a free molecule looks at twenty places.
+
 
 # %%
-figure, (reached_axis, time_axis, failed_axis) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+def packed(target, tries):
+    """Pack the box and return what was reached, in percent, the CPU seconds, and the species that fell short."""
+    species = [Macromolecule(name, target / len(CYTOSOLIC)) for name in CYTOSOLIC]
+    start = time.process_time()
+    sample = mc.crowd(SHAPE, "1 nm", macromolecules=species, tries=tries, rng=1)
+    short = sum(bool(row.why) for row in sample.report)
+    return 100 * sum(sample.occupancy.values()), time.process_time() - start, short
+
+
+packed(0.1, 1)  # compiles the kernels
+figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+print("tries  target / %  reached / %  CPU s  species that fell short")
 for tries in (100, 1000):
-    rows = []
-    for target in TARGETS:
-        species = [Macromolecule(name, target / len(CYTOSOLIC)) for name in CYTOSOLIC]
-        start = time.process_time()
-        sample = mc.crowd(SHAPE, "1 nm", macromolecules=species, tries=tries, rng=1)
-        short = sum(bool(row.why) for row in sample.report)
-        rows.append((sum(sample.occupancy.values()), time.process_time() - start, short))
-    for axis, values in zip((reached_axis, time_axis, failed_axis), np.transpose(rows), strict=True):
-        scale = 100 if axis is reached_axis else 1
-        axis.plot(100 * np.array(TARGETS), scale * values, "o-", label=f"{tries} tries")
-reached_axis.plot([0, 50], [0, 50], color="gray", linewidth=0.8)
-reached_axis.set(ylabel="reached / %")
-time_axis.set(ylabel="CPU time / s")
-failed_axis.set(ylabel="species that fell short (of 20)")
-for axis in (reached_axis, time_axis, failed_axis):
-    axis.set(xlabel="target / %")
+    rows = np.array([packed(target, tries) for target in TARGETS])
+    for target, (reached, seconds, short) in zip(TARGETS, rows, strict=True):
+        print(f"{tries:5d}  {100 * target:10.0f}  {reached:11.1f}  {seconds:5.1f}  {short:2.0f}")
+    for axis, values in zip(axes, rows.T, strict=True):
+        axis.plot(100 * np.array(TARGETS), values, "o-", label=f"{tries} tries")
+axes[0].plot([0, 50], [0, 50], color="gray", linewidth=0.8)
+for axis, name in zip(axes, ("reached (%)", "CPU time (s)", "species that fell short (of 20)"), strict=True):
+    axis.set(xlabel="target (%)", ylabel=name, ylim=(0, None))
     axis.legend()
 figure.savefig(FOLDER / "crowding.png", dpi=110)
+plt.close(figure)
+show("crowding.png")
 
 # %% [markdown]
 # ## 2. A cytosol with everything in it
@@ -99,9 +110,15 @@ sample = mc.crowd(
     rng=2,
 )
 print(sample)
-pictures.draw_slice(sample)[0].figure.savefig(FOLDER / "crowd_slice.png", dpi=110)
-pictures.draw_occupancy(sample).figure.savefig(FOLDER / "crowd_occupancy.png", dpi=110)
-pictures.draw_scene(sample, save=FOLDER / "crowd_scene.png")
+mc.plot(sample, save=FOLDER / "crowd_slice.png")
+mc.plot(sample, kind="bars", save=FOLDER / "crowd_occupancy.png")
+mc.plot(sample, kind="scene", save=FOLDER / "crowd_scene.png")
+mc.plot(sample, ["vesicle", "atp synthase"], kind="scene", save=FOLDER / "crowd_membranes.png")
+mc.plot(sample, kind="network", save=FOLDER / "crowd_network.png")
+plt.close("all")
+show("crowd_slice.png")
+show("crowd_scene.png")
+show("crowd_occupancy.png")
 
 # %% [markdown]
 # ## 3. Measured back

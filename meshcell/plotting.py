@@ -15,7 +15,7 @@ from meshcell import charts, colours, fields, scenes
 from meshcell.io.files import replacing
 from meshcell.reports import Report
 from meshcell.shapes import angles, part_rows
-from meshcell.types import Array, Floats, Solution, Surface, TetMesh, Volume
+from meshcell.types import Array, Floats, Sample, Solution, Surface, TetMesh, Volume
 
 if TYPE_CHECKING:
     from meshcell.fidelity import Fidelity
@@ -30,8 +30,8 @@ OFFSETS = "RdBu_r"
 
 
 def plot(
-    thing: Volume | Surface | TetMesh | Solution | Report,
-    field: str | Array | None = None,
+    thing: Volume | Surface | TetMesh | Solution | Report | Sample,
+    field: str | Array | Sequence[str] | None = None,
     *,
     at: Any = None,
     kind: str | None = None,
@@ -45,22 +45,23 @@ def plot(
     size: tuple[int, int] = (1200, 900),
     save: str | os.PathLike[str] | None = None,
 ) -> Any:
-    """Draw a volume, surface, mesh or solution, or how true a mesh is to its labels.
+    """Draw a volume, surface, mesh, solution or crowded sample, or how true a mesh is to its labels.
 
     Parameters
     ----------
-    thing : Volume, Surface, TetMesh, Solution or Report
+    thing : Volume, Surface, TetMesh, Solution, Report or Sample
         A report must be that of `check(mesh, against=labels)`.
-    field : str or array, optional
+    field : str, array or names, optional
         Solution: the species; without it the curves of all species are drawn. TetMesh: one number per tetrahedron or
-        point to colour by, such as an error indicator.
+        point to colour by, such as an error indicator. Sample, in 3D: the names of the species to show.
     at : float or three floats, optional
         Solution: the time in s (linear between saved times; by default the last). Volume: the point (x, y, z) in um
-        through which the slices go (by default where most regions are seen).
+        through which the slices go (by default where most regions are seen). Sample: z in um of the slice.
     kind : str, optional
         Volume: "slices" (default) or "3d". Solution: "scene" (default when a species is given) or "curve". Report:
         "scene" (default), the interfaces coloured by their signed distance from the voxel faces in voxels, or "bars",
-        the errors of volumes and distances.
+        the errors of volumes and distances. Sample: "slice" (default) of density and labels, "scene", "network" of
+        filaments and their branches, or "bars", occupancies beside their targets.
     cut : optional
         TetMesh, Solution and Report: where to cut the body open. None chooses, False leaves it whole, "x" or "-x" takes
         away the side of larger (smaller) x, ("x", 0.3) does so at 0.3 um, (normal, point) anywhere.
@@ -84,7 +85,7 @@ def plot(
     -------
     pyvista.Plotter, matplotlib Axes, or (k,) array of them
         Not shown yet: call `.show()` on a plotter. The curve of one species is an Axes; the curves of all and the three
-        slices of a volume are arrays of them, and so are the bars of a report.
+        slices of a volume are arrays of them, and so are the bars of a report and the two slices of a sample.
 
     Raises
     ------
@@ -120,7 +121,9 @@ def plot(
         if kind == "bars":
             return charts.errors(thing.fidelity, title, save)
         return _fidelity_scene(thing.fidelity, cut=cut, **look)
-    raise TypeError(f"plot draws a Volume, Surface, TetMesh, Solution or Report; got {type(thing).__name__}")
+    if isinstance(thing, Sample):
+        return _sample_picture(thing, field, at, kind, {"title": title, "save": save}, {"view": view, "size": size})
+    raise TypeError(f"plot draws a Volume, Surface, TetMesh, Solution, Report or Sample; got {type(thing).__name__}")
 
 
 def film(
@@ -236,6 +239,18 @@ def histogram(
     charts.finish_histogram(axis, kind)
     charts.finished(np.array([axis]), title, target)
     return axis
+
+
+def _sample_picture(sample: Sample, species: Any, at: Any, kind: str | None, look: Any, scene: Any) -> Any:
+    from meshcell.phantoms import pictures
+
+    _require_choice(kind, ("slice", "scene", "network", "bars"), "a Sample")
+    if kind == "bars":
+        return pictures.draw_occupancy(sample, **look)
+    if kind in ("scene", "network"):
+        _checked_size(scene["size"])
+        return (pictures.draw_scene if kind == "scene" else pictures.draw_network)(sample, species, **look, **scene)
+    return pictures.draw_slice(sample, z=at, **look)
 
 
 # --- scenes ---

@@ -1,6 +1,9 @@
-"""A sample with something of every kind, made once for all tests."""
+"""What the tests of crowded phantoms share: a sample with something of every kind, made once."""
 
 import functools
+
+import numpy as np
+from scipy.spatial.transform import Rotation
 
 import meshcell as mc
 from meshcell.phantoms import (
@@ -45,3 +48,8 @@ def mixed():
     return mc.crowd(
         (160, 150, 120), "1 nm", membranes=MEMBRANES, filaments=FILAMENTS, macromolecules=MACROMOLECULES, rng=4
     )
+
+
+def turned(seed=0):
+    """A random rotation as a quaternion w, x, y, z."""
+    return Rotation.random(rng=np.random.default_rng(seed)).as_quat(canonical=True, scalar_first=True)

@@ -11,10 +11,10 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from skimage.measure import euler_number
 
-from meshcell.phantoms import cell, distances as sdf, spine
+from meshcell.phantoms import cell, distances as sdf, spine, warps
 from meshcell.phantoms.distances import Grid
 
-WARP = sdf.waves(5, 0.9, 0.012, rng=np.random.default_rng(5))
+WARP = warps.waves(5, 0.9, 0.012, rng=np.random.default_rng(5))
 TURN = Rotation.from_rotvec([0.3, -0.5, 0.8]).as_matrix()
 PRIMITIVES = {
     "ball": sdf.ball((0.1, 0, -0.1), 0.4),
@@ -143,7 +143,7 @@ def test_warp_looks_up_the_displaced_point():
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("warp", [sdf.STRAIGHT, WARP], ids=["straight", "warped"])
+@pytest.mark.parametrize("warp", [warps.STRAIGHT, WARP], ids=["straight", "warped"])
 def test_distances_are_lipschitz(name, warp):
     first = points(4000)
     # Short and long ways, so that both the slope and the kinks are met.
@@ -153,7 +153,7 @@ def test_distances_are_lipschitz(name, warp):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("warp", [sdf.STRAIGHT, WARP], ids=["straight", "warped"])
+@pytest.mark.parametrize("warp", [warps.STRAIGHT, WARP], ids=["straight", "warped"])
 def test_blocks_decide_as_every_voxel_would(name, warp):
     grid = Grid((41, 50, 37), (0.05, 0.04, 0.06), (-1.02, -0.97, -1.1))
     expected = sdf.distance(SHAPES[name], centres(grid), warp).reshape(grid.shape) < 0
@@ -196,7 +196,7 @@ def test_bounding_box_holds_the_warped_shape_closely():
 
 def test_a_warp_that_might_fold_space_is_refused():
     with pytest.raises(ValueError, match=r"less than 1; got .*smaller amplitude"):
-        sdf.waves(8, 0.1, 0.1, rng=np.random.default_rng(0))
+        warps.waves(8, 0.1, 0.1, rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match="at least 2"):
         sdf.superellipsoid((0, 0, 0), (1, 1, 1), 1.5)
 

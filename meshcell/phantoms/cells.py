@@ -16,8 +16,9 @@ from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from meshcell.phantoms import distances as sdf
-from meshcell.phantoms.distances import Grid, Shape, Warp
+from meshcell.phantoms.distances import Grid, Shape
 from meshcell.phantoms.paths import generator, smooth_path
+from meshcell.phantoms.warps import Warp, combined, waves
 from meshcell.types import Array, Floats, Triple, Volume, checked_spacing
 from meshcell.units import convert
 
@@ -203,7 +204,7 @@ def _layout(
     """Place everything; `box` holds the edge lengths in um. Returns the warp and label -> shape."""
     bends, bodies, er, chondria, bubbles = rng.spawn(5)
     least = float(box.min()) / 2
-    warp = sdf.combined(*(sdf.waves(n, length * least, height * least, rng=bends) for n, length, height in WAVES))
+    warp = combined(*(waves(n, length * least, height * least, rng=bends) for n, length, height in WAVES))
     radii = box / 2 - warp.reach - sizes.gap
     membrane = sdf.superellipsoid((0, 0, 0), radii, bodies.uniform(2.0, 2.4))
     kernel, middle = _nucleus(radii, nucleus, bodies)

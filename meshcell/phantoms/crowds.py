@@ -44,7 +44,8 @@ def crowd(
     membranes, filaments, macromolecules : sequences
         Ingredients of `meshcell.phantoms`: SphereMembrane, Actin, Macromolecule and so on, placed in this order.
     tries : int
-        Failed places in a row that end a species; an ingredient's own `tries` wins.
+        Failures in a row that end a species: draws of a membrane, starts of a filament or chain, for free molecules
+        `packing.PLACES` places each. An ingredient's own `tries` wins.
     rng : int or Generator
         Same seed, same bytes.
     order : "largest" or "given"
@@ -80,9 +81,7 @@ def crowd(
     if not isinstance(order, str):
         raise TypeError(f"order should be 'largest' or 'given'; got {order!r}")
     return made(
-        Recipe(
-            shape, spacing, tuple(membranes), tuple(filaments), tuple(macromolecules), tries, order, int(seed), within
-        )
+        Recipe(shape, spacing, membranes, filaments, macromolecules, tries, order, int(seed), within)  # type: ignore[arg-type]
     )
 
 
@@ -157,7 +156,7 @@ def _packed(
         room = rooms(scene, home)
         for turn, row in enumerate(rows):
             plan, rng = plans[row]
-            reach = max(plans[later][0].core for later in rows[turn:])
+            reach = max(plans[later][0].reach(scene.spacing) for later in rows[turn:])
             reports[row] = placed(scene, room, plan, seats, reach=reach, tries=recipe.tries, rng=rng)
     return [reports[row] for row in range(len(plans))]
 

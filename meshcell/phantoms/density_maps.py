@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.phantoms.packing import Template, template
 from meshcell.phantoms.standins import standin
+from meshcell.phantoms.templates import Template, template
 from meshcell.types import Array, Volume
 from meshcell.units import convert
 
@@ -102,6 +102,8 @@ def unit_template(source: Any, step: float, *, level: float | None = None, resol
         return template(values, step, 0.5 if level is None else level, centre)
     volume = source if isinstance(source, Volume) else _read(Path(source), step, resolution)
     values = _resampled(volume, step)
+    if not values.max() > 0:
+        raise ValueError(f"density should have values above 0; the greatest of {source!r} is {values.max():.4g}")
     return template(values / values.max(), step, LEVEL if level is None else level / float(values.max()))
 
 
@@ -120,7 +122,7 @@ def _read(path: Path, step: float, resolution: Any) -> Volume:
 
 def _resampled(volume: Volume, step: float) -> Array:
     """Bring a map to the step, blurred first where that is coarser so that nothing is aliased."""
-    from scipy.ndimage import gaussian_filter, zoom
+    from scipy.ndimage import affine_transform, gaussian_filter
 
     if volume.is_labels:
         raise ValueError("density should be intensities (floats); got labels; convert them with astype(np.float32)")
@@ -130,5 +132,9 @@ def _resampled(volume: Volume, step: float) -> Array:
         return values
     # Half the new voxel: the usual compromise between blur and aliasing.
     sigma = np.where(factors < 1, 0.5 * np.sqrt(np.maximum(1 / factors**2 - 1, 0)), 0)
-    resampled = zoom(gaussian_filter(values, sigma), factors, order=1, grid_mode=True, mode="grid-constant")
+    # Middle on middle, with a voxel to spare: stretching to whole voxels would scale the molecule.
+    shape = np.ceil(np.array(values.shape) * factors).astype(int) + 2
+    offset = (np.array(values.shape) - 1) / 2 - (shape - 1) / 2 / factors
+    blurred = gaussian_filter(np.pad(values, 1), sigma, mode="constant")
+    resampled = affine_transform(blurred, 1 / factors, offset + 1, tuple(shape), order=1, mode="grid-constant")
     return np.asarray(np.maximum(resampled, 0), np.float32)

@@ -1,4 +1,4 @@
-"""Signed distances: the few shapes that phantoms are made of, their unions, a common warp, and their voxels.
+"""Signed distances: the few shapes that phantoms are made of, their unions, and their voxels.
 
 A `Shape` is a table with one row per primitive, so that one kernel serves all of them. Every distance here is
 1-Lipschitz (it never changes faster than one walks), which is what lets `inside` decide whole blocks of voxels by a
@@ -7,8 +7,6 @@ look at their centre, and lets phantoms be placed with gaps that are guaranteed 
 
 from __future__ import annotations
 
-import functools
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from meshcell.types import Array, Floats, Triple
+from meshcell.phantoms.warps import STRAIGHT, Warp, warped
+from meshcell.types import Floats, Triple
 
 CONE, ELLIPSOID, SUPERELLIPSOID, CAP = range(4)
 # Columns of a row: kind, group, offset, then the parameters of the kind.
@@ -24,8 +23,6 @@ KIND, GROUP, OFFSET, PARAMETERS = range(4)
 COLUMNS = PARAMETERS + 15
 # Voxels along the edge of the blocks that `inside` decides at once: 4 took half the time of 8, a sixth of that of 16.
 BLOCK = 4
-# Up to this many waves their worst combination is looked for, beyond that their strains are summed.
-MOST_SIGNS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,37 +46,6 @@ class Shape:
         """Lower and upper corner of a box that holds the shape before any warp, um."""
         lows, highs = zip(*(_row_bounds(row) for row in self.rows), strict=True)
         return np.min(lows, axis=0) - self.blend, np.max(highs, axis=0) + self.blend
-
-
-@dataclass(frozen=True, eq=False)
-class Warp:
-    """A smooth displacement of space, q = p + sum of a sin(k . p + phase); shapes are looked up at q.
-
-    Parameters
-    ----------
-    waves : (m, 7) floats
-        Wave vector k (rad/um), phase, amplitude a (um).
-    """
-
-    waves: Floats
-
-    @functools.cached_property
-    def strain(self) -> float:
-        """Bound on how much the warp stretches or shrinks a length; below 1 it can neither tear nor fold."""
-        k, a = self.waves[:, :3], self.waves[:, 4:]
-        if not 0 < len(k) <= MOST_SIGNS:
-            return float((_norms(k) * _norms(a)).sum())
-        # The gradient is a sum of cos(...) a k^T; its norm is convex in the cosines, so it is greatest at +-1 each.
-        signs = np.array(list(itertools.product([1.0, -1.0], repeat=len(k))))
-        return float(np.linalg.norm(np.einsum("sm,mi,mj->sij", signs, a, k), ord=2, axis=(1, 2)).max())
-
-    @property
-    def reach(self) -> float:
-        """Bound on the displacement, um."""
-        return float(_norms(self.waves[:, 4:]).sum())
-
-
-STRAIGHT = Warp(np.zeros((0, 7)))
 
 
 @dataclass(frozen=True)
@@ -186,41 +152,6 @@ def grown(shape: Shape, by: float) -> Shape:
     return Shape(rows, shape.blend)
 
 
-def waves(n: int, wavelength: float, amplitude: float, *, rng: np.random.Generator) -> Warp:
-    """Draw a warp of n plane waves with random directions, wavelengths (0.8 to 1.25 times the given) and phases.
-
-    Parameters
-    ----------
-    n : int
-    wavelength : float, um
-    amplitude : float, um
-        Of each wave.
-    rng : Generator
-
-    Raises
-    ------
-    ValueError
-        The waves are so steep that space might fold.
-    """
-    directions = _unit(rng.normal(size=(n, 3)))
-    vectors = 2 * np.pi / wavelength * rng.uniform(0.8, 1.25, (n, 1)) * directions
-    # Transverse, like the waves of a rope: along the wave vector they would squeeze instead of bend.
-    across = _unit(np.cross(directions, rng.normal(size=(n, 3))))
-    phases = rng.uniform(0, 2 * np.pi, (n, 1))
-    return combined(Warp(np.hstack([vectors, phases, amplitude * across])))
-
-
-def combined(*warps: Warp) -> Warp:
-    """Add warps; a sum that might fold space is refused."""
-    warp = Warp(np.concatenate([part.waves for part in warps]))
-    if warp.strain >= 1:
-        raise ValueError(
-            f"the waves of a warp should together strain space by less than 1; got {warp.strain:.2f}; "
-            "take a smaller amplitude or a longer wavelength"
-        )
-    return warp
-
-
 # --- evaluation ---
 
 
@@ -291,14 +222,6 @@ def _row_bounds(row: Floats) -> tuple[Floats, Floats]:
     # Lower bounds of distances may reach farther than the truth: a grown superellipsoid swells by its largest ratio.
     swell = row[OFFSET] * (p[3:6].max() / p[3:6].min() if kind == SUPERELLIPSOID and row[OFFSET] > 0 else 1)
     return low - swell, high + swell
-
-
-def _norms(vectors: Floats) -> Array:
-    return np.asarray(np.linalg.norm(vectors, axis=-1))
-
-
-def _unit(vectors: Floats) -> Array:
-    return np.asarray(vectors / _norms(vectors)[..., None])
 
 
 # --- kernels ---
@@ -424,23 +347,12 @@ def _of_rows(rows: Any, which: Any, n: int, blend: float, x: float, y: float, z:
 
 
 @njit(cache=True)
-def _warped(waves: Any, x: float, y: float, z: float) -> Any:
-    u, v, w = x, y, z
-    for m in range(waves.shape[0]):
-        s = np.sin(waves[m, 0] * x + waves[m, 1] * y + waves[m, 2] * z + waves[m, 3])
-        u += waves[m, 4] * s
-        v += waves[m, 5] * s
-        w += waves[m, 6] * s
-    return u, v, w
-
-
-@njit(cache=True)
 def _distances(rows: Any, blend: float, waves: Any, stretch: float, points: Any) -> Any:
     n = rows.shape[0]
     which, groups = np.arange(n), np.empty(n)
     result = np.empty(points.shape[0])
     for i in range(points.shape[0]):
-        x, y, z = _warped(waves, points[i, 0], points[i, 1], points[i, 2])
+        x, y, z = warped(waves, points[i, 0], points[i, 1], points[i, 2])
         result[i] = _of_rows(rows, which, n, blend, x, y, z, groups) / stretch
     return result
 
@@ -503,7 +415,7 @@ def _fill(
 
 @njit(cache=True)
 def _centre(waves: Any, origin: Any, spacing: Any, i: int, j: int, k: int, half: float) -> Any:
-    return _warped(
+    return warped(
         waves,
         origin[0] + (i + half) * spacing[0],
         origin[1] + (j + half) * spacing[1],

@@ -9,8 +9,8 @@ import numpy as np
 from numba import njit
 
 from meshcell.phantoms.packing import Scene
-from meshcell.phantoms.recipes import Reached, drawn, limits
-from meshcell.phantoms.worms import bent, concentration, normals
+from meshcell.phantoms.recipes import Reached, bounded, checked_count, checked_group, drawn
+from meshcell.phantoms.worms import bent, concentration, cross, normals
 from meshcell.types import Floats, Ints
 from meshcell.units import convert
 
@@ -18,6 +18,8 @@ from meshcell.units import convert
 BENDS = 8
 # Units before and after a joint that may share voxels with it.
 JOINT = 3
+# No instance at all: from 1 to 0.
+NOTHING = (1, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +74,17 @@ class Filament:
     tries: int | None = None
 
     def __post_init__(self) -> None:
-        from meshcell.phantoms.macromolecules import checked_share
-
-        checked_share(self.occupancy, self.name)
-        if limits(self.persistence, "um", f"persistence of {self.name!r}")[0] <= 0:
-            raise ValueError(f"persistence of {self.name!r} should be positive; got {self.persistence!r}")
+        checked_group(self.name, self.occupancy, self.tries)
+        for key in ("persistence", "length", "rise"):
+            bounded(getattr(self, key), "um", f"{key} of {self.name!r}", open_=True)
+        for key in ("least", "gap"):
+            bounded(getattr(self, key), "um", f"{key} of {self.name!r}")
         if not 0 <= self.branching <= 1:
             raise ValueError(f"branching of {self.name!r} should be a probability; got {self.branching!r}")
-        if self.bundle < 1:
-            raise ValueError(f"bundle of {self.name!r} should be at least 1; got {self.bundle!r}")
+        checked_count(self.bundle, f"bundle of {self.name!r}")
+        balls = np.asarray(self.balls, np.float64)
+        if balls.ndim != 2 or balls.shape[1] != 4 or not len(balls) or not (balls[:, 3] > 0).all():
+            raise ValueError(f"balls of {self.name!r} should be rows x, y, z, radius > 0, um; got {self.balls!r}")
 
     def unit(self) -> Floats:
         """Return the (m, 4) balls of one unit: x, y, z, radius, um."""
@@ -89,10 +93,11 @@ class Filament:
 
 @dataclass(frozen=True, eq=False)
 class Microtubule(Filament):
-    """A ring of protofilaments: by default 13 monomers per 4 nm, 25 nm wide outside and 15 inside (Nogales 1999).
+    """A ring of protofilaments: by default 13 monomers per 4 nm, 25 nm wide outside (Nogales 1999).
 
-    A monomer is a ball of 2.4 nm at 10.1 nm from the axis, so that neighbours touch; persistence 1 mm by default
-    (0.3-5 mm measured; Hawkins 2010).
+    A monomer is a ball of 2.4 nm at 10.1 nm from the axis, so that neighbours touch; that leaves a lumen of 15.4 nm,
+    where 11 to 17 nm are reported. Rings lie level: the shift of 0.9 nm between protofilaments is left out. Persistence
+    1 mm by default (0.3-5 mm measured; Hawkins 2010).
     """
 
     rise: Any = 0.004
@@ -100,6 +105,10 @@ class Microtubule(Filament):
     length: Any = (0.2, 2.0)
     least: Any = 0.04
     protofilaments: int = 13
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_count(self.protofilaments, f"protofilaments of {self.name!r}", 3)
 
     def unit(self) -> Floats:
         angles = 2 * np.pi * np.arange(self.protofilaments) / self.protofilaments
@@ -149,7 +158,7 @@ class Course:
 
     def at(self, centre: Floats, first: Floats, tangent: Floats) -> Floats:
         """Return the (members, m, 4) balls at a point of the axis."""
-        frame = np.stack([first, np.cross(tangent, first), tangent])
+        frame = np.stack([first, cross(tangent, first), tangent])
         moved = np.empty((len(self.offsets), len(self.balls), 4))
         moved[..., :3] = centre + (self.balls[:, :3] + self.offsets[:, None]) @ frame
         moved[..., 3] = self.balls[:, 3]
@@ -176,8 +185,9 @@ def grow(
         if planned is None:
             failures += 1
             continue
-        failures = 0
         grown, voxels = _stamped(scene, filament, course, label, *planned)
+        # A filament far thinner than a voxel may miss them all.
+        failures = 0 if voxels else failures + 1
         axes += grown
         taken += voxels
     share = taken / scene.labels.size
@@ -227,19 +237,20 @@ def _planned(
     steps = max(1, min(most, int(wanted / course.rise)))
     least = min(steps, max(1, int(convert(filament.least, "um", "least") / course.rise)))
     centre, tangent, host = _start(scene, filament, course, mother, rng)
+    joint = _joint(mother, host)
     angle = 2 * np.pi * rng.random()
     across, side = (vector[0] for vector in normals(tangent[None]))
     normal = np.cos(angle) * across + np.sin(angle) * side
     centres, tangents, firsts = np.empty((3, steps, 3))
     n = 0
     while n < steps:
-        if not _fits(scene, course, centre, normal, tangent, host if n <= JOINT else 0):
+        if not _fits(scene, course, centre, normal, tangent, joint if n <= JOINT else NOTHING):
             break
         centres[n], tangents[n], firsts[n] = centre, tangent, normal
         n += 1
         if n == steps:
             break
-        step = _next(scene, course, centres[:n], tangent, normal, host if n <= JOINT else 0, rng)
+        step = _next(scene, course, centres[:n], tangent, normal, joint if n <= JOINT else NOTHING, rng)
         if step is None:
             break
         centre, tangent, normal = step
@@ -249,7 +260,13 @@ def _planned(
 
 
 def _next(
-    scene: Scene, course: Course, centres: Floats, tangent: Floats, normal: Floats, host: int, rng: np.random.Generator
+    scene: Scene,
+    course: Course,
+    centres: Floats,
+    tangent: Floats,
+    normal: Floats,
+    joint: tuple[int, int],
+    rng: np.random.Generator,
 ) -> tuple[Floats, Floats, Floats] | None:
     """Draw bends until the next unit fits; None where none does."""
     centre = centres[-1] + course.rise * tangent
@@ -260,16 +277,25 @@ def _next(
     for turned in bent(np.repeat(tangent[None], BENDS, axis=0), course.bend, rng):
         carried = normal - (normal @ turned) * turned
         carried /= np.sqrt(carried @ carried)
-        side = np.cross(turned, carried)
+        side = cross(turned, carried)
         twisted = np.cos(course.twist) * carried + np.sin(course.twist) * side
-        if _fits(scene, course, centre, twisted, turned, host):
+        if _fits(scene, course, centre, twisted, turned, joint):
             return centre, turned, twisted
     return None
 
 
-def _fits(scene: Scene, course: Course, centre: Floats, normal: Floats, tangent: Floats, host: int) -> bool:
+def _joint(mother: Axis | None, host: int) -> tuple[int, int]:
+    """Return the first and last instance of the mother that a branch may share voxels with."""
+    if mother is None:
+        return NOTHING
+    return max(host - JOINT, mother.instance), min(host + JOINT, mother.instance + len(mother.centres) - 1)
+
+
+def _fits(
+    scene: Scene, course: Course, centre: Floats, normal: Floats, tangent: Floats, joint: tuple[int, int]
+) -> bool:
     balls = course.at(centre, normal, tangent).reshape(-1, 4)
-    return bool(balls_fit(scene.labels, scene.instances, scene.spacing, course.home, host - JOINT, host + JOINT, balls))
+    return bool(balls_fit(scene.labels, scene.instances, scene.spacing, course.home, *joint, balls))
 
 
 def _stamped(
@@ -279,7 +305,7 @@ def _stamped(
     """Write the members of a course down, each a chain of its own; return their axes and voxels."""
     from scipy.spatial.transform import Rotation
 
-    frames = np.stack([firsts, np.cross(tangents, firsts), tangents], axis=2)
+    frames = np.stack([firsts, cross(tangents, firsts), tangents], axis=2)
     turns = Rotation.from_matrix(frames).as_quat(canonical=True, scalar_first=True)
     all_balls = np.stack([course.at(*place) for place in zip(centres, firsts, tangents, strict=True)], axis=1)
     axes, taken = [], 0
@@ -304,7 +330,7 @@ def _stamped(
 
 @njit(cache=True)
 def balls_fit(labels, instances, h, home, first, last, balls) -> bool:  # type: ignore[no-untyped-def]
-    """Tell whether the balls lie in the box on voxels that are free, or of instances first to last."""
+    """Tell whether the balls lie in the box on voxels that are free, or of instances first (>= 1) to last."""
     nx, ny, nz = labels.shape
     for n in range(len(balls)):
         x, y, z, r = balls[n]
@@ -316,9 +342,7 @@ def balls_fit(labels, instances, h, home, first, last, balls) -> bool:  # type: 
                         continue
                     if i < 0 or j < 0 or k < 0 or i >= nx or j >= ny or k >= nz:
                         return False
-                    if labels[i, j, k] != home and (
-                        instances[i, j, k] == 0 or instances[i, j, k] < first or instances[i, j, k] > last
-                    ):
+                    if labels[i, j, k] != home and (instances[i, j, k] < first or instances[i, j, k] > last):
                         return False
     return True
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from meshcell.phantoms.density_maps import unit_template
 from meshcell.phantoms.membranes import Seat
-from meshcell.phantoms.packing import Ready, Scene, Template, aligned, fill, place, quaternions
-from meshcell.phantoms.recipes import Reached, drawn, limits
+from meshcell.phantoms.packing import Ready, Scene, aligned, fill, place, quaternions
+from meshcell.phantoms.recipes import Reached, bounded, checked_group, drawn, limits
+from meshcell.phantoms.rooms import quantum, room_needed
+from meshcell.phantoms.templates import Template
 from meshcell.types import Array, Floats
 from meshcell.units import convert
 
@@ -49,7 +51,7 @@ class Macromolecule:
     where : str
         Compartment, a region's name in `within`; the outside of all where empty.
     tries : int, optional
-        Its own number of failed places in a row that ends it.
+        Its own number of failed tries in a row that ends it.
 
     Examples
     --------
@@ -74,12 +76,12 @@ class Macromolecule:
     def __post_init__(self) -> None:
         if isinstance(self.density, str) and not self.density:
             object.__setattr__(self, "density", self.name)
-        checked_share(self.occupancy, self.name)
-        limits(self.gap, "um", f"gap of {self.name!r}")
-        if limits(self.cluster, "", f"cluster of {self.name!r}")[0] < 1:
-            raise ValueError(f"cluster of {self.name!r} should be at least 1; got {self.cluster!r}")
-        if self.near and self.membrane:
-            raise ValueError(f"{self.name!r} should have membrane= (bound) or near= (free), not both")
+        _check_chains(self)
+        limits(self.height, "um", f"height of {self.name!r}")
+        bounded(self.clearance, "um", f"clearance of {self.name!r}")
+        bounded(self.resolution, "um", f"resolution of {self.name!r}", open_=True)
+        if self.level is not None:
+            bounded(self.level, "", f"level of {self.name!r}", open_=True)
 
     @property
     def members(self) -> tuple[Macromolecule, ...]:
@@ -106,20 +108,25 @@ class Cluster:
     tries: int | None = None
 
     def __post_init__(self) -> None:
-        checked_share(self.occupancy, self.name)
+        _check_chains(self)
         object.__setattr__(self, "members", tuple(self.members))
-        if not self.members:
-            raise ValueError(f"cluster {self.name!r} should have members; got none")
+        if not sum(limits(member.occupancy, "", "occupancy")[1] for member in self.members):
+            raise ValueError(f"cluster {self.name!r} should have members with weights (occupancy) above 0; got none")
 
 
 KINDS = (Macromolecule, Cluster)
 
 
-def checked_share(occupancy: Any, name: str) -> None:
-    """Refuse an occupancy outside 0 ... 1."""
-    low, high = limits(occupancy, "", f"occupancy of {name!r}")
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"occupancy of {name!r} should be a share from 0 to 1; got {occupancy!r}; 25 % is 0.25")
+def _check_chains(group: Macromolecule | Cluster) -> None:
+    """Refuse what chains and membranes cannot be made of."""
+    name = group.name
+    checked_group(name, group.occupancy, group.tries)
+    bounded(group.gap, "um", f"gap of {name!r}")
+    bounded(group.cluster, "", f"cluster of {name!r}", 1)
+    if group.near:
+        bounded(group.near, "um", f"near of {name!r}")
+    if group.near and group.membrane:
+        raise ValueError(f"{name!r} should have membrane= (bound) or near= (free), not both")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +144,9 @@ class Plan:
         """Mean volume of its units, um^3."""
         return float(np.mean([unit.volume for unit in self.templates]))
 
-    @property
-    def core(self) -> float:
-        """Largest core of its units, um."""
-        return max(unit.core_radius for unit in self.templates)
+    def reach(self, spacing: Floats) -> float:
+        """Return how far (um) from a free place its units want to know what is taken."""
+        return max(room_needed(unit, spacing) for unit in self.templates) * quantum(spacing)
 
 
 def planned(
@@ -184,7 +190,7 @@ def placed(
 
 def _reason(failures: int, tries: int) -> str:
     if failures >= tries:
-        return f"{failures} places in a row had no room (more tries, a smaller occupancy, or smaller units)"
+        return f"{failures} tries in a row had no room (more tries, a smaller occupancy, or smaller units)"
     return "no voxel has room for its core"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from meshcell.phantoms import shells
 from meshcell.phantoms.packing import Scene, quaternions, rotation
-from meshcell.phantoms.recipes import Reached, drawn, limits
+from meshcell.phantoms.recipes import Reached, bounded, checked_count, checked_group, drawn
 from meshcell.phantoms.shells import Shell, distances, fits, write
 from meshcell.types import Floats, Surface
 
@@ -52,21 +52,19 @@ class Membrane:
     tries: int | None = None
 
     def __post_init__(self) -> None:
-        from meshcell.phantoms.macromolecules import checked_share
-
-        checked_share(self.occupancy, self.name)
-        if limits(self.thickness, "um", f"thickness of {self.name!r}")[0] <= 0:
-            raise ValueError(f"thickness of {self.name!r} should be positive; got {self.thickness!r}")
+        checked_group(self.name, self.occupancy, self.tries)
+        bounded(self.thickness, "um", f"thickness of {self.name!r}", open_=True)
+        bounded(self.sigma, "um", f"sigma of {self.name!r}")
+        for key in ("radius", "ring", "length", "persistence", "lumen", "gap"):
+            if hasattr(self, key):
+                bounded(getattr(self, key), "um", f"{key} of {self.name!r}", open_=True)
 
     def shape(self, rng: np.random.Generator, step: float) -> list[Shell]:
         """Draw its closed shells around the origin; more than one are placed together."""
         raise NotImplementedError
 
     def _length(self, key: str, rng: np.random.Generator) -> float:
-        length = drawn(getattr(self, key), "um", f"{key} of {self.name!r}", rng)
-        if length <= 0:
-            raise ValueError(f"{key} of {self.name!r} should be positive; got {getattr(self, key)!r}")
-        return length
+        return drawn(getattr(self, key), "um", f"{key} of {self.name!r}", rng)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +86,11 @@ class EllipsoidMembrane(Membrane):
 
     radius: Any = (0.02, 0.06)
     eccentricity: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.eccentricity <= 1:
+            raise ValueError(f"eccentricity of {self.name!r} should be from 0 to 1; got {self.eccentricity!r}")
 
     def shape(self, rng: np.random.Generator, step: float) -> list[Shell]:
         longest = 1 / np.sqrt(1 - self.eccentricity**2) if self.eccentricity < 1 else np.inf
@@ -141,6 +144,10 @@ class SheetStack(Membrane):
     lumen: Any = 0.015
     gap: Any = 0.012
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_count(self.sheets, f"sheets of {self.name!r}")
+
     def shape(self, rng: np.random.Generator, step: float) -> list[Shell]:
         radius, lumen, gap = (self._length(key, rng) for key in ("radius", "lumen", "gap"))
         heights = (np.arange(self.sheets) - (self.sheets - 1) / 2) * (lumen + gap)
@@ -159,6 +166,11 @@ class HarmonicMembrane(Membrane):
     roughness: Any = 0.12
     degree: int = 6
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        bounded(self.roughness, "", f"roughness of {self.name!r}")
+        checked_count(self.degree, f"degree of {self.name!r}", 2)
+
     def shape(self, rng: np.random.Generator, step: float) -> list[Shell]:
         roughness = drawn(self.roughness, "", f"roughness of {self.name!r}", rng)
         return [shells.harmonic(self._length("radius", rng), roughness, self.degree, step, rng)]
@@ -173,10 +185,13 @@ class SurfaceMembrane(Membrane):
     free: bool = False
     cut: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.surface, Surface):
+            raise TypeError(f"surface of {self.name!r} should be a Surface; got {type(self.surface).__name__}")
+
     def shape(self, rng: np.random.Generator, step: float) -> list[Shell]:
         surface = self.surface
-        if not isinstance(surface, Surface):
-            raise TypeError(f"surface of {self.name!r} should be a Surface; got {type(surface).__name__}")
         middle = (surface.points.min(axis=0) + surface.points.max(axis=0)) / 2 if self.free else np.zeros(3)
         return [Shell("mesh", np.zeros(0), surface.points - middle, surface.triangles)]
 
@@ -235,7 +250,7 @@ def _placed_once(
     """Draw a membrane and stamp it if it fits; return its voxels."""
     h = float(scene.spacing.min())
     parts = membrane.shape(rng, 2 * h)
-    t, s = membrane._length("thickness", rng), max(drawn(membrane.sigma, "um", "sigma", rng), 0.0)
+    t, s = membrane._length("thickness", rng), drawn(membrane.sigma, "um", "sigma", rng)
     half = max(t / 2 + 2 * s, 0.5 * float(np.linalg.norm(scene.spacing)))
     turn = np.array([1.0, 0, 0, 0]) if once else quaternions(1, rng)[0]
     R = rotation(turn)
@@ -296,9 +311,8 @@ def _seat(name: str, scene: Scene, points: Floats, triangles: Any, rng: np.rando
     drawn_points = a + u[:, None] * (b - a) + v[:, None] * (c - a)
     within = ((drawn_points >= 0) & (drawn_points <= scene.size)).all(axis=1)
     # Between the normals of the corners, as those of flat triangles would tilt the molecules by degrees.
-    corner_normals = np.stack([np.bincount(triangles.ravel(), np.repeat(v, 3), len(points)) for v in cross.T], axis=1)
-    at = triangles[rows]
-    normals = np.einsum("kn,nkj->nj", np.array([1 - u - v, u, v]), corner_normals[at])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    weights = np.array([1 - u - v, u, v])
+    upright = np.einsum("kn,nkj->nj", weights, shells.normals(points, triangles)[triangles[rows]])
+    upright /= np.linalg.norm(upright, axis=1, keepdims=True)
     area = float(areas.sum()) * within.mean()
-    return Seat(name, scene.units, drawn_points[within], normals[within], area, float(np.sqrt(areas.sum() / n)))
+    return Seat(name, scene.units, drawn_points[within], upright[within], area, float(np.sqrt(areas.sum() / n)))

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from meshcell.phantoms.membranes import Membrane
 
 
+KEYS = ("membranes", "filaments", "macromolecules")
+# Signs of a name that the motif table holds.
+LONGEST = 64
+
+
 @dataclass(frozen=True)
 class Reached:
     """What one species of a recipe came to.
@@ -75,17 +80,15 @@ class Recipe:
     within: Volume | None = None
 
     def __post_init__(self) -> None:
-        x, y, z = (int(n) for n in self.shape)
-        if min(x, y, z) < 1:
+        sizes = tuple(self.shape)
+        if len(sizes) != 3 or any(n != int(n) or n < 1 for n in sizes):
             raise ValueError(f"shape should be three positive whole numbers; got {self.shape}")
-        object.__setattr__(self, "shape", (x, y, z))
+        object.__setattr__(self, "shape", tuple(int(n) for n in sizes))
         object.__setattr__(self, "spacing", checked_spacing(self.spacing))
-        if int(self.tries) != self.tries or self.tries < 1:
-            raise ValueError(f"tries should be a whole number >= 1; got {self.tries!r}")
+        checked_count(self.tries, "tries")
         if self.order not in ("largest", "given"):
             raise ValueError(f"order should be 'largest' or 'given'; got {self.order!r}")
-        for kind in ("membranes", "filaments", "macromolecules"):
-            object.__setattr__(self, kind, tuple(getattr(self, kind)))
+        self._check_ingredients()
         if self.within is not None:
             self.within.require_labels("within")
             if self.within.data.shape != self.shape or not np.allclose(self.within.spacing, self.spacing):
@@ -93,6 +96,20 @@ class Recipe:
                     f"within should have the shape {self.shape} and spacing {self.spacing} of the sample; got "
                     f"{self.within.data.shape} and {self.within.spacing}"
                 )
+
+    def _check_ingredients(self) -> None:
+        from meshcell.phantoms import filaments, macromolecules, membranes
+
+        for key, kinds in zip(KEYS, (membranes.KINDS, filaments.KINDS, macromolecules.KINDS), strict=True):
+            group = getattr(self, key)
+            if not isinstance(group, (tuple, list)) or not all(isinstance(item, kinds) for item in group):
+                names = ", ".join(kind.__name__ for kind in kinds)
+                raise TypeError(f"{key} should be a list of {names}; got {group!r}")
+            object.__setattr__(self, key, tuple(group))
+        known = [membrane.name for membrane in self.membranes]
+        for group in self.macromolecules:
+            if group.membrane and group.membrane not in known:
+                raise ValueError(f"membrane of {group.name!r} should be one of {known}; got {group.membrane!r}")
 
     def make(self) -> Sample:
         """Make the sample; the same bytes each time."""
@@ -132,6 +149,43 @@ def limits(value: Any, unit: str, what: str) -> tuple[float, float]:
     return low, high
 
 
+def bounded(value: Any, unit: str, what: str, least: float = 0.0, *, open_: bool = False) -> tuple[float, float]:
+    """Return the ends of a range that keeps at or, where `open_`, above its least value.
+
+    Raises
+    ------
+    ValueError
+        A range that goes below.
+    """
+    low, high = limits(value, unit, what)
+    if low < least or (open_ and low == least):
+        bound = "positive" if open_ and least == 0 else f"at least {least:g}"
+        raise ValueError(f"{what} should be {bound}; got {value!r}")
+    return low, high
+
+
+def checked_share(occupancy: Any, name: str) -> None:
+    """Refuse an occupancy outside 0 ... 1."""
+    low, high = limits(occupancy, "", f"occupancy of {name!r}")
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"occupancy of {name!r} should be a share from 0 to 1; got {occupancy!r}; 25 % is 0.25")
+
+
+def checked_count(value: Any, what: str, least: int = 1) -> None:
+    """Refuse what is not a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{what} should be a whole number >= {least}; got {value!r}")
+
+
+def checked_group(name: Any, occupancy: Any, tries: Any) -> None:
+    """Refuse a name that does not fit the motif table or a file's name, a bad occupancy, bad tries."""
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST or set(name) & set("/\\\n"):
+        raise ValueError(f"name should be a text of 1 to {LONGEST} signs without slashes; got {name!r}")
+    checked_share(occupancy, name)
+    if tries is not None:
+        checked_count(tries, f"tries of {name!r}")
+
+
 # --- TOML ---
 
 
@@ -149,7 +203,7 @@ def to_toml(recipe: Recipe) -> str:
     lines += [f"{key} = {_value(getattr(recipe, key))}" for key in ("tries", "order", "seed")]
     if recipe.within is not None:
         lines.append('within = "within.npz"')
-    for kind in ("membranes", "filaments", "macromolecules"):
+    for kind in KEYS:
         for item in getattr(recipe, kind):
             lines += ["", f"[[{kind}]]", *_table(item, kind)]
     return "\n".join(lines) + "\n"
@@ -208,10 +262,7 @@ def from_toml(text: str, folder: Path | None = None) -> Recipe:
 
     content = tomllib.loads(text)
     within = content.pop("within", None)
-    kinds = {
-        kind: tuple(_item(entry, kind, folder) for entry in content.pop(kind, []))
-        for kind in ("membranes", "filaments", "macromolecules")
-    }
+    kinds = {kind: tuple(_item(entry, kind, folder) for entry in content.pop(kind, [])) for kind in KEYS}
     known = {"shape", "spacing", "tries", "order", "seed"}
     if not content.keys() <= known or not {"shape", "spacing"} <= content.keys():
         raise ValueError(f"a recipe should have shape, spacing and maybe {sorted(known)}; got {sorted(content)}")

@@ -10,12 +10,18 @@ from numba import njit
 from meshcell.types import Array, Floats
 
 if TYPE_CHECKING:
-    from meshcell.phantoms.packing import Scene, Template
+    from meshcell.phantoms.packing import Scene
+    from meshcell.phantoms.templates import Template
 
 # Room is kept in quarters of the shortest voxel edge: finer than its error, and 63 voxels far in one byte.
 QUANTA = 4
 # Draws of a voxel without room before the voxels with room are listed instead.
 MISSES = 64
+# Index coordinates are kept this far from the ends, so that rounding never leads out.
+RIM = 1e-6
+# Bits behind the point of whole-numbered coordinates: rounding adds up to less than RIM.
+FINE = 40
+ONE = 2.0**FINE
 
 
 def gaps(unit: Template, reach: float, quantum: float) -> tuple[Array, Floats]:
@@ -31,7 +37,7 @@ def gaps(unit: Template, reach: float, quantum: float) -> tuple[Array, Floats]:
 def rooms(scene: Scene, home: int) -> Array:
     """Return the room of every voxel in quanta (at most 255); the box's faces count as taken.
 
-    A chamfer distance, up to an eighth too long in some directions: it proposes, the voxels decide.
+    A chamfer distance, up to 15 % too long in some directions: it proposes, the voxels decide.
     """
     weights = _weights(scene.spacing)
     if (scene.labels == home).all():
@@ -71,29 +77,48 @@ def room_needed(unit: Template, spacing: Floats) -> int:
 
 @njit(cache=True)
 def chamfer(labels: Any, home: int, weights: Any, room: Any) -> None:
-    """Propagate distances from voxels that are not free, and from beyond the box, forwards and backwards."""
+    """Propagate distances from voxels that are not free, and from beyond the box, forwards and backwards.
+
+    Plane by plane in floats with a rim of zeros: four neighbouring lines at a time, so that the machine takes many
+    voxels at once, and only then along the line.
+    """
     nx, ny, nz = labels.shape
-    for sweep in range(2):
-        for a in range(nx):
-            i = a if sweep == 0 else nx - 1 - a
-            for b in range(ny):
-                j = b if sweep == 0 else ny - 1 - b
-                for c in range(nz):
-                    k = c if sweep == 0 else nz - 1 - c
-                    best = 255 if sweep == 0 else np.int64(room[i, j, k])
-                    if labels[i, j, k] != home:
-                        room[i, j, k] = 0
-                        continue
-                    for n in range(13):
-                        di, dj, dk = n // 9 - 1, n // 3 % 3 - 1, n % 3 - 1
-                        if sweep == 1:
-                            di, dj, dk = -di, -dj, -dk
-                        x, y, z = i + di, j + dj, k + dk
-                        away = weights[di + 1, dj + 1, dk + 1]
-                        if 0 <= x < nx and 0 <= y < ny and 0 <= z < nz:
-                            away += room[x, y, z]
-                        best = min(best, away)
-                    room[i, j, k] = best
+    last, this = np.zeros((ny + 2, nz + 2), np.float32), np.zeros((ny + 2, nz + 2), np.float32)
+    w = weights.astype(np.float32)
+    for a in range(nx):
+        for j in range(ny):
+            line = this[j + 1]
+            for k in range(nz):
+                line[k + 1] = np.float32(255.0) if labels[a, j, k] == home else np.float32(0.0)
+            _from_lines(line, last[j], last[j + 1], last[j + 2], this[j], w[0, 0], w[0, 1], w[0, 2], w[1, 0])
+            for k in range(1, nz + 1):
+                line[k] = min(line[k], line[k - 1] + w[1, 1, 0])
+            for k in range(nz):
+                room[a, j, k] = np.uint8(line[k + 1])
+        last, this = this, last
+    last[:], this[:] = 0, 0
+    for a in range(nx - 1, -1, -1):
+        for j in range(ny - 1, -1, -1):
+            line = this[j + 1]
+            for k in range(nz):
+                line[k + 1] = np.float32(room[a, j, k])
+            _from_lines(line, last[j], last[j + 1], last[j + 2], this[j + 2], w[2, 0], w[2, 1], w[2, 2], w[1, 2])
+            for k in range(nz, 0, -1):
+                line[k] = min(line[k], line[k + 1] + w[1, 1, 2])
+            for k in range(nz):
+                room[a, j, k] = np.uint8(line[k + 1])
+        last, this = this, last
+
+
+@njit(cache=True)
+def _from_lines(line, p, q, r, s, wp, wq, wr, ws) -> None:  # type: ignore[no-untyped-def]
+    """Lower a line to what comes over from four lines beside it, straight and aslant."""
+    for k in range(1, len(line) - 1):
+        least = min(min(p[k - 1] + wp[0], p[k] + wp[1]), p[k + 1] + wp[2])
+        least = min(least, min(min(q[k - 1] + wq[0], q[k] + wq[1]), q[k + 1] + wq[2]))
+        least = min(least, min(min(r[k - 1] + wr[0], r[k] + wr[1]), r[k + 1] + wr[2]))
+        least = min(least, min(min(s[k - 1] + ws[0], s[k] + ws[1]), s[k + 1] + ws[2]))
+        line[k] = min(line[k], least)
 
 
 @njit(cache=True)
@@ -113,19 +138,21 @@ def window_of(h, centre, step, extent, R, p):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def span_of(first, last, u, v, w, slope, h, p, extent):  # type: ignore[no-untyped-def]
-    """Clip a line of voxels along z to those whose index coordinates lie in a template, one more at either end.
+    """Clip a line of voxels along z to those whose index coordinates surely lie in 0 ... extent.
 
-    The coordinates at z are (u, v, w) + slope z, where z = k h - p.
+    The coordinates at z are (u, v, w) + slope z, where z = k h - p. Nobody needs to look again whether they do.
     """
     low, high = float(first), float(last - 1)
     for start, rise, n in ((u, slope[0], extent[0]), (v, slope[1], extent[1]), (w, slope[2], extent[2])):
-        if abs(rise) * h < 1e-9:
-            if start < 0 or start > n:
+        if abs(rise) * h < 1e-12:
+            if start < RIM or start > n - RIM:
                 return 0, 0
             continue
-        a, b = (p - start / rise) / h, (p + (n - start) / rise) / h
+        a, b = (p + (RIM - start) / rise) / h, (p + (n - RIM - start) / rise) / h
         low, high = max(low, min(a, b)), min(high, max(a, b))
-    return max(first, int(np.floor(low))), min(last, int(np.ceil(high)) + 1)
+    if low > high:
+        return 0, 0
+    return int(np.ceil(low)), int(np.floor(high)) + 1
 
 
 @njit(cache=True)
@@ -133,7 +160,8 @@ def shrink(room, h, halo, centre, step, R, p) -> None:  # type: ignore[no-untype
     """Lower the room of the voxels around a new unit to their distance from it."""
     nx, ny, nz = room.shape
     window = window_of(h, centre, step, halo.shape, R, p)
-    n, m, o = halo.shape
+    m, o = halo.shape[1], halo.shape[2]
+    flat = halo.ravel()
     S = R / step
     for i in range(max(window[0, 0], 0), min(window[1, 0], nx)):
         x = i * h[0] - p[0]
@@ -143,11 +171,14 @@ def shrink(room, h, halo, centre, step, R, p) -> None:  # type: ignore[no-untype
             v0 = S[0, 1] * x + S[1, 1] * y + centre[1] + 0.5
             w0 = S[0, 2] * x + S[1, 2] * y + centre[2] + 0.5
             first, last = span_of(max(window[0, 2], 0), min(window[1, 2], nz), u0, v0, w0, S[2], h[2], p[2], halo.shape)
+            # In whole numbers of 2^-FINE from voxel to voxel: this loop is half of all packing.
+            line, z = room[i, j], first * h[2] - p[2]
+            u, v, w = int((u0 + S[2, 0] * z) * ONE), int((v0 + S[2, 1] * z) * ONE), int((w0 + S[2, 2] * z) * ONE)
+            du, dv, dw = int(S[2, 0] * h[2] * ONE), int(S[2, 1] * h[2] * ONE), int(S[2, 2] * h[2] * ONE)
             for k in range(first, last):
-                z = k * h[2] - p[2]
-                u, v, w = u0 + S[2, 0] * z, v0 + S[2, 1] * z, w0 + S[2, 2] * z
-                if 0 <= u < n and 0 <= v < m and 0 <= w < o:
-                    room[i, j, k] = min(room[i, j, k], halo[int(u), int(v), int(w)])
+                gap = flat[np.uint64(((u >> FINE) * m + (v >> FINE)) * o + (w >> FINE))]
+                line[np.uint64(k)] = min(line[np.uint64(k)], gap)
+                u, v, w = u + du, v + dv, w + dw
 
 
 @njit(cache=True)

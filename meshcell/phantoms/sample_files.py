@@ -129,7 +129,12 @@ def read_csv(path: Path) -> Array:
 
 
 def star_angles(quaternions: Floats) -> Floats:
-    """Return RELION's (n, 3) rot, tilt, psi in degrees: intrinsic Z, Y, Z that turn the particle to its reference."""
+    """Return RELION's (n, 3) rot, tilt, psi in degrees: intrinsic Z, Y, Z that turn the particle to its reference.
+
+    Source
+    ------
+    The convention that RELION names as its own: J. B. Heymann and others, J. Struct. Biol. 151 (2005), p. 196.
+    """
     from scipy.spatial.transform import Rotation
 
     if len(quaternions) == 0:

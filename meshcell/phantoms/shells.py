@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
 from meshcell.types import Array, Floats, Ints
+from meshcell.validation import frozen
 
 FAR = np.float32(1e9)
 
@@ -73,18 +75,12 @@ def tube(path: Floats, radius: float, step: float) -> Shell:
 
 def harmonic(radius: float, roughness: float, degree: int, step: float, rng: np.random.Generator) -> Shell:
     """Make a sphere whose radius varies by spherical harmonics, `roughness` being the deviation in radii."""
-    from scipy.special import sph_harm_y
-
-    unit, triangles = icosphere(radius, step)
-    theta, phi = np.arccos(np.clip(unit[:, 2], -1, 1)), np.arctan2(unit[:, 1], unit[:, 0])
-    relief, power = np.zeros(len(unit)), 0.0
-    for n in range(2, degree + 1):
-        for m in range(n + 1):
-            wave = sph_harm_y(n, m, theta, phi)
-            a, b = rng.standard_normal(2) / (n * (n + 1))
-            relief += a * wave.real + (b * wave.imag if m else 0.0)
-            power += (1 if m == 0 else 0.5) * (a * a + (b * b if m else 0.0)) / (4 * np.pi)
-    scaled = relief * (roughness / np.sqrt(power)) if power else relief
+    level = _level(radius, step)
+    unit, triangles = _sphere(level)
+    waves, scales, squares = _waves(level, degree)
+    amounts = rng.standard_normal(len(scales)) * scales
+    relief, power = waves @ amounts, float((squares * amounts**2).sum())
+    scaled = relief * (roughness / np.sqrt(power))
     # A radius below a quarter would fold the membrane onto itself.
     return Shell("mesh", np.zeros(0), unit * (radius * np.maximum(1 + scaled, 0.25))[:, None], triangles)
 
@@ -101,8 +97,36 @@ def transported(tangents: Floats) -> Floats:
     return carried
 
 
+@functools.lru_cache(maxsize=2)
+def _waves(level: int, degree: int) -> tuple[Floats, Floats, Floats]:
+    """Return real waves on a sphere (p, w), the deviations of their amounts (w,), and the waves' mean squares (w,)."""
+    from scipy.special import sph_harm_y
+
+    unit, _ = _sphere(level)
+    theta, phi = np.arccos(np.clip(unit[:, 2], -1, 1)), np.arctan2(unit[:, 1], unit[:, 0])
+    waves, scales, squares = [], [], []
+    for n in range(2, degree + 1):
+        for m in range(n + 1):
+            wave = sph_harm_y(n, m, theta, phi)
+            for part in (wave.real, wave.imag) if m else (wave.real,):
+                waves.append(part)
+                scales.append(1 / (n * (n + 1)))
+                squares.append((0.5 if m else 1.0) / (4 * np.pi))
+    return np.stack(waves, axis=1), np.array(scales), np.array(squares)
+
+
 def icosphere(radius: float, step: float) -> tuple[Floats, Ints]:
     """Divide an icosahedron until its edges are about `step` on a sphere of `radius`; points on the unit sphere."""
+    return _sphere(_level(radius, step))
+
+
+def _level(radius: float, step: float) -> int:
+    return int(min(7, max(1, round(np.log2(1.05 * radius / step)))))
+
+
+@functools.lru_cache(maxsize=4)
+def _sphere(level: int) -> tuple[Floats, Ints]:
+    """Divide an icosahedron `level` times; kept, as membranes that do not fit are drawn again and again."""
     golden = (1 + np.sqrt(5)) / 2
     corners = [
         (-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0), (0, -1, golden), (0, 1, golden),
@@ -113,7 +137,7 @@ def icosphere(radius: float, step: float) -> tuple[Floats, Ints]:
              (8, 6, 7), (9, 8, 1)]  # fmt: skip
     points, triangles = np.array(corners, np.float64), np.array(faces, np.int64)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
-    for _ in range(min(7, max(1, round(np.log2(1.05 * radius / step))))):
+    for _ in range(level):
         ends = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
         edges, which = np.unique(ends[:, 0] * len(points) + ends[:, 1], return_inverse=True)
         middles = points[edges // len(points)] + points[edges % len(points)]
@@ -121,7 +145,24 @@ def icosphere(radius: float, step: float) -> tuple[Floats, Ints]:
         a, b, c = triangles.T
         points = np.concatenate([points, middles / np.linalg.norm(middles, axis=1, keepdims=True)])
         triangles = np.concatenate([np.stack(t, axis=1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
-    return points, triangles.astype(np.int32)
+    return frozen(points), frozen(triangles.astype(np.int32))
+
+
+def normals(points: Floats, triangles: Ints) -> Floats:
+    """Return the unit normals (p, 3) at the points of a closed surface; exact where they lie on a sphere.
+
+    Source
+    ------
+    N. Max, J. Graphics Tools 4 (1999), p. 1: cross products of edges over the squares of both lengths.
+    """
+    sums = np.zeros((3, len(points)))
+    corners = points[triangles]
+    for k in range(3):
+        u, v = corners[:, (k + 1) % 3] - corners[:, k], corners[:, (k + 2) % 3] - corners[:, k]
+        weights = (u**2).sum(axis=1) * (v**2).sum(axis=1)
+        parts = np.cross(u, v) / np.maximum(weights, 1e-300)[:, None]
+        sums += [np.bincount(triangles[:, k], part, len(points)) for part in parts.T]
+    return np.asarray(sums.T / np.maximum(np.linalg.norm(sums.T, axis=1, keepdims=True), 1e-300))
 
 
 def _revolved(rho: Floats, z: Floats, around: Floats) -> Floats:
@@ -264,12 +305,18 @@ def _around(low, high, reach, first, h, shape):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _triangle_distance(p, a, b, c):  # type: ignore[no-untyped-def]
-    """Return the distance of a point from a triangle (Ericson, Real-Time Collision Detection, 2005, p. 141)."""
-    ab, ac, ap = b - a, c - a, p - a
-    d1, d2 = np.dot(ab, ap), np.dot(ac, ap)
-    d3, d4 = np.dot(ab, p - b), np.dot(ac, p - b)
-    d5, d6 = np.dot(ab, p - c), np.dot(ac, p - c)
+def triangle_distance(x, y, z, u, v):  # type: ignore[no-untyped-def]
+    """Return the distance of a point from a triangle with edges u, v from the origin.
+
+    Source
+    ------
+    C. Ericson, Real-Time Collision Detection (2005), p. 141.
+    """
+    uu = u[0] * u[0] + u[1] * u[1] + u[2] * u[2]
+    uv = u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
+    vv = v[0] * v[0] + v[1] * v[1] + v[2] * v[2]
+    d1, d2 = u[0] * x + u[1] * y + u[2] * z, v[0] * x + v[1] * y + v[2] * z
+    d3, d4, d5, d6 = d1 - uu, d2 - uv, d1 - uv, d2 - vv
     va, vb, vc = d3 * d6 - d5 * d4, d5 * d2 - d1 * d6, d1 * d4 - d3 * d2
     if d1 <= 0 and d2 <= 0:
         s, t = 0.0, 0.0
@@ -286,26 +333,25 @@ def _triangle_distance(p, a, b, c):  # type: ignore[no-untyped-def]
         s = 1 - t
     else:
         s, t = vb / (va + vb + vc), vc / (va + vb + vc)
-    e = ap - s * ab - t * ac
-    return np.sqrt(np.dot(e, e))
+    a, b, c = x - s * u[0] - t * v[0], y - s * u[1] - t * v[1], z - s * u[2] - t * v[2]
+    return np.sqrt(a * a + b * b + c * c)
 
 
 @njit(cache=True)
 def near_triangles(field, first, h, corners, band) -> None:  # type: ignore[no-untyped-def]
     """Fill in the distances from a mesh, triangle by triangle."""
-    p = np.empty(3)
     for n in range(len(corners)):
-        a, b, c = corners[n, 0].copy(), corners[n, 1].copy(), corners[n, 2].copy()
+        a, b, c = corners[n, 0], corners[n, 1], corners[n, 2]
         low, high = _around(
             np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c), band, first, h, field.shape
         )
+        u, v = b - a, c - a
         for i in range(low[0], high[0]):
-            p[0] = (first[0] + i) * h[0]
+            x = (first[0] + i) * h[0] - a[0]
             for j in range(low[1], high[1]):
-                p[1] = (first[1] + j) * h[1]
+                y = (first[1] + j) * h[1] - a[1]
                 for k in range(low[2], high[2]):
-                    p[2] = (first[2] + k) * h[2]
-                    d = _triangle_distance(p, a, b, c)
+                    d = triangle_distance(x, y, (first[2] + k) * h[2] - a[2], u, v)
                     if d <= band:
                         field[i, j, k] = min(field[i, j, k], d)
 

@@ -16,8 +16,9 @@ from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
 from meshcell.phantoms import distances as sdf
-from meshcell.phantoms.distances import Grid, Shape, Warp
+from meshcell.phantoms.distances import Grid, Shape
 from meshcell.phantoms.paths import generator, smooth_path
+from meshcell.phantoms.warps import Warp, combined, waves
 from meshcell.types import Array, Floats, Volume, checked_spacing
 from meshcell.units import convert
 
@@ -196,9 +197,9 @@ def _check_resolved(volume: Volume, thinnest: float) -> None:
 
 def _layout(sizes: _Sizes, cisternae: int, links: int, rng: np.random.Generator) -> tuple[Warp, dict[str, Shape]]:
     body, organelles, bends = rng.spawn(3)
-    bend = sdf.combined(
-        sdf.waves(2, 2.5 * sizes.head, 0.03 * sizes.head, rng=bends),
-        sdf.waves(4, 0.7 * sizes.head, 0.008 * sizes.head, rng=bends),
+    bend = combined(
+        waves(2, 2.5 * sizes.head, 0.03 * sizes.head, rng=bends),
+        waves(4, 0.7 * sizes.head, 0.008 * sizes.head, rng=bends),
     )
     # The warp may shorten a gap by this factor, so it is laid out that much wider.
     gap = sizes.gap * (1 + bend.strain)

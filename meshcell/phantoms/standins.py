@@ -1,10 +1,12 @@
 """Geometric stand-ins for well-known macromolecules: unions of balls, rods and ellipsoids of the published sizes.
 
-They have the outline of the molecule at some 2 nm, not its structure: use a density map where that matters.
+They have the outline of the molecule at some 2 nm, to about a nanometre, not its structure: use a density map where
+that matters. The entry of the Protein Data Bank beside each is one to take instead.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,8 +14,11 @@ import numpy as np
 from meshcell.phantoms import distances as sdf
 from meshcell.phantoms.distances import Shape
 from meshcell.types import Array, Floats
+from meshcell.validation import frozen
 
 NM = 1e-3  # um
+# Parts of a voxel's edge by which the share of a molecule in it is counted.
+PARTS = 6
 
 
 def _ball(x: float, y: float, z: float, radius: float) -> Shape:
@@ -44,13 +49,13 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "ribosome": (_egg((0, 0, 4), (12.5, 11, 8.5)), _egg((0, 1, -7), (11, 7, 5.5))),
     # 70S, 20-25 nm (PDB 4V4R).
     "bacterial ribosome": (_egg((0, 0, 3), (10.5, 9.5, 7)), _egg((0, 1, -6), (9.5, 6, 4.5))),
-    # 26S: core of 15 nm and two caps, 45 nm long (PDB 4CR2; Lander 2012).
+    # 26S: core of 15 nm and two caps, 45 nm long (PDB 4CR2, with one cap; Unverdorben 2014).
     "proteasome": (
         _stack(7, 3.7, (-5.7, -1.9, 1.9, 5.7), 2.1), _egg((1.5, 0, 13), (8, 6, 6)), _egg((-1.5, 0, -13), (8, 6, 6)),
     ),
-    # 20S: four rings of seven, 11 x 15 nm (PDB 3J9I; Lowe 1995).
+    # 20S: four rings of seven, 11 x 15 nm (PDB 1PMA; Lowe 1995).
     "proteasome core": (_stack(7, 3.6, (-5.6, -1.9, 1.9, 5.6), 2.1),),
-    # GroEL: two rings of seven, 14 x 15 nm (PDB 1OEL).
+    # GroEL: two rings of seven, 14 x 15 nm (PDB 1OEL; Braig 1995).
     "chaperonin": (_stack(7, 4.6, (-5.2, -1.8, 1.8, 5.2), 2.3),),
     # TRiC: two rings of eight, 15-16 nm (PDB 4V94).
     "tric": (_stack(8, 5.1, (-5.6, -2, 2, 5.6), 2.5),),
@@ -70,12 +75,12 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     # Beta-galactosidase: a tetramer of 18 x 13 x 9 nm (PDB 6CVM).
     "beta-galactosidase": (_egg((4.2, 2.6, 0), (4.6, 3.6, 4)), _egg((-4.2, 2.6, 0), (4.6, 3.6, 4)),
                            _egg((4.2, -2.6, 0), (4.6, 3.6, 4)), _egg((-4.2, -2.6, 0), (4.6, 3.6, 4))),
-    # Thermosome-like pyruvate kinase tetramer, 12 x 9 x 5 nm (PDB 1A3W).
+    # Pyruvate kinase of yeast: a flat tetramer, 12 x 9 x 5 nm (PDB 1A3W).
     "pyruvate kinase": (_egg((3, 2, 0), (3.2, 2.6, 2.6)), _egg((-3, 2, 0), (3.2, 2.6, 2.6)),
                         _egg((3, -2, 0), (3.2, 2.6, 2.6)), _egg((-3, -2, 0), (3.2, 2.6, 2.6))),
     # Hsp90 dimer: a V of 12 nm (PDB 2CG9).
     "hsp90": (_rod((0, 0, -4), (2.4, 0, 4), 2.1), _rod((0, 0, -4), (-2.4, 0, 4), 2.1)),
-    # Hsp70: 70 kDa, 10 x 5 nm (PDB 3D2F).
+    # Hsp70: 70 kDa, 10 x 5 nm (chain B of PDB 3D2F).
     "hsp70": (_ball(0, 0, 2, 2.5), _rod((0, 0, -1), (0.4, 0, -3), 1.9)),
     # Cand1-Cul1-Roc1: a bent rod of 17 nm (PDB 1U6G).
     "cullin complex": (_rod((-6, 0, 0), (0, 0, 2.5), 2.4), _rod((0, 0, 2.5), (6, 0, 0), 2.4)),
@@ -99,8 +104,9 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
 CYTOSOLIC = tuple(name for name in SHAPES if name not in ("atp synthase", "channel", "spike", "bacterial ribosome"))
 
 
+@functools.lru_cache(maxsize=64)
 def standin(name: str, step: float) -> tuple[Array, Floats]:
-    """Sample a stand-in's density.
+    """Sample a stand-in's density; the arrays are kept for the next sample and read-only.
 
     Parameters
     ----------
@@ -112,8 +118,8 @@ def standin(name: str, step: float) -> tuple[Array, Floats]:
     Returns
     -------
     (values, centre)
-        (n, m, k) float32, 1 inside, 0 outside, 0.5 on the boundary, linear over one voxel; index coordinates of the
-        molecule's origin: its middle, or where the membrane's middle lies.
+        (n, m, k) float32, the share of every voxel that lies inside; index coordinates of the molecule's origin: its
+        middle, or where the membrane's middle lies.
 
     Raises
     ------
@@ -138,7 +144,9 @@ def standin(name: str, step: float) -> tuple[Array, Floats]:
             "smaller than a voxel; take a finer spacing"
         )
     first, last = np.floor(low / step).astype(int) - 1, np.ceil(high / step).astype(int) + 2
-    axes = [np.arange(a, b) * step for a, b in zip(first, last, strict=True)]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    distance = sdf.distance(shape, points.reshape(-1, 3)).reshape(points.shape[:3])
-    return np.clip(0.5 - distance / step, 0, 1).astype(np.float32), -first.astype(np.float64)
+    fine = step / PARTS
+    x, y, z = (int(n) for n in (last - first) * PARTS)
+    corner = first * step - (step - fine) / 2
+    grid = sdf.Grid((x, y, z), (fine, fine, fine), (float(corner[0]), float(corner[1]), float(corner[2])))
+    parts = sdf.inside(shape, grid).reshape(x // PARTS, PARTS, y // PARTS, PARTS, z // PARTS, PARTS)
+    return frozen(parts.mean(axis=(1, 3, 5), dtype=np.float32)), frozen(-first.astype(np.float64))

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from meshcell.phantoms.paths import generator
+from meshcell.phantoms.shells import normals
 from meshcell.types import Array, Floats, Sample, Surface
 
 
@@ -188,9 +189,7 @@ def curvature(surface: Surface) -> Curvature:
     n = len(points)
     corners = points[triangles]
     areas = np.bincount(triangles.ravel(), _shares(corners, surface.areas).ravel(), n)
-    sums = [np.bincount(triangles.ravel(), np.repeat(v, 3), n) for v in surface.area_vectors.T]
-    normals: Floats = np.stack(sums, axis=1).astype(np.float64)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+    outward = normals(points, triangles)
     defect, pull = np.full(n, 2 * np.pi), np.zeros((n, 3))
     for k in range(3):
         here, ahead, behind = corners[:, k], corners[:, (k + 1) % 3], corners[:, (k + 2) % 3]
@@ -203,8 +202,8 @@ def curvature(surface: Surface) -> Curvature:
             pull[:, axis] += np.bincount(triangles[:, (k + 1) % 3], edge[:, axis], n)
             pull[:, axis] -= np.bincount(triangles[:, (k + 2) % 3], edge[:, axis], n)
     safe: Array = np.maximum(areas, 1e-300)
-    mean = np.einsum("ij,ij->i", pull, normals) / (4 * safe)
-    return Curvature(normals, mean, defect / safe)
+    mean = np.einsum("ij,ij->i", pull, outward) / (4 * safe)
+    return Curvature(outward, mean, defect / safe)
 
 
 def _shares(corners: Floats, areas: Floats) -> Floats:
