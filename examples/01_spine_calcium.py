@@ -91,8 +91,8 @@ mc.histogram(mesh.surface, save=FOLDER / "angles.png")
 # ## 4. Model
 #
 # For a few milliseconds calcium enters through the plasma membrane; a buffer binds most of it; a pump in the membrane
-# and the uptake into the ER bring it back to rest. A flux is a reaction whose compartment is an interface; `change` says what one event does to each
-# species, so no sign is guessed. Units are checked when the model is built.
+# and the uptake into the ER bring it back to rest. A flux is a reaction whose compartment is an interface; `change`
+# says what one event does to each species, so no sign is guessed. Units are checked when the model is built.
 
 # %%
 model = mc.Model(
