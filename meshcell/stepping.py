@@ -39,8 +39,8 @@ LONGEST = 1 / 8
 # Between the ends of steps the error may be as large as that of a step, at any single node this many times that. Where
 # it is larger, that many steps end at asked times before passing one is tried again: doubled at every failure.
 ROUGHEST, HOLD, LONGEST_HOLD = 10.0, 4, 64
-# So many steps that get on by less than that share of the simulated time would take days.
-CRAWL_STEPS, CRAWL = 4000, 1e-5
+# So many steps that get on by less than that share of the simulated time, and so many before them, would take days.
+CRAWL_STEPS, CRAWL = 2000, 1e-5
 ADVICE = {
     "small": "the solution may blow up there, or rates may jump: check the reactions, or try a larger rtol or atol",
     "crawl": "rates may jump to and fro there, as heaviside of a species does: make the switch smooth, such as "
@@ -80,8 +80,8 @@ class State:
     before : (length, error) of the last step, or None
     hold : (steps, wait)
         After how many steps asked times may be passed, and what was waited for that.
-    mark : float, s
-        The time when it was last looked whether steps get on.
+    mark : (t, advance), s
+        The time when it was last looked whether steps get on, and by how much they had then.
     sharpness : float, 1/s
         How fast reactions may be, as last looked at.
     scheme : str
@@ -102,7 +102,7 @@ class State:
     wish: float = 0.0
     before: tuple[float, float] | None = None
     hold: tuple[int, int] = (0, HOLD)
-    mark: float = -np.inf
+    mark: tuple[float, float] = (0.0, 0.0)
     sharpness: float = -1.0
     scheme: str = ""
     choice: Choice = field(default_factory=Choice)
@@ -254,9 +254,11 @@ class Stepper:
                 wish = max(wish if dt < wish else 0.0, dt * _growth(trial.error, before, dt, grow=refused == 0))
                 pace |= {"wish": wish, "before": (dt, max(trial.error, 1e-2))}
             if steps % CRAWL_STEPS == 0:
-                if t - self.state.mark < CRAWL * self.span:
+                advance = t - self.state.mark[0] if steps else 0.0
+                # Steps that grow, as after a stiff start, will get on.
+                if advance < min(CRAWL * self.span, 2 * self.state.mark[1]):
                     raise StopError(self._text(t, dt, "crawl", trial.worst))
-                pace["mark"] = t
+                pace["mark"] = t, advance
             self._advance(new_t, dt, scheme, trial, bar, passed, **pace)
             refused = negative = 0
 
