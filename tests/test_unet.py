@@ -67,18 +67,24 @@ def test_one_grid_is_correlations_and_rectifiers():
         ]
     scores = np.einsum("kc,cxyz->xyzk", w["out.kernel"][:, :, 0, 0, 0], x) + w["out.shift"]
     shares = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(net.probabilities(mc.Volume(picture, 0.01)), shares, atol=1e-5)
+    np.testing.assert_allclose(net.probabilities(mc.Volume(picture, 0.01), mirrors=False), shares, atol=1e-5)
 
 
 def test_tiles_see_what_the_whole_sees(monkeypatch):
     """No voxel farther away than the margin matters, so cutting a volume up changes rounding alone."""
     net, rng = untrained(), np.random.default_rng(2)
     volume = mc.Volume(rng.standard_normal((90, 33, 21)), 0.01)
-    whole = net.probabilities(volume)
+    whole = net.probabilities(volume, mirrors=False)
     monkeypatch.setattr(module, "TILE", 1)
     monkeypatch.setattr(module, "LEAST", 16)
-    np.testing.assert_allclose(net.probabilities(volume), whole, atol=1e-5)
+    np.testing.assert_allclose(net.probabilities(volume, mirrors=False), whole, atol=1e-5)
     np.testing.assert_allclose(whole.sum(axis=-1), 1, atol=1e-6)
+
+
+def test_a_mirrored_volume_gives_the_mirrored_answer():
+    net, data = untrained(levels=2), np.random.default_rng(6).standard_normal((12, 10, 8))
+    found = net.probabilities(mc.Volume(data, 0.01))
+    np.testing.assert_allclose(net.probabilities(mc.Volume(data[::-1, :, ::-1], 0.01)), found[::-1, :, ::-1], atol=1e-5)
 
 
 def test_the_margin_is_what_the_network_sees():
@@ -158,8 +164,9 @@ def test_wrong_input_is_named():
 def test_on_phantoms_not_seen_the_network_beats_the_forest_and_the_forest_thresholds():
     """Signal to noise 1, +-60 degrees; the threshold is chosen with the truth, on the picture or on a denoised one."""
     (truth, example), (other, seen) = lamella(1), lamella(2)
+    examples = [(example, truth), *((picture, labels) for labels, picture in (lamella(3), lamella(4)))]
     forest = mc.segment(seen, method="classifier", classifier=train(example, truth, rounds=3, rng=0))
-    network = mc.segment(seen, method="unet", unet=train_unet([(example, truth)], steps=200, rng=0))
+    network = mc.segment(seen, method="unet", unet=train_unet(examples, steps=400, rng=0))
     for label in (1, 2):
         pictures = (seen, *(denoise(seen, strength=s) for s in (0.7, 1.0, 4.0)))
         threshold = max(best_threshold(other, picture, label) for picture in pictures)
