@@ -76,12 +76,7 @@ def segment(
     if method not in METHODS:
         raise ValueError(f"method should be one of {', '.join(METHODS)}; got {method!r}")
     if method in ("classifier", "unet"):
-        trained = {"classifier": classifier, "unet": unet}[method]
-        if trained is None:
-            maker = {"classifier": "classifier.train", "unet": "unet.train_unet"}[method]
-            raise ValueError(f'method="{method}" needs {method}=, from meshcell.{maker}')
-        found = trained.predict(volume)
-        return Volume(found.data, volume.spacing, volume.origin, names or found.names)
+        return _learned(volume, method, {"classifier": classifier, "unet": unet}[method], names)
     if volume.data.min() == volume.data.max():
         raise ValueError(f"a volume should have contrast to be segmented; all voxels are {volume.data.flat[0]}")
     data = -volume.data if dark else volume.data
@@ -94,12 +89,13 @@ def segment(
     elif method == "membrane":
         sheets = sheetness(volume, width=width, dark=dark).data
         labels = _hysteresis(sheets, *_limits(sheets))
+    elif method == "watershed":
+        labels = _parted(data > _thresholds(data, 2)[0], volume, width)
     else:
         labels = data > _thresholds(data, 2)[0]
-        if method == "watershed":
-            labels = _parted(labels, volume, width)
-    smallest = np.uint8 if labels.max() < 256 else np.int32
-    return Volume(labels.astype(smallest), volume.spacing, volume.origin, names or {})
+    return Volume(
+        labels.astype(np.uint8 if labels.max() < 256 else np.int32), volume.spacing, volume.origin, names or {}
+    )
 
 
 def clean(labels: Volume, *, smallest: int = 27, holes: int = 27, smooth: float = 0.0) -> Volume:
@@ -146,6 +142,14 @@ def clean(labels: Volume, *, smallest: int = 27, holes: int = 27, smooth: float 
     gone = small[rows]
     nearest = ndimage.distance_transform_edt(gone, labels.spacing, return_distances=False, return_indices=True)
     return Volume(data[tuple(nearest)], labels.spacing, labels.origin, labels.names)
+
+
+def _learned(volume: Volume, method: str, trained: Classifier | UNet | None, names: dict[int, str] | None) -> Volume:
+    if trained is None:
+        maker = {"classifier": "classifier.train", "unet": "unet.train_unet"}[method]
+        raise ValueError(f'method="{method}" needs {method}=, from meshcell.{maker}')
+    found = trained.predict(volume)
+    return Volume(found.data, volume.spacing, volume.origin, names or found.names)
 
 
 def _thresholds(data: Array, classes: int) -> list[float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,28 +151,17 @@ def train_unet(
 
     from meshcell.phantoms.paths import generator
 
-    torch, draw = _torch(), generator(rng)
+    _torch()
+    draw = generator(rng)
     labels = _checked_labels(examples, unpainted)
     _check_sizes(levels, width, patch, batch, steps)
     pictures = [standardized(volume).data for volume, _ in examples]
     places = [_places(painted.data, labels, unpainted) for _, painted in examples]
-    weights = {name: torch.from_numpy(array) for name, array in _fresh(levels, width, len(labels), draw).items()}
-    learned = [weight.requires_grad_() for name, weight in weights.items() if name.split(".")[-1] in LEARNED]
-    optimizer = torch.optim.Adam(learned, lr=rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step, steps))
-    history = []
-    for step in tqdm(range(steps), disable=not progress, desc="train"):
-        boxes, truths = _drawn(pictures, places, patch, 2 ** (levels - 1), batch, wedge, draw)
-        loss = _loss(_applied(weights, torch.from_numpy(boxes), levels, training=True), torch.from_numpy(truths))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        history.append(float(loss.detach()))
-        if callback:
-            callback(step, history[-1])
-    arrays = {name: weight.detach().numpy().copy() for name, weight in weights.items()}
-    return UNet(arrays, labels.astype(np.int32), levels, dict(examples[0][1].names), tuple(history))
+    fresh = _fresh(levels, width, len(labels), draw)
+    boxes = (_drawn(pictures, places, patch, 2 ** (levels - 1), batch, wedge, draw) for _ in range(steps))
+    watched = tqdm(boxes, total=steps, disable=not progress, desc="train")
+    weights, history = _fitted(fresh, watched, levels, steps, rate, callback)
+    return UNet(weights, labels.astype(np.int32), levels, dict(examples[0][1].names), history)
 
 
 def save_unet(path: str | Path, unet: UNet, *, overwrite: bool = False) -> None:
@@ -273,6 +262,29 @@ def _block(weights: Weights, block: str, x: Any, training: bool) -> Any:
         x = batch_norm(x, own["mean"], own["variance"], own["scale"], own["shift"], training, 1 - MOMENTUM, EPSILON)
         x = relu(x)
     return x
+
+
+def _fitted(
+    fresh: dict[str, Float32], boxes: Iterable[tuple[Float32, Array]], levels: int, steps: int, rate: float,
+    callback: Callable[[int, float], None] | None,
+) -> tuple[dict[str, Float32], tuple[float, ...]]:  # fmt: skip
+    """Learn from boxes and their labels, one step for each; return the weights and the losses."""
+    torch = _torch()
+    weights = {name: torch.from_numpy(array) for name, array in fresh.items()}
+    learned = [weight.requires_grad_() for name, weight in weights.items() if name.split(".")[-1] in LEARNED]
+    optimizer = torch.optim.Adam(learned, lr=rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step, steps))
+    history = []
+    for step, (pictures, truths) in enumerate(boxes):
+        loss = _loss(_applied(weights, torch.from_numpy(pictures), levels, training=True), torch.from_numpy(truths))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        history.append(float(loss.detach()))
+        if callback:
+            callback(step, history[-1])
+    return {name: weight.detach().numpy().copy() for name, weight in weights.items()}, tuple(history)
 
 
 def _loss(scores: Any, truth: Any) -> Any:
