@@ -24,7 +24,7 @@ def balls(seed, n=32):
 
 @pytest.fixture(scope="module")
 def trained():
-    return train_unet([balls(0), balls(1)], levels=2, width=4, patch=(16, 16, 16), steps=60, rng=0)
+    return train_unet([balls(0), balls(1)], levels=2, width=4, patch=(16, 16, 16), batch=2, steps=60, rng=0)
 
 
 def untrained(levels=3, width=4, n_labels=3):
@@ -166,7 +166,7 @@ def test_on_phantoms_not_seen_the_network_beats_the_forest_and_the_forest_thresh
     (truth, example), (other, seen) = lamella(1), lamella(2)
     examples = [(example, truth), *((picture, labels) for labels, picture in (lamella(3), lamella(4)))]
     forest = mc.segment(seen, method="classifier", classifier=train(example, truth, rounds=3, rng=0))
-    network = mc.segment(seen, method="unet", unet=train_unet(examples, steps=400, rng=0))
+    network = mc.segment(seen, method="unet", unet=train_unet(examples, rng=0))
     for label in (1, 2):
         pictures = (seen, *(denoise(seen, strength=s) for s in (0.7, 1.0, 4.0)))
         threshold = max(best_threshold(other, picture, label) for picture in pictures)
