@@ -1,5 +1,6 @@
 """Measure projection and reconstruction against ASTRA, and segmentation, in one run; prints Markdown tables.
 
+    pip install -e ".[bench,classifier,unet]"
     python tests/bench_tomography.py [projection] [reconstruction] [segmentation]
 
 CPU seconds are user + system of this process, the median of five after a warm-up. ASTRA's CPU projectors work on one
