@@ -134,7 +134,7 @@ def distort(
     shifting, noise = generator(rng).spawn(2)
     images: Array = series.images
     if ctf is not None:
-        images = np.stack([_transferred(image, a, series, ctf) for image, a in zip(images, series.angles, strict=True)])
+        images = _transferred(series, ctf, lambda own: own)
     if misalignment:
         images = _shifted(images, series.angles, misalignment, shifting)
     if mtf is not None:
@@ -144,6 +144,35 @@ def distort(
     if dose is not None:
         images = _counted(images, dose / len(images) * (series.spacing / ANGSTROM) ** 2, contrast, noise)
     return replace(series, images=images)
+
+
+def ctf_correct(series: TiltSeries, ctf: CTF) -> TiltSeries:
+    """Turn the phases back that the contrast transfer has turned, strip by strip of every tilted view.
+
+    Parameters
+    ----------
+    series : TiltSeries
+    ctf : CTF
+        With the defocus at the height of the tilt axis, as in `distort`.
+
+    Returns
+    -------
+    TiltSeries
+        Dense things are bright again. Amplitudes stay as they are: what lay at a zero is lost.
+
+    Notes
+    -----
+    Phase flipping: every frequency times the sign of its transfer (Frank 2006, ch. 2).
+
+    Examples
+    --------
+    >>> dot = np.zeros((1, 64, 64)); dot[0, 32, 32] = 1.0
+    >>> series, ctf = TiltSeries(dot, [0.0], "1 nm"), CTF(defocus=3.0)
+    >>> seen = distort(series, ctf=ctf, rng=0)
+    >>> bool(seen.images[0, 32, 32] < 0 < ctf_correct(seen, ctf).images[0, 32, 32])
+    True
+    """
+    return replace(series, images=_transferred(series, ctf, lambda own: lambda frequency: np.sign(own(frequency))))
 
 
 def half_sets(series: TiltSeries) -> tuple[TiltSeries, TiltSeries]:
@@ -176,12 +205,18 @@ def _filtered(images: Array, pixel: float, transfer: Transfer) -> Array:
 PHASE_STEP = 0.3
 
 
-def _transferred(image: Array, angle: float, series: TiltSeries, ctf: CTF) -> Array:
-    """Apply the CTF to one view, the defocus linear across the tilt axis: filtered for some defoci and blended."""
+def _transferred(series: TiltSeries, ctf: CTF, transfer: Callable[[CTF], Transfer]) -> Array:
+    """Filter all views by the transfer that belongs to the CTF of each strip."""
+    views = zip(series.images, series.angles, strict=True)
+    return np.stack([_one_transferred(image, angle, series.spacing, ctf, transfer) for image, angle in views])
+
+
+def _one_transferred(image: Array, angle: float, pixel: float, ctf: CTF, transfer: Callable[[CTF], Transfer]) -> Array:
+    """Filter one view, the defocus linear across the tilt axis: for some defoci, and blended between them."""
     across = image.shape[1]
-    heights = -(np.arange(across) - (across - 1) / 2) * series.spacing * np.tan(np.deg2rad(angle))
+    heights = -(np.arange(across) - (across - 1) / 2) * pixel * np.tan(np.deg2rad(angle))
     reach = float(np.ptp(heights))
-    per_um = np.pi * ctf.wavelength / (2 * series.spacing) ** 2
+    per_um = np.pi * ctf.wavelength / (2 * pixel) ** 2
     n = 1 + int(np.ceil(reach * per_um / PHASE_STEP))
     levels = np.linspace(heights.min(), heights.max(), n)
     place = np.clip((heights - levels[0]) / max(levels[-1] - levels[0], 1e-30) * (n - 1), 0, n - 1)
@@ -189,7 +224,8 @@ def _transferred(image: Array, angle: float, series: TiltSeries, ctf: CTF) -> Ar
     for row, level in enumerate(levels):
         share = np.clip(1 - np.abs(place - row), 0, 1)
         if share.any():
-            out += share * _filtered(image, series.spacing, replace(ctf, defocus=ctf.defocus + float(level)))
+            own = replace(ctf, defocus=ctf.defocus + float(level))
+            out += share * _filtered(image, pixel, transfer(own))
     return out
 
 

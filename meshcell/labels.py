@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
 from meshcell.classifier import Classifier
-from meshcell.filters import sheetness
+from meshcell.filters import sheetness, voxel_steps
 from meshcell.types import Array, Volume
 
-METHODS = ("otsu", "multiotsu", "hysteresis", "watershed", "membrane", "classifier")
+if TYPE_CHECKING:
+    from meshcell.unet import UNet
+
+METHODS = ("otsu", "multiotsu", "hysteresis", "watershed", "membrane", "classifier", "unet")
 
 
 def segment(
@@ -24,6 +27,7 @@ def segment(
     width: float = 1.5,
     dark: bool = False,
     classifier: Classifier | None = None,
+    unet: UNet | None = None,
     names: dict[int, str] | None = None,
 ) -> Volume:
     """Turn intensities into labels.
@@ -34,7 +38,7 @@ def segment(
     method : str
         "otsu", one threshold; "multiotsu", `classes` of brightness, the darkest outside; "hysteresis", what is above
         `low` and connected with something above `high`; "watershed", Otsu's foreground parted into bodies at its
-        necks; "membrane", sheets about `width` voxels thick; "classifier", by a trained `classifier`.
+        necks; "membrane", sheets about `width` voxels thick; "classifier" and "unet", by what was trained.
     classes : int
         For "multiotsu", outside included.
     low, high : float, optional
@@ -45,6 +49,8 @@ def segment(
         What is sought is dark, not bright.
     classifier : Classifier, optional
         From `classifier.train`.
+    unet : UNet, optional
+        From `unet.train_unet`.
     names : dict[int, str], optional
 
     Returns
@@ -69,18 +75,13 @@ def segment(
         raise TypeError(f"segment needs intensities (floats); got {volume.data.dtype} labels; nothing is to be done")
     if method not in METHODS:
         raise ValueError(f"method should be one of {', '.join(METHODS)}; got {method!r}")
-    if method == "classifier":
-        if classifier is None:
-            raise ValueError('method="classifier" needs classifier=, from meshcell.classifier.train')
-        found = classifier.predict(volume)
-        return Volume(found.data, volume.spacing, volume.origin, names or found.names)
+    if method in ("classifier", "unet"):
+        return _learned(volume, method, {"classifier": classifier, "unet": unet}[method], names)
     if volume.data.min() == volume.data.max():
         raise ValueError(f"a volume should have contrast to be segmented; all voxels are {volume.data.flat[0]}")
     data = -volume.data if dark else volume.data
     labels: Array
-    if method == "otsu":
-        labels = data > _thresholds(data, 2)[0]
-    elif method == "multiotsu":
+    if method == "multiotsu":
         labels = np.digitize(data, _thresholds(data, classes))
     elif method == "hysteresis":
         weak, strong = _limits(data)
@@ -88,10 +89,13 @@ def segment(
     elif method == "membrane":
         sheets = sheetness(volume, width=width, dark=dark).data
         labels = _hysteresis(sheets, *_limits(sheets))
-    else:
+    elif method == "watershed":
         labels = _parted(data > _thresholds(data, 2)[0], volume, width)
-    smallest = np.uint8 if labels.max() < 256 else np.int32
-    return Volume(labels.astype(smallest), volume.spacing, volume.origin, names or {})
+    else:
+        labels = data > _thresholds(data, 2)[0]
+    return Volume(
+        labels.astype(np.uint8 if labels.max() < 256 else np.int32), volume.spacing, volume.origin, names or {}
+    )
 
 
 def clean(labels: Volume, *, smallest: int = 27, holes: int = 27, smooth: float = 0.0) -> Volume:
@@ -140,6 +144,14 @@ def clean(labels: Volume, *, smallest: int = 27, holes: int = 27, smooth: float 
     return Volume(data[tuple(nearest)], labels.spacing, labels.origin, labels.names)
 
 
+def _learned(volume: Volume, method: str, trained: Classifier | UNet | None, names: dict[int, str] | None) -> Volume:
+    if trained is None:
+        maker = {"classifier": "classifier.train", "unet": "unet.train_unet"}[method]
+        raise ValueError(f'method="{method}" needs {method}=, from meshcell.{maker}')
+    found = trained.predict(volume)
+    return Volume(found.data, volume.spacing, volume.origin, names or found.names)
+
+
 def _thresholds(data: Array, classes: int) -> list[float]:
     from skimage.filters import threshold_multiotsu, threshold_otsu
 
@@ -170,7 +182,7 @@ def _parted(mask: Array, volume: Volume, apart: float) -> Array:
 
     depth: Any = ndimage.distance_transform_edt(mask, volume.spacing)
     # Smoothed a little: the raster makes many equal peaks.
-    depth = ndimage.gaussian_filter(depth, 1.0) * mask
+    depth = ndimage.gaussian_filter(depth, 1 / voxel_steps(volume)) * mask
     peaks = peak_local_max(depth, min_distance=max(1, round(apart)), labels=ndimage.label(mask)[0])
     markers = np.zeros(mask.shape, np.int32)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
@@ -181,7 +193,8 @@ def _smoothed(labels: Volume, width: float) -> Array:
     best = np.full(labels.data.shape, -1, np.float32)
     out = np.zeros_like(labels.data)
     for label in labels.counts:
-        share = ndimage.gaussian_filter((labels.data == label).astype(np.float32), width, mode="nearest")
+        mask = (labels.data == label).astype(np.float32)
+        share = ndimage.gaussian_filter(mask, width / voxel_steps(labels), mode="nearest")
         own = share > best
         out[own], best[own] = label, share[own]
     return out

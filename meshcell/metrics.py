@@ -214,7 +214,13 @@ def snr(clean: Any, noisy: Any) -> float:
 
 
 def scores(truth: Volume, predicted: Volume, *, tolerance: Any = 0.0) -> str:
-    """Write a table of the scores of every region of the truth.
+    """Write a table of the scores of every region of the truth, and of the whole as instances.
+
+    Parameters
+    ----------
+    truth, predicted : Volume
+    tolerance : float or text, um
+        For the surfaces: how far apart what counts as found may lie.
 
     Examples
     --------
@@ -222,6 +228,7 @@ def scores(truth: Volume, predicted: Volume, *, tolerance: Any = 0.0) -> str:
     >>> print(scores(a, a))
     region        Dice  surface   TP      TS      distance um
     er            1.000   1.000   1.000   1.000   0
+    surface, TP, TS within 0 um; variation of information 0 + 0 bits; adjusted Rand index 1
     """
     lines = ["region        Dice  surface   TP      TS      distance um"]
     for label in truth.regions:
@@ -232,6 +239,11 @@ def scores(truth: Volume, predicted: Volume, *, tolerance: Any = 0.0) -> str:
             f"{name_of(truth.names, label):12}{dice(truth, predicted, label=label):7.3f} {border.dice:7.3f} "
             f"{border.precision:7.3f} {border.sensitivity:7.3f}   {apart}"
         )
+    splits, merges = variation_of_information(truth, predicted)
+    lines.append(
+        f"surface, TP, TS within {_tolerance(tolerance):.4g} um; variation of information {splits:.3g} + {merges:.3g} "
+        f"bits; adjusted Rand index {rand_index(truth, predicted):.3g}"
+    )
     return "\n".join(lines)
 
 

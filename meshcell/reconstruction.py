@@ -71,7 +71,7 @@ def reconstruct(
     Raises
     ------
     ValueError
-        An unknown method or window, a shape that does not fit, figures out of range.
+        An unknown method or window, a shape that does not fit, figures out of range, views from one side only.
 
     Notes
     -----
@@ -88,6 +88,11 @@ def reconstruct(
         raise ValueError(
             "expected relaxation in (0, 2), smoothness >= 0 and iterations >= 1; got "
             f"{relaxation!r}, {smoothness!r}, {iterations!r}"
+        )
+    if np.ptp(series.angles % 180) < 1e-6:
+        raise ValueError(
+            f"a reconstruction needs views from more than one side; all {len(series.angles)} are from "
+            f"{series.angles[0]:.6g} degrees: the tilt range is zero; check the angles"
         )
     frame = Frame.of(series, shape, spacing)
     if method == "wbp":

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from meshcell.shells import Topology
 
 
-def stain(labels: Volume, densities: Mapping[str, float], *, blur: float = 0.0) -> Volume:
+def stain(
+    labels: Volume, densities: Mapping[str, float], *, membrane: float | None = None, blur: float = 0.0
+) -> Volume:
     """Give every region a density, as stain or mass does in a microscope.
 
     Parameters
@@ -28,6 +30,8 @@ def stain(labels: Volume, densities: Mapping[str, float], *, blur: float = 0.0) 
     labels : Volume
     densities : dict[str, float]
         Region name -> density; 0 for those left out.
+    membrane : float, optional
+        Density of the voxels on both sides of every interface.
     blur : float, voxels
         Standard deviation of a Gaussian over the edges.
 
@@ -46,7 +50,27 @@ def stain(labels: Volume, densities: Mapping[str, float], *, blur: float = 0.0) 
     data = np.zeros(labels.data.shape, np.float32)
     for name, density in densities.items():
         data[labels.data == label_of(labels.names, name)] = density
+    if membrane is not None:
+        data[membranes(labels)] = membrane
     return Volume(ndimage.gaussian_filter(data, blur) if blur else data, labels.spacing, labels.origin)
+
+
+def membranes(labels: Volume) -> Array:
+    """Mark the voxels on both sides of every interface between regions, outside included.
+
+    Examples
+    --------
+    >>> membranes(Volume(np.array([[[0, 0, 1, 1, 1, 1]]]), 0.01)).astype(int).ravel().tolist()
+    [0, 1, 1, 0, 0, 0]
+    """
+    labels.require_labels("membranes")
+    found = np.zeros(labels.data.shape, bool)
+    for axis in range(3):
+        steps = np.diff(labels.data.astype(np.int64), axis=axis) != 0
+        beside = np.moveaxis(found, axis, 0)
+        beside[1:] |= np.moveaxis(steps, axis, 0)
+        beside[:-1] |= np.moveaxis(steps, axis, 0)
+    return found
 
 
 def tomogram(

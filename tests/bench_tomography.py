@@ -1,14 +1,18 @@
-"""Measure projection and reconstruction against ASTRA, in one run; prints Markdown tables.
+"""Measure projection and reconstruction against ASTRA, and segmentation, in one run; prints Markdown tables.
 
-    python tests/bench_tomography.py
+    pip install -e ".[bench,classifier,unet]"
+    python tests/bench_tomography.py [projection] [reconstruction] [segmentation]
 
 CPU seconds are user + system of this process, the median of five after a warm-up. ASTRA's CPU projectors work on one
-slice at a time.
+slice at a time. Segmentation is trained on one lamella of a phantom cell (`lamella.py`) and judged on another; the
+U-Net learns from two more, and takes about five CPU minutes.
 """
 
 import platform
 import resource
 import statistics
+import sys
+import time
 from importlib.metadata import version
 
 import astra
@@ -16,18 +20,24 @@ import numba
 import numpy as np
 
 import meshcell as mc
+from lamella import best_threshold, lamella, painted_slices
+from meshcell.classifier import train
+from meshcell.filters import DENOISERS, denoise, features
 from meshcell.projection import adjoint, backproject, forward, shadow_table, tilt_angles
 from test_projection import ellipse_phantom, ellipse_shadows
 
 
 def cpu_seconds(function, *args, repeats=5, **kwargs):
-    """Return the median CPU seconds after a warm-up, and the last result."""
+    """Return the median CPU seconds after a warm-up, and the last result; without repeats those of the only run."""
 
     def clock():
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return usage.ru_utime + usage.ru_stime
 
+    start = clock()
     result, times = function(*args, **kwargs), []
+    if not repeats:
+        return clock() - start, result
     for _ in range(repeats):
         start = clock()
         result = function(*args, **kwargs)
@@ -114,9 +124,84 @@ def reconstruction_table():
         print(f"| {method}, {iterations} iterations | {seconds:.1f} |")
 
 
+def sirt_table():
+    """The promise: 30 iterations of 256 x 256 x 128 from 41 images within 30 s on two cores; ASTRA's on one slice."""
+    shape, angles = (256, 256, 128), tilt_angles(60, 3)
+    truth = mc.Volume(np.random.default_rng(0).random(shape, dtype=np.float32), 1.0)
+    series = mc.project(truth, angles, width=256)
+    mc.reconstruct(series, shape, method="sirt", iterations=1)
+    start = time.perf_counter()
+    seconds, _ = cpu_seconds(mc.reconstruct, series, shape, method="sirt", iterations=30, repeats=1)
+    # The warm-up ran as long.
+    wall = (time.perf_counter() - start) / 2
+    grid, beams = astra.create_vol_geom(128, 256), astra.create_proj_geom("parallel", 1.0, 256, np.deg2rad(angles))
+    projector = astra.create_projector("linear", beams, grid)
+    config = astra.astra_dict("SIRT")
+    config["ProjectorId"] = projector
+    config["ProjectionDataId"] = astra.data2d.create("-sino", beams, np.ascontiguousarray(series.images[:, 0]))
+    config["ReconstructionDataId"] = astra.data2d.create("-vol", grid, 0)
+    peer, _ = cpu_seconds(astra.algorithm.run, astra.algorithm.create(config), 30)
+    print("\nSIRT, 30 iterations of 256 x 256 x 128 from 41 images\n\n| | CPU s | wall s |\n|---|---|---|")
+    print(f"| meshcell | {seconds:.1f} | {wall:.1f} |\n| ASTRA linear, one slice x 256 | {256 * peer:.0f} | |")
+
+
+def segmentation_speed_table(n=128):
+    volume = mc.Volume(np.random.default_rng(0).standard_normal((n, n, n), dtype=np.float32), 0.01)
+    rows = {f"denoise, {method}": cpu_seconds(denoise, volume, method=method, repeats=1)[0] for method in DENOISERS}
+    rows["15 features"] = cpu_seconds(features, volume, repeats=3)[0]
+    print("\nCPU s per million voxels\n\n| | |\n|---|---|")
+    for name, seconds in rows.items():
+        print(f"| {name} | {seconds / n**3 * 1e6:.2f} |")
+
+
+def segmentation_table(macromolecules, learn=True):
+    (truth, example), (other, seen) = (lamella(seed, macromolecules=macromolecules) for seed in (1, 2))
+    smooth = [denoise(seen, strength=s) for s in (0.7, 1.0, 1.5, 2.0, 4.0)]
+    found = {
+        "best thresholds, raw": [best_threshold(other, seen, label) for label in (1, 2)],
+        "best thresholds, best Gaussian": [max(best_threshold(other, s, label) for s in smooth) for label in (1, 2)],
+    }
+    costs = dict.fromkeys(found, ("", ""))
+    sections = painted_slices(truth, [10, 24, 38])
+    ways = {
+        "forest, 3 painted sections": (sections, 1),
+        "forests in 3 rounds, 3 painted sections": (sections, 3),
+        "forests in 3 rounds, one phantom": (truth, 3),
+    }
+    for name, (painted, rounds) in ways.items():
+        learning, trained = cpu_seconds(train, example, painted, rounds=rounds, rng=0, repeats=0)
+        judge(name, trained, other, seen, learning, found, costs)
+    if learn:
+        from meshcell.unet import train_unet
+
+        more = [lamella(seed, macromolecules=macromolecules)[::-1] for seed in (3, 4)]
+        learning, trained = cpu_seconds(train_unet, [(example, truth), *more], rng=0, repeats=0)
+        judge("U-Net, three phantoms", trained, other, seen, learning, found, costs)
+    print(f"\nDice on a lamella, SNR 1, +-60 degrees, {macromolecules} macromolecules per um^3 of cytosol\n")
+    print("| | organelles | membranes | CPU s to train | CPU s per million voxels |\n|---|---|---|---|---|")
+    for name, scores in found.items():
+        print(f"| {name} | {scores[0]:.3f} | {scores[1]:.3f} | {' | '.join(costs[name])} |")
+
+
+def judge(name, trained, truth, seen, learning, found, costs):
+    seconds, labels = cpu_seconds(trained.predict, seen, repeats=0)
+    found[name] = [mc.dice(truth, labels, label=label) for label in (1, 2)]
+    costs[name] = (f"{learning:.0f}", f"{seconds / seen.data.size * 1e6:.1f}")
+
+
 if __name__ == "__main__":
-    names = ", ".join(f"{name} {version(name)}" for name in ("numba", "numpy", "astra-toolbox"))
+    names = ", ".join(
+        f"{name} {version(name)}" for name in ("numba", "numpy", "astra-toolbox", "scikit-learn", "torch")
+    )
     print(f"{platform.machine()}, {numba.get_num_threads()} threads, {names}")
-    accuracy_table()
-    speed_table()
-    reconstruction_table()
+    asked = sys.argv[1:] or ["projection", "reconstruction", "segmentation"]
+    if "projection" in asked:
+        accuracy_table()
+        speed_table()
+    if "reconstruction" in asked:
+        reconstruction_table()
+        sirt_table()
+    if "segmentation" in asked:
+        segmentation_speed_table()
+        segmentation_table(macromolecules=5000)
+        segmentation_table(macromolecules=0, learn=False)

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import brentq
 
 import meshcell as mc
-from meshcell.imaging import CTF, half_sets, light, sections
+from meshcell.imaging import CTF, ctf_correct, half_sets, light, sections
 from meshcell.metrics import snr
 
 
@@ -78,6 +78,30 @@ def test_defocus_changes_across_a_tilted_view():
         assert np.corrcoef(seen[:, column], level[:, column])[0, 1] > 0.999
 
 
+@pytest.mark.parametrize("angle", [0.0, 50.0])
+def test_turned_phases_are_turned_back(angle):
+    """After correction no frequency is inverted; level or tilted, the same spectrum as |CTF| gives."""
+    n, pixel, ctf = 256, 3e-4, CTF(defocus=2.0)
+    image = np.random.default_rng(1).standard_normal((1, n, n))
+    seen = mc.distort(mc.TiltSeries(image, [angle], pixel), ctf=ctf, rng=0)
+    found = ctf_correct(seen, ctf).images[0]
+    ratio = np.real(np.fft.fft2(found) * np.conj(np.fft.fft2(image[0])))
+    frequency = np.hypot(np.fft.fftfreq(n, pixel)[:, None], np.fft.fftfreq(n, pixel))
+    if angle == 0:
+        # Where the transfer is not near zero, which way it goes is sure.
+        assert (ratio[np.abs(ctf(frequency)) > 0.05] > 0).all()
+    before, after = (np.corrcoef(x.ravel(), image[0].ravel())[0, 1] for x in (seen.images[0], found))
+    # The mean of |sin| over the root of the mean of its square is 0.90.
+    assert abs(before) < 0.3 and after == pytest.approx(0.9, abs=0.05)
+
+
+def test_the_detector_damps_by_its_transfer(series):
+    """Frequencies in cycles per pixel: a wave of four pixels comes back half as high, the mean as it was."""
+    wave = 3 + np.tile(np.cos(np.pi / 2 * np.arange(32)), (1, 32, 1))
+    seen = mc.distort(mc.TiltSeries(wave, [0.0], 0.01), mtf=lambda f: 1 - 2 * f, rng=0).images
+    np.testing.assert_allclose(seen, 3 + (wave - 3) / 2, atol=1e-5)
+
+
 def test_misalignment_grows_with_the_tilt():
     """A blob's centre moves by no more than the shift allowed at its angle, and by none at 0."""
     x, y = np.meshgrid(np.arange(64) - 31.5, np.arange(64) - 31.5, indexing="ij")
@@ -119,6 +143,22 @@ def test_sections_average_lose_and_wander():
     assert 1 <= sum(gone) < 20
     assert all((shown[:, :, k] == shown[:, :, k - 1]).all() for k in range(1, 20) if gone[k])
     assert sections(volume, drift=1.0, rng=2).data.mean(axis=(0, 1)).std() > 3 * data.mean(axis=(0, 1)).std()
+
+
+def test_light_takes_a_point_spread_function():
+    dot, psf = np.zeros((15, 15, 15)), np.zeros((3, 3, 5))
+    dot[7, 7, 7], psf[1, 1], psf[2, 1, 2] = 4.0, 1.0, 3.0
+    image = light(mc.Volume(dot, 0.1), psf=psf, rng=0).data
+    np.testing.assert_allclose(image[6:9, 6:9, 5:10], psf * 4 / psf.sum(), atol=1e-6)
+
+
+def test_sections_jitter_by_the_asked_amount():
+    """Centres of a blob scatter by the standard deviation, to three standard errors of 2 x 200 draws."""
+    x, y = np.meshgrid(np.arange(40) - 19.5, np.arange(40) - 19.5, indexing="ij")
+    blob = np.exp(-(x**2 + y**2) / 30)[..., None] * np.ones(200)
+    shown = sections(mc.Volume(blob, 0.01), jitter=1.5, rng=3).data
+    centres = [(shown * c[..., None]).sum(axis=(0, 1)) / shown.sum(axis=(0, 1)) for c in (x, y)]
+    assert np.std(centres) == pytest.approx(1.5, rel=3 / np.sqrt(2 * 400))
 
 
 def test_wrong_input_is_named(series):

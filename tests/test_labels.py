@@ -5,7 +5,7 @@ import pytest
 
 import meshcell as mc
 from meshcell.classifier import load_classifier, save_classifier, train
-from meshcell.filters import denoise, eigenvalues, features, sheetness
+from meshcell.filters import DENOISERS, denoise, eigenvalues, features, noise_level, sheetness
 from meshcell.labels import METHODS
 
 
@@ -63,7 +63,39 @@ def test_features_of_a_quadratic():
     np.testing.assert_allclose(found[1:], [0, -3, 2, 3], atol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["gaussian", "tv", "diffusion", "median"])
+def test_features_of_stretched_voxels_are_those_of_the_thing():
+    """The same Gaussian hill in voxels four times as long along z: figures agree where both grids have a voxel."""
+
+    def hill(step):
+        x, y, z = np.meshgrid(np.arange(-24, 25), np.arange(-24, 25), np.arange(-24, 25, step), indexing="ij")
+        return mc.Volume(np.exp(-(x**2 + y**2 + z**2 - x * z) / 150), (0.01, 0.01, 0.01 * step))
+
+    cubes, stretched = (features(hill(step), scales=(4.0,)) for step in (1, 4))
+    middle = np.s_[8:-8, 8:-8]
+    # Differences over four times the length err by 16 times as much: curvature / 12 of (4 / width 10)^2.
+    for row in range(5):
+        size = np.abs(cubes[..., row]).max()
+        np.testing.assert_allclose(stretched[middle][..., 2:-2, row], cubes[middle][..., 8:-8:4, row], atol=0.07 * size)
+    wide = denoise(hill(4), strength=4.0).data[24, 24]
+    np.testing.assert_allclose(wide[2:-2], denoise(hill(1), strength=4.0).data[24, 24, 8:-8:4], atol=0.01)
+
+
+def test_noise_is_estimated_beside_edges():
+    noise = np.random.default_rng(6).normal(0, 0.3, (40, 40, 40))
+    # A median of N absolute values errs by about 1.2 / sqrt(N); neighbours share samples.
+    assert noise_level(10 * ball(40) + noise) == pytest.approx(0.3, rel=0.03)
+
+
+def test_diffusion_does_not_see_the_raster():
+    """A step of the heat equation: a line spreads along z by its spacing's square less."""
+    data = np.zeros((9, 9, 9))
+    data[4, 4, 4] = 1
+    once = denoise(mc.Volume(data, (0.01, 0.01, 0.02)), method="diffusion", strength=1e6, iterations=1).data
+    assert once[5, 4, 4] == pytest.approx(1 / 7) and once[4, 4, 5] == pytest.approx(1 / 28)
+    assert once.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", DENOISERS)
 def test_denoising_brings_back_the_ball(method):
     rng = np.random.default_rng(3)
     truth = ball().astype(float)
@@ -95,10 +127,26 @@ def test_a_classifier_learns_from_three_painted_slices(striped, tmp_path):
     assert found.names[1] == "er"
     again = train(picture, painted, trees=30, rng=0)
     np.testing.assert_array_equal(again.thresholds, trained.thresholds)
+    assert trained.before and not trained.before.before
     save_classifier(tmp_path / "c.npz", trained)
     np.testing.assert_array_equal(
         load_classifier(tmp_path / "c.npz").probabilities(picture), trained.probabilities(picture)
     )
+
+
+def test_context_tells_an_inside_from_an_outside():
+    """Hollow balls: the lumen is as grey as what is around them, and wider than any scale of the first forest."""
+
+    def shells(seed):
+        rng = np.random.default_rng(seed)
+        depth = np.linalg.norm(np.indices((48, 48, 48)) - rng.uniform(17, 30, (3, 1, 1, 1)), axis=0)
+        truth = np.where(depth < 12, 1, np.where(depth < 14, 2, 0))
+        return mc.Volume((truth == 2) + 0.5 * rng.standard_normal(truth.shape), 0.01), mc.Volume(truth, 0.01)
+
+    (picture, truth), (other, wanted) = shells(0), shells(1)
+    once, thrice = (train(picture, truth, rounds=n, trees=20, most=4000, rng=0).predict(other) for n in (1, 3))
+    for label, fewer in ((1, 8), (2, 1.5)):
+        assert 1 - mc.dice(wanted, thrice, label=label) < (1 - mc.dice(wanted, once, label=label)) / fewer
 
 
 def test_votes_agree_with_scikit_learn(striped):
@@ -123,6 +171,12 @@ def test_damaged_classifiers_are_refused(striped, tmp_path):
     save_classifier(tmp_path / "loop.npz", trained)
     with pytest.raises(ValueError, match="trees lead nowhere"):
         load_classifier(tmp_path / "loop.npz")
+    blind = train(picture, painted, trees=2, rounds=1, rng=0)
+    blind.splits.setflags(write=True)
+    blind.splits[0] = 15
+    save_classifier(tmp_path / "blind.npz", blind)
+    with pytest.raises(ValueError, match="trees lead nowhere"):
+        load_classifier(tmp_path / "blind.npz")
     np.savez(tmp_path / "other.npz", a=1)
     with pytest.raises(ValueError, match="written by save_classifier"):
         load_classifier(tmp_path / "other.npz")

@@ -112,5 +112,8 @@ def test_wrong_input_is_named():
         mc.reconstruct(series, (4, 4, 4), method="fbp")
     with pytest.raises(ValueError, match="window should be"):
         mc.reconstruct(series, (4, 4, 4), window="boxcar")
+    level = mc.TiltSeries(series.images, [5.0, 5.0], 1.0)
+    with pytest.raises(ValueError, match="all 2 are from 5 degrees: the tilt range is zero"):
+        mc.reconstruct(level, (4, 4, 4))
     with pytest.raises(ValueError, match="relaxation in"):
         mc.reconstruct(series, (4, 4, 4), method="sirt", relaxation=3)

@@ -11,12 +11,14 @@ from meshcell.io.files import FileError, log, reading
 from meshcell.io.gmsh import read_msh, write_msh
 from meshcell.io.hdf5 import read_hdf5, write_hdf5
 from meshcell.io.ply import read_ply, write_ply
+from meshcell.io.segmenters import read_cellpose, read_nifti, read_png
 from meshcell.io.stl_obj import read_obj, read_stl, write_obj, write_stl
 from meshcell.io.tiff import read_tiff, write_imagej, write_ome
+from meshcell.io.tilts import load_tilts, save_tilts
 from meshcell.io.volumes import Picture, read_mrc, read_npy, to_volume, write_mrc
 from meshcell.io.vtk import check_replaceable, read_vtp, read_vtu, write_pvd, write_vtp, write_vtu
 from meshcell.io.xdmf import companion, read_xdmf, write_xdmf
-from meshcell.types import Sample, Solution, Surface, TetMesh, Volume
+from meshcell.types import Sample, Solution, Surface, TetMesh, TiltSeries, Volume
 
 __all__ = ["FileError", "load", "save"]
 
@@ -28,7 +30,11 @@ VOLUME_READERS: dict[str, tuple[str, Callable[[Path], Picture]]] = {
     ".ome.tif": ("an OME-TIFF stack", read_tiff),
     ".tiff": ("a TIFF stack", read_tiff),
     ".tif": ("a TIFF stack", read_tiff),
+    ".nii.gz": ("a NIfTI-1 volume", read_nifti),
+    ".nii": ("a NIfTI-1 volume", read_nifti),
+    "_seg.npy": ("masks of Cellpose", read_cellpose),
     ".npy": ("a NumPy array", read_npy),
+    ".png": ("a picture", read_png),
     ".mrc": ("an MRC2014 volume", read_mrc),
     ".rec": ("an MRC2014 volume", read_mrc),
     ".map": ("an MRC2014 volume", read_mrc),
@@ -44,6 +50,8 @@ MESH_READERS: dict[str, tuple[str, Callable[[Path, Mapping[int, str] | None], Su
     ".xdmf": ("an XDMF mesh of tetrahedra", read_xdmf),
     ".msh": ("a Gmsh mesh of tetrahedra", read_msh),
 }
+# Stacks of images, one for every angle of a tilt series.
+TILTS = (".st", ".ali", ".mrcs")
 WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
     ".ome.tiff": (Volume, write_ome),
     ".ome.tif": (Volume, write_ome),
@@ -67,8 +75,8 @@ WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
 
 def load(
     path: str | Path, *, spacing: Any = None, names: Mapping[int, str] | None = None
-) -> Volume | Surface | TetMesh | Solution | Sample:
-    """Read a volume, surface, tetrahedral mesh or solution by the ending of the file's name, a sample by its folder.
+) -> Volume | Surface | TetMesh | Solution | Sample | TiltSeries:
+    """Read a volume, surface, mesh, solution or tilt series by the ending of the file's name, a sample by its folder.
 
     Parameters
     ----------
@@ -80,7 +88,7 @@ def load(
 
     Returns
     -------
-    Volume, Surface, TetMesh, Solution or Sample
+    Volume, Surface, TetMesh, Solution, Sample or TiltSeries
 
     Raises
     ------
@@ -97,6 +105,13 @@ def load(
     `spacing`; OME: PhysicalSize), `.mrc .rec .map` (MRC2014: cell / sampling, in A), `.h5 .hdf5` (arrays along z, y, x
     or as `axistags` say; voxel size in `element_size_um` along z, y, x, or `spacing_um`, `spacing`, `resolution` (nm)
     in the array's order). Pages of TIFF and sections of MRC are z.
+
+    Labels of other programs: Cellpose's `_seg.npy` (its masks; files that could run code are refused) and its
+    `_cp_masks.tif` or `.png`; StarDist's TIFF stacks; nnU-Net's `.nii.gz` (NIfTI-1; names from a dataset.json in the
+    same folder or the one above); ilastik's HDF5: segmentations and object identities as they are, probabilities as the
+    most probable label, counted from 1 as ilastik does.
+
+    Tilt series: `.st .ali .mrcs` as in `io.tilts.load_tilts`.
 
     Surfaces: `.ply .vtp .obj` with sides if they are ours (or OBJ groups called behind|front), else one closed body,
     label 1 under the file's name, turned outward; `.stl` is always one body, points at the same place become one.
@@ -118,7 +133,9 @@ def load(
 
         with reading(path, "a sample's folder"):
             return read_sample(path)
-    ending = _ending(path, [".npz", ".pvd", *VOLUME_READERS, *MESH_READERS])
+    if path.suffix.lower() in TILTS:
+        return load_tilts(path, spacing=spacing)
+    ending = _ending(path, [".npz", ".pvd", *VOLUME_READERS, *MESH_READERS, *TILTS])
     if not path.exists():
         raise FileNotFoundError(f"{path} should be a file; there is none; check the name and the folder {path.parent}")
     if not path.is_file() or path.stat().st_size == 0:
@@ -143,15 +160,20 @@ def load(
     return thing
 
 
-def save(path: str | Path, thing: Volume | Surface | TetMesh | Solution | Sample, *, overwrite: bool = False) -> None:
-    """Write a volume, surface, tetrahedral mesh or solution by the ending of the file's name, a sample as a folder.
+def save(
+    path: str | Path,
+    thing: Volume | Surface | TetMesh | Solution | Sample | TiltSeries,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write a volume, surface, mesh, solution or tilt series by the ending of the file's name, a sample as a folder.
 
     The file appears whole or not at all; what a format cannot hold is refused, never lost. A missing folder is made.
 
     Parameters
     ----------
     path : str or Path
-    thing : Volume, Surface, TetMesh, Solution or Sample
+    thing : Volume, Surface, TetMesh, Solution, Sample or TiltSeries
     overwrite : bool
         Replace what is there.
 
@@ -176,6 +198,8 @@ def save(path: str | Path, thing: Volume | Surface | TetMesh | Solution | Sample
     Solutions: `.npz`, or `.pvd` for ParaView: an index of one VTU (regions) and one VTP (interfaces) per time in the
     folder of the same name. Concentrations in molecules/um^3 and molecules/um^2, NaN where a species does not live.
 
+    Tilt series: `.st .ali .mrcs .mrc`, with the angles in a `.tlt` file beside it.
+
     Samples: a folder with density, labels and instances as MRC, motifs as CSV (exact) and RELION STAR, surfaces and
     centrelines as VTP, the report, and the recipe with its seed as TOML.
     """
@@ -183,8 +207,13 @@ def save(path: str | Path, thing: Volume | Surface | TetMesh | Solution | Sample
     if isinstance(thing, Sample):
         _save_sample(path, thing, overwrite)
         return
+    if isinstance(thing, TiltSeries):
+        _ending(path, [*TILTS, ".mrc"])
+        save_tilts(path, thing, overwrite=overwrite)
+        return
     if not isinstance(thing, (Volume, Surface, TetMesh, Solution)):
-        raise TypeError(f"thing should be a Volume, Surface, TetMesh, Solution or Sample; got {type(thing).__name__}")
+        kinds = "a Volume, Surface, TetMesh, Solution, Sample or TiltSeries"
+        raise TypeError(f"thing should be {kinds}; got {type(thing).__name__}")
     ending = _ending(path, [".npz", *WRITERS, ".npy"])
     kind, write = (type(thing), write_npz) if ending == ".npz" else WRITERS.get(ending, (None, write_npz))
     if not isinstance(thing, kind or ()):

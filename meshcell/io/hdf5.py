@@ -26,18 +26,28 @@ def read_hdf5(path: Path) -> Picture:
         dataset = _volume_dataset(path, file)
         check_storage(path, dataset)
         axes = _axes(path, dataset)
-        extra = tuple(k for k, axis in enumerate(axes) if axis not in "xyz")
-        if any(dataset.shape[k] != 1 for k in extra):
-            raise FileError(
-                f"{path}: dataset {dataset.name} should have one value per voxel; got axes {axes} {dataset.shape}; "
-                "write one channel and one time"
-            )
         order = "".join(axis for axis in axes if axis in "xyz")
-        data = np.squeeze(dataset[()], axis=extra).transpose([order.index(axis) for axis in "xyz"])
+        data = _one_value(path, dataset, axes).transpose([order.index(axis) for axis in "xyz"])
         spacing, origin = _along_xyz(dataset, SIZES, order), _along_xyz(dataset, ORIGINS, order)
         names = _names(file.get("names"))
         advice = f"dataset {dataset.name} has none of the attributes {', '.join(SIZES)}"
     return Picture(data, spacing, origin or (0.0, 0.0, 0.0), names_from_json(json.loads(names)), advice)
+
+
+def _one_value(path: Path, dataset: Any, axes: str) -> Any:
+    """Return one value per voxel; of ilastik's probabilities the most probable label, counted from 1 as there."""
+    many = tuple(k for k, axis in enumerate(axes) if axis not in "xyz" and dataset.shape[k] != 1)
+    if [axes[k] for k in many] == ["c"] and dataset.dtype.kind == "f":
+        data = dataset[()]
+        if data.min() >= 0 and np.allclose(data.sum(axis=many), 1, atol=1e-3):
+            best = data.argmax(axis=many[0]).astype(np.uint8) + np.uint8(1)
+            return np.squeeze(best, axis=tuple(k for k, axis in enumerate(axes.replace("c", "")) if axis not in "xyz"))
+    if many:
+        raise FileError(
+            f"{path}: dataset {dataset.name} should have one value per voxel, or the probabilities of labels along c; "
+            f"got axes {axes} {dataset.shape}; write one channel and one time"
+        )
+    return np.squeeze(dataset[()], axis=tuple(k for k, axis in enumerate(axes) if axis not in "xyz"))
 
 
 def write_hdf5(path: Path, volume: Volume) -> None:
