@@ -111,6 +111,17 @@ class State:
     stats: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
+class Plan:
+    """What the next step is tried with: as in `State`, and how often it was refused, for negative values too."""
+
+    wish: float
+    hold: tuple[int, int]
+    choice: Choice
+    refused: int = 0
+    negative: int = 0
+
+
 class StopError(Exception):
     """The end of a run that cannot go on; the text is for the user."""
 
@@ -214,53 +225,61 @@ class Stepper:
 
     def _march(self, begin: float, end: float, bar: _Bar) -> None:
         """Choose steps and schemes by errors."""
-        refused = negative = 0
-        wish, hold, choice = self.state.wish or self._first_step(), self.state.hold, self.state.choice
+        plan = Plan(self.state.wish or self._first_step(), self.state.hold, self.state.choice)
         while self.state.t < end:
             t, steps = self.state.t, self.stats["steps"]
-            passing = len(self.state.history) == STATES - 2 and steps >= hold[0]
+            passing = len(self.state.history) == STATES - 2 and steps >= plan.hold[0]
             target = end if passing else min(float(self.times[self.state.rows]), end)
-            dt = self._fitted(target - t, wish)
+            dt = self._fitted(target - t, plan.wish)
             new_t = target if dt >= target - t else t + dt
-            scheme, choice, sharpness = self._chosen(choice, t, dt, troubled=refused > 1)
-            visiting = scheme != (self.options.scheme or choice.home)
-            trial = self._judged(self._try(scheme, t, dt), new_t, soft=negative < NEGATIVE_RETRIES)
-            reach = dt * _factor(trial)
-            choice = choice.noted(steps, scheme, min(reach, target - t, LONGEST * self.span) / max(trial.work, 1.0))
+            scheme, plan.choice, sharpness = self._chosen(plan.choice, t, dt, troubled=plan.refused > 1)
+            visiting = scheme != (self.options.scheme or plan.choice.home)
+            trial = self._judged(self._try(scheme, t, dt), new_t, soft=plan.negative < NEGATIVE_RETRIES)
+            reach = min(dt * _factor(trial), target - t, LONGEST * self.span)
+            plan.choice = plan.choice.noted(steps, scheme, reach / max(trial.work, 1.0))
             passed = self._passed(t, new_t, trial) if trial.right else None
             if passed is None:
-                self.stats["rejections"] += 1
-                if trial.right:
-                    hold = steps + hold[1], min(2 * hold[1], LONGEST_HOLD)
-                elif not visiting or refused > 1:
-                    refused, negative = refused + 1, negative + (trial.trouble == "negative")
-                    wish = max(LEAST_FACTOR * dt, min(reach, 0.7 * dt))
-                    self._require_hope(t, wish, trial, refused > MOST_REJECTIONS or negative > NEGATIVE_RETRIES)
+                self._refuse(plan, trial, t, dt, visiting=visiting)
                 continue
             if dt < min(self._least_step(t), target - t):
                 raise StopError(self._text(t, dt, "small", trial.worst))
-            pace: dict[str, Any] = {
-                "hold": (hold[0], HOLD) if passed else hold,
-                "choice": choice,
-                "sharpness": sharpness,
-            }
-            if visiting and choice.home != scheme:
-                # The next step goes on from the last one of its own scheme.
-                own = ("before", "scheme", "past")
-                pace |= {"wish": wish, **{name: getattr(self.state, name) for name in own}}
-            else:
-                before = self.state.before if scheme == self.state.scheme else None
-                # A step that was cut to end at an asked time does not make the next one shorter.
-                wish = max(wish if dt < wish else 0.0, dt * _growth(trial.error, before, dt, grow=refused == 0))
-                pace |= {"wish": wish, "before": (dt, max(trial.error, 1e-2))}
-            if steps % CRAWL_STEPS == 0:
-                advance = t - self.state.mark[0] if steps else 0.0
-                # Steps that grow, as after a stiff start, will get on.
-                if advance < min(CRAWL * self.span, 2 * self.state.mark[1]):
-                    raise StopError(self._text(t, dt, "crawl", trial.worst))
-                pace["mark"] = t, advance
-            self._advance(new_t, dt, scheme, trial, bar, passed, **pace)
-            refused = negative = 0
+            pace = self._paced(plan, trial, dt, scheme, visiting=visiting)
+            hold = (plan.hold[0], HOLD) if passed else plan.hold
+            mark = self._marked(t, dt, trial)
+            self._advance(new_t, dt, scheme, trial, bar, passed, hold=hold, mark=mark, sharpness=sharpness, **pace)
+            plan = Plan(self.state.wish, hold, plan.choice)
+
+    def _refuse(self, plan: Plan, trial: Trial, t: float, dt: float, *, visiting: bool) -> None:
+        """Plan anew after a step that may not be taken, or that asked times may not be passed with."""
+        self.stats["rejections"] += 1
+        if trial.right:
+            plan.hold = self.stats["steps"] + plan.hold[1], min(2 * plan.hold[1], LONGEST_HOLD)
+        elif not visiting or plan.refused > 1:
+            plan.refused, plan.negative = plan.refused + 1, plan.negative + (trial.trouble == "negative")
+            plan.wish = dt * max(LEAST_FACTOR, min(_factor(trial), 0.7))
+            self._require_hope(t, plan, trial)
+
+    def _paced(self, plan: Plan, trial: Trial, dt: float, scheme: str, *, visiting: bool) -> dict[str, Any]:
+        """Return what the next step begins with."""
+        if visiting and plan.choice.home != scheme:
+            # It goes on from the last step of its own scheme.
+            own = {name: getattr(self.state, name) for name in ("before", "scheme", "past")}
+            return {**own, "wish": plan.wish, "choice": plan.choice}
+        before = self.state.before if scheme == self.state.scheme else None
+        growth = _growth(trial.error, before, dt, grow=plan.refused == 0)
+        # A step that was cut to end at an asked time does not make the next one shorter.
+        wish = max(plan.wish if dt < plan.wish else 0.0, dt * growth)
+        return {"before": (dt, max(trial.error, 1e-2)), "wish": wish, "choice": plan.choice}
+
+    def _marked(self, t: float, dt: float, trial: Trial) -> tuple[float, float]:
+        """Look now and then whether steps get on; those that grow, as after a stiff start, will."""
+        steps, mark = self.stats["steps"], self.state.mark
+        if steps % CRAWL_STEPS:
+            return mark
+        advance = t - mark[0] if steps else 0.0
+        if advance < min(CRAWL * self.span, 2 * mark[1]):
+            raise StopError(self._text(t, dt, "crawl", trial.worst))
+        return t, advance
 
     def _chosen(self, choice: Choice, t: float, dt: float, *, troubled: bool = False) -> tuple[str, Choice, float]:
         """Choose the scheme of a step, none that would be unstable; also return how fast reactions are."""
@@ -370,15 +389,16 @@ class Stepper:
             return 1e-3 * self.span
         return float(min(0.01 * value / speed if value > 0 else 1e-6 * self.span, 1e-2 * self.span))
 
-    def _require_hope(self, t: float, dt: float, trial: Trial, tried: bool) -> None:
+    def _require_hope(self, t: float, plan: Plan, trial: Trial) -> None:
         """Stop when smaller steps have been tried in vain, or have become too small to add to the time."""
-        if dt > self._least_step(t) and not tried:
+        tried = plan.refused > MOST_REJECTIONS or plan.negative > NEGATIVE_RETRIES
+        if plan.wish > self._least_step(t) and not tried:
             return
         trouble = trial.trouble
         # What the reactions would refill was not made negative by them.
         if trouble == "negative" and trial.new is not None and self.problem.reacted(t, trial.new)[trial.worst] >= 0:
             trouble = "small"
-        raise StopError(self._text(t, dt, trouble, trial.worst))
+        raise StopError(self._text(t, plan.wish, trouble, trial.worst))
 
     def _least_step(self, t: float) -> float:
         return 4 * float(np.finfo(float).eps) * max(abs(t), 1e-3 * self.span)
