@@ -24,8 +24,8 @@ def growth(speed=3.0):
     return Model({"ball": "ball"}, species, reactions, {"k": speed})
 
 
-def run(path=None, **options):
-    return solve(round_ball(4), growth(), TIMES, checkpoint=path, **options)
+def run(path=None, times=TIMES, **options):
+    return solve(round_ball(4), growth(), times, checkpoint=path, **options)
 
 
 def same(one, two):
@@ -33,7 +33,15 @@ def same(one, two):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"scheme": "implicit"}, {"scheme": "imex", "events": 0.33}, {"step": 0.03, "events": 0.33}]
+    "options",
+    [
+        {},
+        {"scheme": "implicit"},
+        {"scheme": "imex", "events": 0.33},
+        {"step": 0.03, "events": 0.33},
+        # Some of these are passed and some not.
+        {"times": np.linspace(0, 1, 301)},
+    ],
 )
 @pytest.mark.parametrize("calls", [7, 40, 75])
 def test_a_run_that_was_interrupted_goes_on_with_the_same_bytes(tmp_path, monkeypatch, options, calls):
