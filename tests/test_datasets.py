@@ -14,10 +14,16 @@ from meshcell.phantoms import Macromolecule, Recipe
 RECIPE = Recipe((40, 40, 40), "1 nm", macromolecules=(Macromolecule("p97", (0.02, 0.08)),))
 
 
+def written(folder):
+    """Return the bytes of every file, by its path in the folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_data_sets_go_on_and_do_not_depend_on_processes(tmp_path):
     alone = list(mc.samples(RECIPE, 3, rng=0, folder=tmp_path / "a"))
     shared = list(mc.samples(RECIPE, 3, rng=0, folder=tmp_path / "b", processes=2))
     assert [s.motifs.tobytes() for s in alone] == [s.motifs.tobytes() for s in shared]
+    assert written(tmp_path / "a") == written(tmp_path / "b")
     assert len({s.report[0].asked for s in alone}) == 3
     before = (tmp_path / "a" / "sample_00000" / "density.mrc").stat().st_mtime_ns
     longer = list(mc.samples(RECIPE, 4, rng=0, folder=tmp_path / "a"))
@@ -51,6 +57,7 @@ def test_a_killed_run_goes_on_with_the_same_bytes(tmp_path):
     resumed = list(mc.samples(RECIPE, n, rng=0, folder=tmp_path / "killed"))
     whole = list(mc.samples(RECIPE, n, rng=0, folder=tmp_path / "whole"))
     assert [s.motifs.tobytes() for s in resumed] == [s.motifs.tobytes() for s in whole]
+    assert written(tmp_path / "killed") == written(tmp_path / "whole")
     assert all((tmp_path / "killed" / name / "density.mrc").stat().st_mtime_ns == t for name, t in before.items())
     # Nothing is left of the sample that was being written.
     assert len(list((tmp_path / "killed").iterdir())) == n

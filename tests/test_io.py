@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from io_things import (
     volume,
 )
 from meshcell.io import load, save
-from meshcell.types import Solution, Surface, Volume
+from meshcell.types import Solution, Surface, TiltSeries, Volume
 
 # --- round trips ---
 
@@ -30,6 +31,26 @@ def test_volumes_come_back_exactly(tmp_path, ending, dtype):
     thing = volume(dtype)
     save(tmp_path / f"a{ending}", thing)
     assert_same(load(tmp_path / f"a{ending}"), thing)
+
+
+def test_files_do_not_tell_when_they_were_written(tmp_path):
+    """The same thing gives the same bytes, in another second as well."""
+    series = TiltSeries(np.ones((3, 4, 5), np.float32), [-1.0, 0.0, 1.0], 0.01)
+    things = {
+        **{f"volume{ending}": volume() for ending in VOLUME_ENDINGS},
+        **{f"surface{ending}": surface() for ending in SURFACE_ENDINGS},
+        **{f"mesh{ending}": tet_mesh() for ending in MESH_ENDINGS},
+        "body.stl": closed_body(),
+        "solution.npz": solution(),
+        "series.st": series,
+    }
+    found = []
+    for _ in range(2):
+        for name, thing in things.items():
+            save(tmp_path / name, thing, overwrite=True)
+        found.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
+        time.sleep(1.1)
+    assert [name for name in found[0] if found[0][name] != found[1][name]] == []
 
 
 @pytest.mark.parametrize("ending", VOLUME_ENDINGS)

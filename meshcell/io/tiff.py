@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
+import uuid
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
@@ -73,6 +75,9 @@ def write_ome(path: Path, volume: Volume) -> None:
     data = held_exactly(path, volume.data, OME_TYPES, "use .h5 or .npz")
     sizes = {f"PhysicalSize{axis}": size for axis, size in zip("XYZ", volume.spacing, strict=True)}
     units = {f"PhysicalSize{axis}Unit": "µm" for axis in "XYZ"}
+    tag = volume_tag(volume)
+    # Named by what is in it and not by the time of writing: the same volume gives the same bytes.
+    name = uuid.UUID(bytes=hashlib.blake2b(tag.encode() + data.tobytes(), digest_size=16).digest())
     with replacing(path) as temporary:
         tifffile.imwrite(
             temporary,
@@ -81,7 +86,7 @@ def write_ome(path: Path, volume: Volume) -> None:
             # Else three or four columns are taken for colours.
             photometric="minisblack",
             compression="zlib",
-            metadata={"axes": "ZYX", **sizes, **units, "Description": volume_tag(volume)},
+            metadata={"axes": "ZYX", **sizes, **units, "Description": tag, "UUID": name.urn},
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.io.files import FileError, log, naming, reading, replacing, truncated
-from meshcell.io.volumes import ANGSTROM, MRC_MODES
+from meshcell.io.volumes import ANGSTROM, MRC_MODES, WRITER
 from meshcell.types import Array, Floats, TiltSeries, checked_spacing
 
 # .tlt holds refined angles, .rawtlt those the stage was asked for.
@@ -78,6 +78,7 @@ def save_tilts(path: str | Path, series: TiltSeries, *, overwrite: bool = False)
         mrc.set_data(np.ascontiguousarray(stack))
         mrc.set_image_stack()
         mrc.voxel_size = series.spacing / ANGSTROM
+        mrc.header.label[0] = WRITER
     with replacing(beside) as temporary:
         temporary.write_text("".join(f"{angle:8.2f}\n" if _short(angle) else f"{angle!r}\n" for angle in _list(series)))
     log.info("saved %s and %s: %r", path, beside.name, series)

@@ -26,6 +26,8 @@ from meshcell.io.files import (
 from meshcell.types import Array, Volume, checked_spacing
 
 ANGSTROM = 1e-4  # um
+# First label of MRC files, in place of the time of writing: the same volume gives the same bytes.
+WRITER = b"Created by meshcell"
 # The voxel size in a header with 32-bit floats or fractions is rounded; the exact one beside it must agree to this.
 HEADER_PRECISION = 1e-5
 
@@ -197,3 +199,4 @@ def write_mrc(path: Path, volume: Volume) -> None:
             mrc.header.origin[axis] = start / ANGSTROM
         mrc.set_extended_header(np.frombuffer(volume_tag(volume).encode(), np.uint8).view("V1"))
         mrc.header.exttyp = b"MESH"
+        mrc.header.label[0] = WRITER

@@ -1,7 +1,8 @@
 """Geometric stand-ins for well-known macromolecules: unions of balls, rods and ellipsoids of the published sizes.
 
 They have the outline of the molecule at some 2 nm, to about a nanometre, not its structure: use a density map where
-that matters. The entry of the Protein Data Bank beside each is one to take instead.
+that matters. The entry of the Protein Data Bank beside each is one to take instead. A molecule with the water in its
+crevices fills between 0.9 and 1.6 times what its mass takes up dry, which all of them keep to.
 """
 
 from __future__ import annotations
@@ -67,14 +68,14 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     # ClpB: a ring of six, 14 x 9 nm (PDB 1QVR).
     "clpb": (_stack(6, 4.2, (-2.5, 0, 2.5), 2.2),),
     # Rubisco: eight large, eight small, 11 nm (PDB 1BXN).
-    "rubisco": (_stack(4, 3.0, (-2.4, 2.4), 2.6), _ball(0, 0, 4.2, 1.6), _ball(0, 0, -4.2, 1.6)),
+    "rubisco": (_stack(4, 3.0, (-2.4, 2.4), 2.8), _ball(0, 0, 4.2, 1.6), _ball(0, 0, -4.2, 1.6)),
     # Glutamine synthetase: two rings of six, 14 x 9 nm (PDB 1FPY).
-    "glutamine synthetase": (_stack(6, 4.2, (-2.1, 2.1), 2.2),),
+    "glutamine synthetase": (_stack(6, 4.4, (-2.2, 2.2), 2.5),),
     # Apoferritin: a sphere of 12 nm with a hollow of 8 (PDB 1FHA): filled here, as at 2 nm.
     "ferritin": (_ball(0, 0, 0, 6.0),),
-    # Beta-galactosidase: a tetramer of 18 x 13 x 9 nm (PDB 6CVM).
-    "beta-galactosidase": (_egg((4.2, 2.6, 0), (4.6, 3.6, 4)), _egg((-4.2, 2.6, 0), (4.6, 3.6, 4)),
-                           _egg((4.2, -2.6, 0), (4.6, 3.6, 4)), _egg((-4.2, -2.6, 0), (4.6, 3.6, 4))),
+    # Beta-galactosidase: a flat tetramer, 18 x 13 nm (PDB 6CVM).
+    "beta-galactosidase": (_egg((4.2, 2.6, 0), (4.6, 3.6, 3)), _egg((-4.2, 2.6, 0), (4.6, 3.6, 3)),
+                           _egg((4.2, -2.6, 0), (4.6, 3.6, 3)), _egg((-4.2, -2.6, 0), (4.6, 3.6, 3))),
     # Pyruvate kinase of yeast: a flat tetramer, 12 x 9 x 5 nm (PDB 1A3W).
     "pyruvate kinase": (_egg((3, 2, 0), (3.2, 2.6, 2.6)), _egg((-3, 2, 0), (3.2, 2.6, 2.6)),
                         _egg((3, -2, 0), (3.2, 2.6, 2.6)), _egg((-3, -2, 0), (3.2, 2.6, 2.6))),
@@ -88,14 +89,14 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "antibody": (_rod((0, 0, 0), (0, 0, -5), 2.0), _rod((0, 0, 1), (5, 0, 4), 2.0), _rod((0, 0, 1), (-5, 0, 4), 2.0)),
     # Haemoglobin: 6.4 x 5.5 x 5 nm (PDB 1A3N).
     "haemoglobin": (_egg((0, 0, 0), (3.2, 2.8, 2.5)),),
-    # Phosphofructokinase tetramer, 14 x 8 x 7 nm (PDB 4PFK).
-    "phosphofructokinase": (_egg((3.4, 0, 0), (3.6, 4, 3.4)), _egg((-3.4, 0, 0), (3.6, 4, 3.4))),
+    # Phosphofructokinase of bacteria: a tetramer (PDB 4PFK), drawn from its mass.
+    "phosphofructokinase": (_ring(2, 2.3, 1.1, 2.5), _ball(0, 2.0, -1.1, 2.5), _ball(0, -2.0, -1.1, 2.5)),
     # Catalase tetramer, 10 nm (PDB 8CAT).
     "catalase": (_egg((0, 0, 0), (5.2, 4.6, 4.2)),),
     # Mitochondrial ATP synthase: head of 10 nm, stalk, ring in the membrane at z = 0 (Davies 2011).
-    "atp synthase": (_stack(3, 2.6, (11.5, 14), 2.6), _rod((0, 0, 2), (0, 0, 10), 1.2), _egg((0, 0, 0), (3.6, 3.6, 3)),
-                     _rod((4, 0, -1), (4.6, 0, 10), 1.0)),
-    # A tetrameric channel with a mushroom's cap, 10 nm (IP3 and ryanodine receptors are larger; PDB 3JAV).
+    "atp synthase": (_egg((0, 0, 12.8), (5.2, 5.2, 4.3)), _rod((0, 0, 2), (0, 0, 10), 1.2),
+                     _egg((0, 0, 0), (3.6, 3.6, 3)), _rod((4, 0, -1), (4.6, 0, 10), 1.0)),
+    # A tetrameric channel with a wider ring in the cytosol, such as BK (PDB 5TJ6; Tao 2017).
     "channel": (_ring(4, 2.4, 0, 2.2), _ring(4, 3.6, 5, 3.0)),
     # Spike of a coronavirus: stalk and head, 20 nm above the membrane (PDB 6VXX).
     "spike": (_rod((0, 0, -2), (0, 0, 10), 1.5), _stack(3, 2.6, (13, 17), 3.0)),
