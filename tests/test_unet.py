@@ -154,7 +154,7 @@ def test_wrong_input_is_named():
         train_unet([(picture, mc.Volume(truth.data[:-1], 0.01))], rng=0)
     with pytest.raises(ValueError, match="at least two labels"):
         train_unet([(picture, mc.Volume(np.zeros_like(truth.data), 0.01))], rng=0)
-    with pytest.raises(ValueError, match="three sides >= 4"):
+    with pytest.raises(ValueError, match="three sides >= 8"):
         train_unet([(picture, truth)], patch=(2, 16, 16), rng=0)
     with pytest.raises(ValueError, match="needs unet="):
         mc.segment(picture, method="unet")
