@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.linalg as sl
 from numba import njit
 
-from meshcell.threads import share
+from meshcell.threads import share, spread
 
 Floats = npt.NDArray[np.float64]
 
@@ -60,8 +60,8 @@ class Directions:
             after = norm(image)
         if not after > 1e-12 * before:
             return False
-        np.divide(image, after, out=self.C[k])
-        self.Z[k] = direction
+        spread(np.divide, image, after, out=self.C[k])
+        spread(np.positive, direction, out=self.Z[k])
         self.R[:k, k], self.R[k, k] = h, after
         self.count += 1
         return True
@@ -114,7 +114,13 @@ def gmres(
     Source: Saad, Iterative Methods for Sparse Linear Systems (2003), 6.9 (GCR) and 9.3.1 (left preconditioning).
     """
     known = Directions(len(b)) if known is None else known
-    x, r, size = _start(multiply, precondition, b, weights, guess)
+
+    def weighed(x: Floats) -> Floats:
+        return spread(np.multiply, weights, x, out=np.empty_like(x))
+
+    x = np.zeros_like(b) if guess is None else guess.copy()
+    r = weighed(precondition(b if guess is None else b - multiply(x)))
+    size = norm(r)
     done, before = 1, np.inf
     while tolerance < size < min(np.inf, 0.9 * before) and done < most:
         before = size
@@ -123,32 +129,20 @@ def gmres(
         y = list(known.project(r))
         size = norm(r)
         while size > tolerance and done < most and known.count < MOST_DIRECTIONS:
-            direction = r / weights
+            direction = spread(np.divide, r, weights, out=np.empty_like(r))
             done += 1
-            if not known.add(direction, weights * precondition(multiply(direction))):
+            if not known.add(direction, weighed(precondition(multiply(direction)))):
                 break
             y.append(orthogonalise(known.C[known.count - 1 :], 1, r)[0])
             size = norm(r)
         known.combined(np.array(y), x)
         # B works in single precision: what it is said to have gained beyond that has to be looked at.
         if size > tolerance or size < TRUSTED * before:
-            r = weights * precondition(b - multiply(x))
+            r = weighed(precondition(b - multiply(x)))
             done, size = done + 1, norm(r)
     # Once at least, and a last time for nothing: what is below the tolerance would else add up from step to step.
     x += r / weights
     return x, done, bool(size <= tolerance)
-
-
-def _start(
-    multiply: Callable[[Floats], Floats],
-    precondition: Callable[[Floats], Floats],
-    b: Floats,
-    weights: Floats,
-    guess: Floats | None,
-) -> tuple[Floats, Floats, float]:
-    x = np.zeros_like(b) if guess is None else guess.copy()
-    r = weights * precondition(b if guess is None else b - multiply(x))
-    return x, r, norm(r)
 
 
 # --- sums ---

@@ -16,9 +16,9 @@ import scipy.sparse as sp
 from numba import njit
 
 from meshcell.coarsening import Blocks, levels_of
-from meshcell.krylov import Directions, gmres
+from meshcell.krylov import Directions, gmres, norm
 from meshcell.products import row_product
-from meshcell.threads import share
+from meshcell.threads import share, spread
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -84,10 +84,11 @@ class Multigrid:
 
     def precondition(self, r: Floats) -> Floats:
         """Return B r, where B is about the inverse of A: one W-cycle, in single precision."""
-        largest = float(np.abs(r).max())
-        if largest == 0 or not np.isfinite(largest):
+        size = np.float64(norm(r))
+        if size == 0 or not np.isfinite(size):
             return np.zeros_like(r)
-        return np.asarray(self._cycle(0, (r / largest).astype(np.float32)) * np.float64(largest))
+        x = self._cycle(0, spread(np.divide, r, size, out=np.empty(len(r), np.float32)))
+        return spread(np.multiply, x, size, out=np.empty_like(r))
 
     def solve(
         self, b: Floats, weights: Floats, tolerance: float, guess: Floats | None = None, most: int = 120
@@ -179,7 +180,7 @@ def _folded(fold: Any, values: Any, n: int) -> Any:
     return sums
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def _first_sweep(
     first: int,
     last: int,
@@ -214,7 +215,7 @@ def _first_sweep(
             x[unknowns[start + a]] = total
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def _rest_after_first_sweep(
     first: int, last: int, bounds: Any, parts: Any, indices: Any, data: Any, x: Any, rest: Any
 ) -> None:
@@ -224,7 +225,7 @@ def _rest_after_first_sweep(
         rest[row] = -before - row_product(data, indices, x, parts[row, 3], parts[row, 5])
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def _sweep_back(
     first: int,
     last: int,

@@ -17,6 +17,8 @@ from numba import get_num_threads
 
 # Multiply-adds that are worth a thread of their own: about a quarter of a millisecond, against 0.03 to wake it.
 WORTH = 250_000
+# Entries of long arrays that are worked on in one go, at least.
+STRIP = 4096
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 
@@ -39,6 +41,17 @@ def share(kernel: Callable[..., None], n_pieces: int, work: int, *args: Any) -> 
     finally:
         for future in waiting:
             future.result()
+
+
+def spread(ufunc: np.ufunc, *inputs: Any, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Set `out` to ufunc(*inputs), flat arrays or numbers, on all threads, and return it."""
+
+    def kernel(first: int, last: int) -> None:
+        part = slice(first * STRIP, last * STRIP)
+        ufunc(*(x[part] if isinstance(x, np.ndarray) else x for x in inputs), out=out[part])
+
+    share(kernel, -(-out.size // STRIP), 3 * out.size)
+    return out
 
 
 def pieces(weights: npt.NDArray[Any], size: int) -> npt.NDArray[np.int64]:

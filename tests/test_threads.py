@@ -55,6 +55,16 @@ def test_an_error_in_a_thread_is_raised(with_threads):
         with_threads(2, threads.share, kernel, 4, 10**6)
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_numpy_functions_are_shared_with_numbers_and_other_types(with_threads, n):
+    x = np.random.default_rng(0).standard_normal(10_001)
+    out = np.empty(10_001, np.float32)
+    assert with_threads(n, lambda: threads.spread(np.divide, x, 3.0, out=out)) is out
+    np.testing.assert_array_equal(out, (x / 3.0).astype(np.float32))
+    with_threads(n, lambda: threads.spread(np.multiply, x, x, out=x))
+    assert (x >= 0).all()
+
+
 def test_pieces_are_even_in_number_and_in_weight():
     weights = np.random.default_rng(0).integers(0, 20, 10_000)
     bounds = threads.pieces(weights, 5000)
