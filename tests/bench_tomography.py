@@ -5,7 +5,7 @@
 
 CPU seconds are user + system of this process, the median of five after a warm-up. ASTRA's CPU projectors work on one
 slice at a time. Segmentation is trained on one lamella of a phantom cell (`lamella.py`) and judged on another; the
-U-Net learns from two more, and takes about five CPU minutes.
+U-Net learns from two more, and takes about seven CPU minutes.
 """
 
 import platform
