@@ -13,7 +13,7 @@ from meshcell.imaging import CTF, distort
 from meshcell.phantoms.paths import generator
 from meshcell.projection import project, tilt_angles
 from meshcell.reconstruction import reconstruct
-from meshcell.types import Array, Floats, Volume, label_of
+from meshcell.types import Array, Floats, SolveError, Volume, label_of
 
 if TYPE_CHECKING:
     from meshcell.models import Model
@@ -241,13 +241,17 @@ def _solved(surface: Any, model: Model, times: Floats, edge: Any) -> tuple[dict[
 
     try:
         solution = solve(tetrahedralize(surface, edge=edge), model, times)
-    except ValueError as error:
+    except (ValueError, SolveError) as error:
         return {}, f"no simulation: {error}"
     return {species.name: mean(solution, species.name) for species in model.species}, ""
 
 
 def _changes(values: list[float]) -> list[str]:
-    return [f"{values[0]:.4g}", *(f"{100 * (value / values[0] - 1):+.1f} %" for value in values[1:])]
+    """Write the first value, and by how much the others differ, in percent where there is something to refer to."""
+    first, *others = values
+    if first == 0:
+        return [f"{value:.4g}" for value in values]
+    return [f"{first:.4g}", *(f"{100 * (value / first - 1):+.1f} %" for value in others)]
 
 
 def _peak(outcome: Outcome, species: str) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import meshcell as mc
+from meshcell.models import Model, Reaction, Species
 from meshcell.tomography import compare, report, stain
 from phantoms import nested_balls
 
@@ -45,3 +46,30 @@ def test_the_same_seed_gives_the_same_tomogram():
 def test_a_region_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="no region is called 'golgi'"):
         stain(nested_balls(8), {"golgi": 1.0})
+
+
+def model(rate):
+    return Model(
+        {"cyt": "cytosol", "er": "er"},
+        [Species("A", "cyt", "10 um^2/s", "1 uM"), Species("B", "er", "10 um^2/s", 0.0)],
+        [Reaction("change", "cyt", rate, {"A": 1})],
+        {"k": 1.0},
+    )
+
+
+def test_what_cannot_be_simulated_is_a_finding():
+    """A region that was not seen, or a run that blows up, leaves the other figures and says why."""
+    truth = nested_balls(16)
+
+    def lost(labels):
+        return mc.Volume(np.minimum(labels.data, 1), labels.spacing, labels.origin)
+
+    ways = {"same": lambda labels: labels, "lost": lost}
+    first, same, without = compare(truth, ways, model=model("-k*A"), times=[0, 0.1], edge=0.04)
+    np.testing.assert_array_equal(first.means["A"], same.means["A"])
+    assert first.means["A"][1] == pytest.approx(first.means["A"][0] * np.exp(-0.1), rel=1e-3)
+    assert without.means == {} and without.message.startswith("no simulation: ") and "er" in without.message
+    text = report([first, same, without])
+    assert without.message in text and "nan" in text
+    blown = compare(truth, {}, model=model("k*A*A"), times=[0, 1], edge=0.04)
+    assert blown[0].means == {} and "blow" in blown[0].message
