@@ -186,6 +186,8 @@ def _aggregates(fixed: sp.csr_array, blocks: Blocks, theta: float) -> Rows | Non
     held = np.diff(groups.indptr) > 0
     members[held] = groups.indices
     alone = np.unique(blocks.node_of[fixed.diagonal() > 0])
+    if not len(alone):
+        return None
     alone = alone[members[alone] < 0]
     members[alone] = groups.shape[1] + np.arange(len(alone))
     return members

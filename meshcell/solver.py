@@ -136,11 +136,13 @@ def checked_input(mesh: Any, model: Any) -> None:
 
 def checked_times(times: Any) -> Floats:
     """Return times as floats, or raise a ValueError that says what is wrong with them."""
-    array = np.asarray(times, np.float64)
+    wanted = "times should be a list of numbers, in s, such as np.linspace(0, 2, 41)"
+    try:
+        array = np.asarray(times, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{wanted}; got {times!r:.80}") from error
     if array.ndim != 1 or not array.size:
-        raise ValueError(
-            f"times should be a list of times in s, such as np.linspace(0, 2, 41); got shape {array.shape}"
-        )
+        raise ValueError(f"{wanted}; got shape {array.shape}")
     bad = np.flatnonzero(~np.isfinite(array))
     if len(bad):
         raise ValueError(f"times should be finite; got {array[bad[0]]} at row {bad[0]}")

@@ -165,12 +165,17 @@ def _sizes(problem: Problem, u: Floats) -> Floats:
     return np.array([np.abs(u[own]).max(initial=0) for own in problem.slices.values()])
 
 
+def _little(search: Search) -> Floats:
+    """Return what is next to nothing of every species, by the most that there was of it, or of any."""
+    least = 1e-6 * float(search.largest.max()) or 1.0
+    return ATOL_SHARE * np.maximum(search.largest, least)
+
+
 def _weights(problem: Problem, search: Search, rtol: float) -> Floats:
     """Return (u,) by which errors are weighed: the 2-norm of one species at its tolerance is 1."""
     weights = np.empty_like(search.u)
-    least = 1e-6 * float(search.largest.max()) or 1.0
-    for own, most in zip(problem.slices.values(), search.largest, strict=True):
-        scale = rtol * (np.abs(search.u[own]) + ATOL_SHARE * max(most, least))
+    for own, little in zip(problem.slices.values(), _little(search), strict=True):
+        scale = rtol * (np.abs(search.u[own]) + little)
         weights[own] = np.sqrt(problem.mass[own] / problem.mass[own].sum()) / scale
     return weights
 
@@ -178,14 +183,14 @@ def _weights(problem: Problem, search: Search, rtol: float) -> Floats:
 def _acceptable(problem: Problem, search: Search, new: Floats, rate: Floats, *, signed: bool) -> bool:
     """Tell whether a step stayed where its linearisation holds, and went the way of the rates.
 
-    No species may double its size or go below zero. A step against the rates is one toward an unstable state: it is
-    longer than the time in which a disturbance grows.
+    No species of which there is something may double its size or go below zero. A step against the rates is one toward
+    an unstable state: it is longer than the time in which a disturbance grows.
     """
     u, weights = search.u, _weights(problem, search, 1.0)
     if dot((new - u) * weights, rate / problem.mass * weights) < 0:
         return False
-    for own in problem.slices.values():
-        size = float(np.abs(u[own]).max(initial=0)) or float(np.abs(new[own]).max(initial=0))
+    for own, little in zip(problem.slices.values(), _little(search), strict=True):
+        size = max(float(np.abs(u[own]).max(initial=0)) or float(np.abs(new[own]).max(initial=0)), little)
         if not signed and new[own].min(initial=0) < -1e-3 * size:
             return False
         if np.abs(new[own] - u[own]).max(initial=0) > MOST_CHANGE * size:

@@ -49,6 +49,13 @@ def decay(speed, diffusion=1.0):
     return Model({"ball": "ball"}, [Species("u", "ball", diffusion, "2 + x")], reactions, {"k": speed})
 
 
+@pytest.mark.parametrize("scheme", ["auto", "implicit", "imex"])
+def test_what_does_not_diffuse_reacts_at_every_node_on_its_own(scheme):
+    mesh = round_ball(4)
+    values = solve(mesh, decay(1.0, diffusion=0.0), [0, 1], scheme=scheme).values["u"][1]
+    np.testing.assert_allclose(values, 1 + (1 + mesh.points[:, 0]) * np.exp(-1), rtol=1e-3)
+
+
 def test_slow_reactions_are_taken_explicitly():
     stats = solve(round_ball(4), decay(1.0), [0, 1], rtol=1e-3, scheme="auto").stats
     # Two steps of thirteen try the other scheme.

@@ -35,8 +35,9 @@ def test_options_out_of_range_are_refused(mesh, options, message):
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        ([], r"times should be a list of times in s, such as np\.linspace\(0, 2, 41\); got shape \(0,\)"),
+        ([], r"times should be a list of numbers, in s, such as np\.linspace\(0, 2, 41\); got shape \(0,\)"),
         (1.0, r"got shape \(\)"),
+        (["0 s", "1 s"], r"a list of numbers, in s, .*; got \['0 s', '1 s'\]"),
         ([0, np.nan], r"times should be finite; got nan at row 1"),
         ([0, 2, 1], r"times should ascend; got 2 s and then 1 s at row 2"),
         ([0, 0], r"times should ascend; got 0 s and then 0 s at row 1"),

@@ -37,6 +37,12 @@ def test_sums_that_the_model_keeps_stay_and_equilibrium_is_found():
         assert kept[0] == pytest.approx(kept[1], rel=1e-12)
 
 
+def test_nothing_left_is_a_steady_state():
+    model = Model({"ball": "ball"}, [Species("c", "ball", 10, 5.0)], [Reaction("r", "ball", "c", {"c": -1})], {})
+    rest = steady(round_ball(4), model)
+    assert 0 <= rest.values["c"].max() < 1e-6
+
+
 def test_calcium_at_rest_is_where_a_long_run_ends():
     mesh = round_ball(6, core=3)
     model = calcium()
