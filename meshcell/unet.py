@@ -23,8 +23,8 @@ from meshcell.types import Array, Ints, Volume
 Weights = dict[str, Any]
 # Kernels of 3 x 3 x 3 per block.
 LAYERS = 2
-# Voxels that one pass through the network takes, its margin included.
-TILE = 2**23
+# Voxels that one pass through the network takes, its margin included: some 4 GiB.
+TILE = 2**24
 # A tile keeps at least so many voxels along a side.
 LEAST = 64
 # Share of the old mean that normalisation keeps at each step of the training.
@@ -270,7 +270,7 @@ def _block(weights: Weights, block: str, x: Any, training: bool) -> Any:
         own = {part: weights[f"{block}.{layer}.{part}"] for part in (*LEARNED, "mean", "variance")}
         x = conv3d(x, own["kernel"], padding=1)
         x = batch_norm(x, own["mean"], own["variance"], own["scale"], own["shift"], training, 1 - MOMENTUM, EPSILON)
-        x = relu(x)
+        x = relu(x, inplace=True)
     return x
 
 
