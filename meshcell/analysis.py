@@ -18,6 +18,8 @@ from meshcell.types import Floats, Solution
 if TYPE_CHECKING:
     from meshcell.binding import BoundCompartment, BoundReaction, System
 
+ROUNDING = 1e-12
+
 
 def total(solution: Solution, species: str) -> Floats:
     """Count the molecules of a species at every time.
@@ -150,10 +152,11 @@ def profile(solution: Solution, species: str, place: Place, *, bins: int | Seque
     mesh, home = solution.mesh, _home(solution, species)
     rows = _facet_rows(solution, place)
     distances = nearest_on_surface(mesh.points[home.nodes], mesh.points, mesh.facets[rows])[0]
+    # What lies on the place itself does so to rounding: one layer, of no thickness to speak of.
+    distances[distances < ROUNDING * np.ptp(mesh.points, axis=0).max()] = 0
     # A little more than the farthest, so that it falls into the last bin.
-    edges = (
-        np.linspace(0, distances.max() * (1 + 1e-12), bins + 1) if isinstance(bins, int) else np.asarray(bins, float)
-    )
+    far = distances.max() * (1 + ROUNDING) or ROUNDING
+    edges = np.linspace(0, far, bins + 1) if isinstance(bins, (int, np.integer)) else np.asarray(bins, float)
     if edges.ndim != 1 or len(edges) < 2 or (np.diff(edges) < 0).any():
         raise ValueError(f"bins should be a number of layers or ascending distances in um; got {bins!r}")
     layer = np.searchsorted(edges, distances, side="right") - 1
@@ -292,7 +295,7 @@ def _bound(solution: Solution) -> System:
 
 
 def _home(solution: Solution, species: str) -> BoundCompartment:
-    if species not in solution.values:
+    if not isinstance(species, str) or species not in solution.values:
         raise ValueError(f"species should be one of {', '.join(solution.values)}; got {species!r}")
     return _bound(solution).species[species].compartment
 

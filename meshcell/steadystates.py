@@ -128,7 +128,7 @@ def _search(problem: Problem, search: Search, at: float, horizon: float, rtol: f
         change = _newton_step(problem, search, at, rate, rtol)
         search.stats["newton_iterations"] += 1
         new = None if change is None else search.u + change
-        if new is None or change is None or not _acceptable(problem, search, new, rate, signed=signed):
+        if new is None or change is None or not _acceptable(problem, search, new, rate, rtol, signed=signed):
             failures, search.dt = failures + 1, search.dt * SHRINK
             search.stats["rejections"] += 1
             if failures > MOST_FAILURES:
@@ -180,14 +180,17 @@ def _weights(problem: Problem, search: Search, rtol: float) -> Floats:
     return weights
 
 
-def _acceptable(problem: Problem, search: Search, new: Floats, rate: Floats, *, signed: bool) -> bool:
+def _acceptable(
+    problem: Problem, search: Search, new: Floats, rate: Floats, rtol: float, *, signed: bool
+) -> bool:
     """Tell whether a step stayed where its linearisation holds, and went the way of the rates.
 
     No species of which there is something may double its size or go below zero. A step against the rates is one toward
-    an unstable state: it is longer than the time in which a disturbance grows.
+    an unstable state: it is longer than the time in which a disturbance grows. Changes within the tolerance have no way.
     """
-    u, weights = search.u, _weights(problem, search, 1.0)
-    if dot((new - u) * weights, rate / problem.mass * weights) < 0:
+    u, weights = search.u, _weights(problem, search, rtol)
+    change = (new - u) * weights
+    if norm(change) > 1 and dot(change, rate / problem.mass * weights) < 0:
         return False
     for own, little in zip(problem.slices.values(), _little(search), strict=True):
         size = max(float(np.abs(u[own]).max(initial=0)) or float(np.abs(new[own]).max(initial=0)), little)

@@ -43,6 +43,15 @@ def test_nothing_left_is_a_steady_state():
     assert 0 <= rest.values["c"].max() < 1e-6
 
 
+def test_receptors_that_are_used_up_leave_the_rest_at_rest():
+    species = [Species("A", "ball", 10, 5.0), Species("R", "rim", 0.1, 1.0)]
+    model = Model(BALL, species, [Reaction("bind", "rim", "k*A*R", {"A": -1, "R": -1})], {"k": 0.1})
+    mesh = round_ball(4)
+    rest = steady(mesh, model)
+    assert abs(rest.values["R"]).max() < 1e-6
+    np.testing.assert_allclose(rest.values["A"], 5 - mesh.areas.sum() / mesh.volumes.sum(), rtol=1e-4)
+
+
 def test_calcium_at_rest_is_where_a_long_run_ends():
     mesh = round_ball(6, core=3)
     model = calcium()
