@@ -86,6 +86,8 @@ ARS222 = Tableau(
 
 # Share of the step's tolerance that the linear solver may use up.
 LINEAR_SHARE = 0.01
+# Share of all molecules that every species is taken to have at least, where rounding is shared out.
+TRACE = 1e-9
 # tau D K_ii / M_ii above which multigrid is cheaper than Jacobi's conjugate gradients (about fifty iterations).
 STEEP = 300.0
 # Work of a step beside its iterations, and of an iteration of multigrid, in iterations of conjugate gradients; by CPU
@@ -221,7 +223,7 @@ def rosenbrock(step: Step) -> Trial:
         trial.work += CYCLE_WORK * iterations
         if not converged:
             return trial.failed("small", int(np.argmax(np.abs(b) / problem.mass * step.weights)))
-        restore_sums(problem, x)
+        restore_sums(problem, x, u)
         trial.stages.append(x)
     return trial.finish(_combined(u, NEW, trial.stages), trial.stages[3])
 
@@ -325,20 +327,25 @@ def _guessed_rate(step: Step, stage: int, nodes: tuple[float, ...]) -> Floats:
 # --- sums ---
 
 
-def restore_sums(problem: Discrete, stage: Floats) -> None:
+def restore_sums(problem: Discrete, stage: Floats, u: Floats) -> None:
     """Take out what the linear solver put into the sums that the model keeps: no stage may change them.
 
     Conservation must not hang on its tolerance, nor on rounding in K u, which is amplified by dt D / h^2 without
-    bound; shared out evenly it is below all else.
+    bound. It is shared out in proportion to what there is at every node, where it is below all else: the rounding of a
+    crowded species is much for one that is nearly used up.
     """
     if not len(problem.kept):
         return
-    own = list(problem.slices.values())
+    own, held = list(problem.slices.values()), np.abs(u)
     sizes = np.array([problem.mass[rows].sum() for rows in own])
+    amounts = np.array([dot(problem.mass[rows], held[rows]) for rows in own])
+    # Sums of which there is nothing are kept as well.
+    traces = (TRACE * amounts.sum() or 1.0) / sizes
     sums = np.array([dot(problem.mass[rows], stage[rows]) for rows in own])
-    shifts = problem.kept.T @ np.linalg.solve(problem.kept @ (sizes[:, None] * problem.kept.T), problem.kept @ sums)
-    for rows, shift in zip(own, shifts, strict=True):
-        stage[rows] -= shift
+    room = amounts + traces * sizes
+    shares = problem.kept.T @ np.linalg.solve(problem.kept @ (room[:, None] * problem.kept.T), problem.kept @ sums)
+    for rows, share, trace in zip(own, shares, traces, strict=True):
+        stage[rows] -= share * (held[rows] + trace)
 
 
 def _combined(base: Floats, coefficients: tuple[float, ...], stages: list[Floats]) -> Floats:

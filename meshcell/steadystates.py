@@ -157,7 +157,7 @@ def _newton_step(problem: Problem, search: Search, at: float, rate: Floats, rtol
     search.stats["linear_iterations"] += iterations
     if not converged or not np.isfinite(change).all():
         return None
-    restore_sums(problem, change)
+    restore_sums(problem, change, search.u)
     return change
 
 
@@ -180,13 +180,11 @@ def _weights(problem: Problem, search: Search, rtol: float) -> Floats:
     return weights
 
 
-def _acceptable(
-    problem: Problem, search: Search, new: Floats, rate: Floats, rtol: float, *, signed: bool
-) -> bool:
+def _acceptable(problem: Problem, search: Search, new: Floats, rate: Floats, rtol: float, *, signed: bool) -> bool:
     """Tell whether a step stayed where its linearisation holds, and went the way of the rates.
 
     No species of which there is something may double its size or go below zero. A step against the rates is one toward
-    an unstable state: it is longer than the time in which a disturbance grows. Changes within the tolerance have no way.
+    an unstable state: it is longer than the time in which a disturbance grows. What is within the tolerance goes anywhere.
     """
     u, weights = search.u, _weights(problem, search, rtol)
     change = (new - u) * weights
