@@ -183,8 +183,9 @@ def _weights(problem: Problem, search: Search, rtol: float) -> Floats:
 def _acceptable(problem: Problem, search: Search, new: Floats, rate: Floats, rtol: float, *, signed: bool) -> bool:
     """Tell whether a step stayed where its linearisation holds, and went the way of the rates.
 
-    No species of which there is something may double its size or go below zero. A step against the rates is one toward
-    an unstable state: it is longer than the time in which a disturbance grows. What is within the tolerance goes anywhere.
+    No species of which there is something may double its size or go below zero. A step against the rates is one
+    toward an unstable state: it is longer than the time in which a disturbance grows. Changes within the tolerance
+    may go anywhere.
     """
     u, weights = search.u, _weights(problem, search, rtol)
     change = (new - u) * weights
