@@ -15,7 +15,16 @@ import numpy as np
 from numba import njit
 
 from meshcell.filters import FEATURES, features
-from meshcell.io.files import FileError, names_from_json, names_to_json, reading, replacing, tagged, untagged
+from meshcell.io.files import (
+    FileError,
+    archive_path,
+    names_from_json,
+    names_to_json,
+    reading,
+    replacing,
+    tagged,
+    untagged,
+)
 from meshcell.projection import Float32
 from meshcell.threads import share
 from meshcell.types import Array, Floats, Ints, Volume
@@ -136,11 +145,7 @@ def train(
 
 def save_classifier(path: str | Path, classifier: Classifier, *, overwrite: bool = False) -> None:
     """Write a classifier as an `.npz` archive of plain arrays."""
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise FileError(f"{path}: a classifier is written as .npz; rename it")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; pass overwrite=True, or choose another name")
+    path = archive_path(path, "classifier", overwrite=overwrite)
     rounds = _rounds(classifier)
     text = tagged(
         "classifier", scales=list(classifier.scales), names=names_to_json(classifier.names), rounds=len(rounds)

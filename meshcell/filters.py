@@ -33,7 +33,7 @@ def denoise(volume: Volume, *, method: str = "gaussian", strength: float = 1.0, 
         `strength` is the step between neighbours that counts as an edge, in standard deviations. "median": in boxes of
         2 `strength` + 1 voxels. "nlm": non-local means of boxes of 3 voxels within 4 voxels around (Buades, Coll and
         Morel 2005; the fast way of Darbon et al. 2008), `strength` in standard deviations of the noise, which is
-        estimated; 8 CPU s for a million voxels, where the others take one or less. "tv", "median" and "nlm" count
+        estimated; some 7 CPU s for a million voxels, where the others take one or less. "tv", "median" and "nlm" count
         voxels along every axis, however long those are.
     strength : float
     iterations : int

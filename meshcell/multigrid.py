@@ -84,6 +84,7 @@ class Multigrid:
 
     def precondition(self, r: Floats) -> Floats:
         """Return B r, where B is about the inverse of A: one W-cycle, in single precision."""
+        # Of numpy's: with a Python number the product would be rounded, and limited, to single precision.
         size = np.float64(norm(r))
         if size == 0 or not np.isfinite(size):
             return np.zeros_like(r)

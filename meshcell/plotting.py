@@ -263,13 +263,7 @@ def _scene(draw: Any, points: Floats, view: Any, plane: Any, title: str | None, 
     draw(plotter)
     scenes.look_at(plotter, points, view, plane)
     scenes.add_scale_bar(plotter, points)
-    if title:
-        scenes.add_title(plotter, title)
-    if target is not None:
-        with replacing(target) as part:
-            plotter.screenshot(str(part))
-        log.info("plot: %s", target)
-    return plotter
+    return scenes.finished(plotter, title, target)
 
 
 def _surface_scene(
@@ -397,12 +391,8 @@ def _solution_scene(
     plotter, _, _ = _species_scene(
         solution, species, values, cut, view, clim, _checked_size(size), off_screen=target is not None
     )
-    scenes.add_title(plotter, title or f"t = {fields.time_text(time, solution.times)}")
-    if target is not None:
-        with replacing(target) as part:
-            plotter.screenshot(str(part))
-        log.info("plot: %s at %g s -> %s", species, time, target)
-    return plotter
+    shown = title or f"t = {fields.time_text(time, solution.times)}"
+    return scenes.finished(plotter, shown, target, f"{species} at {time:g} s -> ")
 
 
 def _species_scene(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from meshcell.adjacency import TET_FACES
 from meshcell.colours import GREY, INK, Rgb, interface_colours, region_colour
+from meshcell.io.files import replacing
 from meshcell.types import Array, Floats, Ints, Surface, TetMesh, name_of
+
+log = logging.getLogger("meshcell")
 
 AXES = "xyz"
 
@@ -209,6 +214,17 @@ def add_title(plotter: Any, text: str) -> None:
     font = _font(plotter)
     place = (1.4 * font / width, 1 - 2.0 * font / height)
     _write(plotter, text, place, round(1.15 * font), name="title")
+
+
+def finished(plotter: Any, title: str | None, target: Path | None, what: str = "") -> Any:
+    """Add the title, save the picture where a target is given, and return the plotter."""
+    if title:
+        add_title(plotter, title)
+    if target is not None:
+        with replacing(target) as part:
+            plotter.screenshot(str(part))
+        log.info("plot: %s%s", what, target)
+    return plotter
 
 
 def _write(plotter: Any, text: str, place: tuple[float, float], size: int, name: str | None = None) -> None:

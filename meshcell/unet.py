@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 
 from meshcell.classifier import standardized
-from meshcell.io.files import FileError, names_from_json, names_to_json, reading, replacing, tagged, untagged
+from meshcell.io.files import (
+    FileError,
+    archive_path,
+    names_from_json,
+    names_to_json,
+    reading,
+    replacing,
+    tagged,
+    untagged,
+)
 from meshcell.projection import Float32
 from meshcell.types import Array, Ints, Volume
 
@@ -166,11 +175,7 @@ def train_unet(
 
 def save_unet(path: str | Path, unet: UNet, *, overwrite: bool = False) -> None:
     """Write a network as an `.npz` archive of plain arrays, its settings as JSON text."""
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise FileError(f"{path}: a network is written as .npz; rename it")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; pass overwrite=True, or choose another name")
+    path = archive_path(path, "network", overwrite=overwrite)
     text = tagged("unet", levels=unet.levels, names=names_to_json(unet.names), history=list(unet.history))
     with replacing(path) as temporary, temporary.open("wb") as file:
         arrays: dict[str, Any] = {"tag": np.array(text), "labels": unet.labels, **unet.weights}

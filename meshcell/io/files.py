@@ -97,6 +97,16 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
                 shutil.rmtree(rest)
 
 
+def archive_path(path: str | Path, what: str, *, overwrite: bool) -> Path:
+    """Return where an `.npz` archive of what a program has learnt is to be written; refuse what would be lost."""
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise FileError(f"{path}: a {what} is written as .npz; rename it")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; pass overwrite=True, or choose another name")
+    return path
+
+
 # --- what travels beside the numbers ---
 
 

@@ -129,8 +129,7 @@ def species_labels(recipe: Recipe) -> dict[str, int]:
     ValueError
         Two of one name, or more labels than 16 bits hold.
     """
-    names = [membrane.name for membrane in recipe.membranes] + [filament.name for filament in recipe.filaments]
-    names += [member.name for molecules in recipe.macromolecules for member in molecules.members]
+    names = recipe.species
     known = {} if recipe.within is None else {**recipe.within.names, **recipe.within.regions}
     last = max(known, default=0)
     twice = sorted({name for name in names if names.count(name) > 1 or name in known.values()})

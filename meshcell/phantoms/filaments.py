@@ -90,6 +90,12 @@ class Filament:
         """Return the (m, 4) balls of one unit: x, y, z, radius, um."""
         return np.array(self.balls, np.float64)
 
+    @property
+    def radius(self) -> float:
+        """How far its units reach from the axis, um."""
+        balls = self.unit()
+        return float((np.linalg.norm(balls[:, :2], axis=1) + balls[:, 3]).max())
+
 
 @dataclass(frozen=True, eq=False)
 class Microtubule(Filament):
@@ -198,12 +204,11 @@ def grow(
 def _course(filament: Filament, home: int, rng: np.random.Generator) -> Course:
     """Draw what a filament keeps all along."""
     rise, gap = convert(filament.rise, "um", "rise"), convert(filament.gap, "um", "gap")
-    balls = filament.unit()
-    radius = float((np.linalg.norm(balls[:, :2], axis=1) + balls[:, 3]).max())
     persistence = drawn(filament.persistence, "um", "persistence", rng)
-    bundle = _hexagonal(filament.bundle) * (2 * radius + gap)
-    wide = radius + float(np.linalg.norm(bundle, axis=1).max())
-    return Course(bundle, balls, rise, np.radians(filament.twist), concentration(rise, persistence), wide, home)
+    bundle = _hexagonal(filament.bundle) * (2 * filament.radius + gap)
+    wide = filament.radius + float(np.linalg.norm(bundle, axis=1).max())
+    bend = concentration(rise, persistence)
+    return Course(bundle, filament.unit(), rise, np.radians(filament.twist), bend, wide, home)
 
 
 def _hexagonal(n: int) -> Floats:

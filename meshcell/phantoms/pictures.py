@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from meshcell import charts, colours, scenes
-from meshcell.io.files import replacing
 from meshcell.types import Array, Floats, Sample
 
 log = logging.getLogger("meshcell")
@@ -163,9 +162,7 @@ def draw_occupancy(sample: Sample, *, title: str | None = None, save: Any = None
 
 
 def _shown(sample: Sample, species: Sequence[str] | None) -> set[str]:
-    recipe = sample.recipe
-    known = [membrane.name for membrane in recipe.membranes] + [filament.name for filament in recipe.filaments]
-    known += [member.name for group in recipe.macromolecules for member in group.members]
+    known = sample.recipe.species
     chosen = {species} if isinstance(species, str) else set(known if species is None else species)
     if not chosen <= set(known):
         raise ValueError(f"no species is called {min(chosen - set(known))!r}; there are {', '.join(known)}")
@@ -192,13 +189,7 @@ def _finished(plotter: Any, sample: Sample, legend: dict[str, Any], view: Any, t
         names = [*legend][:NAMES]
         legend = {name: legend[name] for name in names} | {f"and {len(legend) - NAMES} more": "white"}
     scenes.add_legend(plotter, {name: to_rgb(colour) for name, colour in legend.items()})
-    if title:
-        scenes.add_title(plotter, title)
-    if target is not None:
-        with replacing(target) as part:
-            plotter.screenshot(str(part))
-        log.info("plot: %s", target)
-    return plotter
+    return scenes.finished(plotter, title, target)
 
 
 def _aim(plotter: Any, corners: Floats, view: Any) -> None:
@@ -240,16 +231,11 @@ def _add_filaments(plotter: Any, sample: Sample, shown: set[str], thin: Any = ()
         lines = [line for line in lines if len(line) > 1]
         if filament.name not in shown or not lines:
             continue
-        radius = _radius(filament) * (0.2 if filament.name in thin else 1.0)
+        radius = filament.radius * (0.2 if filament.name in thin else 1.0)
         tubes = [pyvista.lines_from_points(line).tube(radius=radius, n_sides=20, capping=True) for line in lines]
         legend[filament.name] = AXIS[type(filament).__name__]
         plotter.add_mesh(pyvista.merge(tubes), color=legend[filament.name], smooth_shading=True, split_sharp_edges=True)
     return legend
-
-
-def _radius(filament: Any) -> float:
-    balls = filament.unit()
-    return float((np.linalg.norm(balls[:, :2], axis=1) + balls[:, 3]).max())
 
 
 def _add_branches(plotter: Any, sample: Sample, shown: set[str]) -> dict[str, Any]:
@@ -260,7 +246,7 @@ def _add_branches(plotter: Any, sample: Sample, shown: set[str]) -> dict[str, An
     for filament in sample.recipe.filaments:
         rows = (sample.motifs["species"] == filament.name) & (sample.motifs["host"] > 0)
         if filament.name in shown and rows.any():
-            ball = pyvista.Sphere(radius=1.2 * _radius(filament), theta_resolution=12, phi_resolution=12)
+            ball = pyvista.Sphere(radius=1.2 * filament.radius, theta_resolution=12, phi_resolution=12)
             balls = pyvista.PolyData(sample.motifs["position"][rows]).glyph(geom=ball, scale=False, orient=False)
             plotter.add_mesh(balls, color=BRANCH, smooth_shading=True)
             legend["branches"] = BRANCH

@@ -111,6 +111,12 @@ class Recipe:
             if group.membrane and group.membrane not in known:
                 raise ValueError(f"membrane of {group.name!r} should be one of {known}; got {group.membrane!r}")
 
+    @property
+    def species(self) -> list[str]:
+        """Names of all membranes, filaments and molecules, in this order."""
+        names = [membrane.name for membrane in self.membranes] + [filament.name for filament in self.filaments]
+        return names + [member.name for group in self.macromolecules for member in group.members]
+
     def make(self) -> Sample:
         """Make the sample; the same bytes each time."""
         from meshcell.phantoms.crowds import made
