@@ -28,7 +28,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import meshcell as mc
-from meshcell import adjacency
+from meshcell.core import adjacency
 
 arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-") and "json" not in argument]
 FOLDER = Path(arguments[0] if arguments else "output")

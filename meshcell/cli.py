@@ -69,7 +69,7 @@ def check(file: Path, /, *, spacing: Spacing = None, against: Path | None = None
     against
         The labels that a surface or mesh was made from, to be compared with it; the spacing is theirs.
     """
-    from meshcell.checks import check
+    from meshcell.analysis.checks import check
 
     if against is None:
         report = check(_loaded(file, spacing))
@@ -103,11 +103,11 @@ def mesh(
     overwrite
         Replace what is there.
     """
+    from meshcell.core.types import Surface, Volume
+    from meshcell.core.units import convert
+    from meshcell.geometry.quality import quality
     from meshcell.io import save
-    from meshcell.shapes import quality
-    from meshcell.tetmeshes import tetrahedralize
-    from meshcell.types import Surface, Volume
-    from meshcell.units import convert
+    from meshcell.meshing.tetrahedra import tetrahedralize
 
     # What would fail after minutes of meshing fails now.
     if output.exists() and not overwrite:
@@ -131,10 +131,11 @@ def quality(file: Path, /, *, spacing: Spacing = None) -> None:
     file
         A surface, mesh, solution or label volume.
     """
-    from meshcell.shapes import quality
-    from meshcell.smoothing import smooth
-    from meshcell.surfaces import extract
-    from meshcell.types import Solution, Volume
+    from meshcell.core.types import Volume
+    from meshcell.geometry.quality import quality
+    from meshcell.models.solutions import Solution
+    from meshcell.surfaces.extraction import extract
+    from meshcell.surfaces.smoothing import smooth
 
     thing = _loaded(file, spacing)
     if isinstance(thing, Volume):

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.fields import MOLECULES_PER_UM3_IN_UM
-from meshcell.scenes import require_renderer
-from meshcell.types import Solution, TetMesh, Volume
+from meshcell.core.types import TetMesh, Volume
+from meshcell.models.solutions import Solution
+from meshcell.pictures.captions import MOLECULES_PER_UM3_IN_UM
+from meshcell.pictures.rendering import require_renderer
 
 log = logging.getLogger("meshcell")
 
@@ -125,7 +126,8 @@ def calcium_model(labels: Volume) -> Any:
     labels : Volume
         With regions "cytosol" and "er".
     """
-    from meshcell.models import Model, Reaction, Species
+    from meshcell.models.model import Model
+    from meshcell.models.species import Reaction, Species
 
     missing = {"cytosol", "er"} - set(labels.regions.values())
     if missing:

@@ -19,9 +19,9 @@ import numba
 import numpy as np
 
 import meshcell as mc
-import peers
-from conftest import SPINE
-from phantoms import nested_balls, sheet, sphere, torus, tube
+from gallery import peers
+from gallery.files import SPINE
+from gallery.labels import nested_balls, sheet, sphere, torus, tube
 
 # Of the real spine, from the triangles that were voxelised; um^2 and um^3.
 TRUTH = {

@@ -30,9 +30,9 @@ from meshcell.phantoms import (
     SurfaceMembrane,
     TorusMembrane,
     TubeMembrane,
-    statistics as measure,
 )
-from meshcell.phantoms.standins import CYTOSOLIC
+from meshcell.phantoms.crowds import statistics as measure
+from meshcell.phantoms.crowds.standins import CYTOSOLIC
 
 NM = "1 nm"
 

@@ -19,7 +19,7 @@ import numba
 import numpy as np
 
 import meshcell as mc
-from phantoms import tangle
+from gallery.tangles import row_of
 
 FALLBACKS = {"lattice": "going on with the lattice", "one volume": "one greatest volume"}
 # What is listed by seed: a name, and whether a row misses it.
@@ -52,23 +52,6 @@ class Heard(logging.Handler):
 def cpu_seconds():
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
-
-
-def row_of(seed, method):
-    """Mesh one volume and measure what came out."""
-    log, heard = logging.getLogger("meshcell"), Heard()
-    log.setLevel(logging.INFO)
-    log.addHandler(heard)
-    volume, start = tangle(seed), cpu_seconds()
-    row = {"seed": seed, "voxels": int(volume.data.size), "labels": len(volume.regions)}
-    try:
-        mesh = mc.tetrahedralize(volume, edge=1.5 * min(volume.spacing), method=method)
-        row |= {"seconds": round(cpu_seconds() - start, 2)} | verify(mesh, volume)
-    except Exception as error:  # a bench has to tell which seeds raise, whatever they raise
-        row |= {"seconds": round(cpu_seconds() - start, 2), "refused": f"{type(error).__name__}: {error}"[:300]}
-    log.removeHandler(heard)
-    row["fallbacks"] = [name for name, text in FALLBACKS.items() if any(text in line for line in heard.lines)]
-    return row
 
 
 def verify(mesh, volume):

@@ -23,15 +23,16 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
-from balls import round_ball
-from meshcell import fem
-from meshcell.binding import bind
-from meshcell.coarsening import Blocks
-from meshcell.engine_numba import Problem
-from meshcell.models import Model, Reaction, Species
-from meshcell.multigrid import Multigrid
-from meshcell.solver import Options
-from meshcell.stepping import Stepper
+from gallery.balls import round_ball
+from meshcell.geometry import finite_elements as fem
+from meshcell.models.binding import bind
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
+from meshcell.solving.coarsening import Blocks
+from meshcell.solving.discretisation import Discretisation
+from meshcell.solving.multigrid import Multigrid
+from meshcell.solving.options import Options
+from meshcell.solving.stepping import Stepper
 
 DIFFUSION = {"u": 0.1, "v": 0.05, "w": 0.02}
 STEPS, DT = 50, 0.01
@@ -168,7 +169,7 @@ def assembly_table(mesh):
 
 def one_system(mesh, dt=1.0):
     """Return stiffness, lumped mass, right-hand side and multigrid of one implicit step, and the unknowns' order."""
-    problem = Problem(bind(Model({"ball": "ball"}, [Species("u", "ball", 1, 1)]), mesh))
+    problem = Discretisation(bind(Model({"ball": "ball"}, [Species("u", "ball", 1, 1)]), mesh))
     b = problem.mass * np.random.default_rng(0).standard_normal(problem.size)
     return problem, sp.csr_array(problem.fixed + sp.diags_array(problem.mass / dt)), b
 
@@ -285,7 +286,7 @@ def steps_table(mesh):
     """The same 50 steps by all; errors are against ours at a far smaller tolerance."""
 
     def ours(**options):
-        problem = Problem(bind(brusselator(), mesh))
+        problem = Discretisation(bind(brusselator(), mesh))
         times = np.array([0, STEPS * DT])
         story = Stepper(problem, Options(**options), None).run(times)
         assert not story.message, story.message
@@ -325,14 +326,14 @@ def growth_table(shells):
         for dt in (1e-3, 1e-2, 1e-1, 1.0):
             counts.append(one_solve(problem, dt)())
         model = Model({"ball": "ball"}, [Species("u", "ball", 1, 1)])
-        counts.append(one_solve(Problem(bind(model, round_ball(n))), 1.0)())
+        counts.append(one_solve(Discretisation(bind(model, round_ball(n))), 1.0)())
         rows.append((f"{8 * n**3:,}", f"{problem.size:,}", *map(str, counts)))
     head = "unknowns", "dt = 0.001 s", "0.01 s", "0.1 s", "1 s", "diffusion alone, 1 s"
     table("Linear iterations to 1e-6 with the Brusselator's Jacobian, by tetrahedra", head, rows)
 
 
 def three_species(n):
-    return Problem(bind(brusselator(), round_ball(n)))
+    return Discretisation(bind(brusselator(), round_ball(n)))
 
 
 def one_solve(problem, dt):

@@ -20,11 +20,11 @@ import numba
 import numpy as np
 
 import meshcell as mc
-from lamella import best_threshold, lamella, painted_slices
-from meshcell.classifier import train
-from meshcell.filters import DENOISERS, denoise, features
-from meshcell.projection import adjoint, backproject, forward, shadow_table, tilt_angles
-from test_projection import ellipse_phantom, ellipse_shadows
+from gallery.lamella import best_threshold, lamella, painted_slices
+from gallery.shadows import ellipse_phantom, ellipse_shadows
+from meshcell.imaging.filters import DENOISERS, denoise, features
+from meshcell.imaging.pixel_classifier import train
+from meshcell.imaging.projection import adjoint, backproject, forward, shadow_table, tilt_angles
 
 
 def cpu_seconds(function, *args, repeats=5, **kwargs):
@@ -172,7 +172,7 @@ def segmentation_table(macromolecules, learn=True):
         learning, trained = cpu_seconds(train, example, painted, rounds=rounds, rng=0, repeats=0)
         judge(name, trained, other, seen, learning, found, costs)
     if learn:
-        from meshcell.unet import train_unet
+        from meshcell.imaging.unet import train_unet
 
         more = [lamella(seed, macromolecules=macromolecules)[::-1] for seed in (3, 4)]
         learning, trained = cpu_seconds(train_unet, [(example, truth), *more], rng=0, repeats=0)

@@ -1,12 +1,8 @@
 """Fixtures that several test files share."""
 
-import os
-from pathlib import Path
-
 import pytest
 
-# The real spine is not part of the project: a folder beside it, or the one named in the environment.
-SPINE = Path(os.environ.get("MESHCELL_DATA", Path(__file__).parents[2] / "shared" / "data")) / "spine"
+from gallery.files import SPINE
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 import meshcell as mc
-from conftest import SPINE
-from meshcell.fidelity import measure
-from phantoms import nested_balls, noise, scraps, sheet, sphere, torus, voronoi
+from gallery.files import SPINE
+from gallery.labels import nested_balls, noise, scraps, sheet, sphere, torus, voronoi
+from meshcell.analysis.fidelity import measure
 
 TABLE = Path(__file__).with_suffix(".json")
 

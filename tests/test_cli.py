@@ -7,12 +7,12 @@ import time
 import numpy as np
 import pytest
 
-from meshcell.checks import check
+from gallery.meshes import ball
+from meshcell.analysis.checks import check
 from meshcell.cli import main
+from meshcell.geometry.quality import quality
 from meshcell.io import load, save
-from meshcell.shapes import quality
-from meshcell.surfaces import extract
-from meshes import ball
+from meshcell.surfaces.extraction import extract
 
 
 @pytest.fixture

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from meshcell import adjacency
-from meshcell.types import Floats, Ints, Solution, TetMesh
-
-if TYPE_CHECKING:
-    from meshcell.binding import BoundCompartment, BoundReaction, BoundSpecies, System
+from meshcell.core import adjacency
+from meshcell.core.arrays import Floats, Ints
+from meshcell.core.types import TetMesh
+from meshcell.geometry.finite_elements import gradients
+from meshcell.models.binding import BoundCompartment, BoundReaction, BoundSpecies, System, bind
+from meshcell.models.solutions import Solution
 
 logger = logging.getLogger("meshcell")
 
@@ -75,7 +76,6 @@ def estimate(solution: Solution, *, species: str | Iterable[str] | None = None) 
     >>> estimate(Solution(mesh, model, [0.0], {"Ca": [[60, 60, 60, 60]]}, {"Ca": [0, 1, 2, 3]})).tolist()
     [0.0]
     """
-    from meshcell.models import bind
 
     names = _checked_species(solution, species)
     system = bind(solution.model, solution.mesh)
@@ -178,7 +178,6 @@ def _checked_species(solution: Solution, species: str | Iterable[str] | None) ->
 
 
 def _cells(mesh: TetMesh, place: BoundCompartment) -> _Cells:
-    from meshcell.fem import gradients
 
     inside = place.dimension == 3
     corners = (mesh.tets if inside else mesh.facets)[place.rows]

@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from meshcell.adjacency import TET_EDGES, TET_FACES
-from meshcell.types import Array, Ints, MeshError, TetMesh
+from meshcell.core.adjacency import TET_EDGES, TET_FACES
+from meshcell.core.arrays import Array, Ints
+from meshcell.core.errors import MeshError
+from meshcell.core.types import TetMesh
 
 logger = logging.getLogger("meshcell")
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from meshcell import voxels
-from meshcell.mesh_checks import mesh_problems, surface_problems
-from meshcell.reports import LISTED, SEVERITIES, Problem, Report, listed, sizes
-from meshcell.types import Array, Solution, Surface, TetMesh, Volume
-from meshcell.validation import name_of
-
-if TYPE_CHECKING:
-    from meshcell.models import Model
+from meshcell.analysis.fidelity import Fidelity, fidelity_problems, measure
+from meshcell.analysis.mesh_checks import mesh_problems, surface_problems
+from meshcell.analysis.problems import LISTED, SEVERITIES, Problem, listed, sizes
+from meshcell.core.arrays import Array
+from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.core.validation import name_of
+from meshcell.geometry import voxels
+from meshcell.models import expressions
+from meshcell.models.model import Model
+from meshcell.models.parameters import number_and_unit
+from meshcell.models.solutions import Solution
 
 log = logging.getLogger("meshcell")
 
@@ -60,7 +64,6 @@ def check(thing: Volume | Surface | TetMesh | Model | Solution, *, against: Volu
     >>> report.ok, report.problems[0].message
     (False, 'all voxels are outside (label 0); there is nothing to mesh: is this the right file or dataset?')
     """
-    from meshcell.models import Model
 
     subjects: dict[type, tuple[Callable[[Any], Iterator[Problem]], Callable[[Any], str]]] = {
         Volume: (_volume, repr),
@@ -77,8 +80,6 @@ def check(thing: Volume | Surface | TetMesh | Model | Solution, *, against: Volu
     findings, figures = list(look(thing)), None
     # Without conforming elements there is nothing to compare.
     if isinstance(thing, Surface | TetMesh) and against is not None and all(p.severity != "error" for p in findings):
-        from meshcell.fidelity import fidelity_problems, measure
-
         figures = measure(thing, against)
         findings += fidelity_problems(figures)
     problems = sorted(findings, key=lambda problem: SEVERITIES.index(problem.severity))
@@ -230,8 +231,6 @@ def _rounded(n: float) -> str:
 
 
 def _model(model: Model) -> Iterator[Problem]:
-    from meshcell import expressions
-    from meshcell.parameters import number_and_unit
 
     read = {reaction.name: set(expressions.parse(reaction.rate).names) for reaction in model.reactions}
     names = set().union(*read.values())
@@ -286,3 +285,41 @@ def _solution(solution: Solution) -> Iterator[Problem]:
 def _moment(solution: Solution, rows: Array) -> str:
     time = solution.times[rows[0, 0]]
     return f"t = {time:.4g} s on"
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What `check` found; `print` it.
+
+    Parameters
+    ----------
+    subject : str
+        What was looked at.
+    problems : tuple of Problem
+        Errors first, then warnings, then notes.
+    fidelity : Fidelity, optional
+        What `check(mesh, against=labels)` measured.
+    """
+
+    subject: str
+    problems: tuple[Problem, ...]
+    fidelity: Fidelity | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are no errors."""
+        return not any(problem.severity == "error" for problem in self.problems)
+
+    def __str__(self) -> str:
+        counts = {kind: sum(problem.severity == kind for problem in self.problems) for kind in SEVERITIES}
+        found = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in counts.items() if n)
+        verdict = (
+            "mend the errors first" if not self.ok else "read the warnings first" if counts["warning"] else "ready"
+        )
+        table = [] if self.fidelity is None else [str(self.fidelity)]
+        return "\n".join(
+            [self.subject, *table, *map(str, self.problems), f"  => {verdict} ({found or 'nothing found'})"]
+        )
+
+    def __repr__(self) -> str:
+        return str(self)

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell.proximity import Base, base_of, nearest
-from meshcell.reports import Problem, listed
-from meshcell.shapes import Shapes, quality
-from meshcell.shells import Topology, topology
-from meshcell.surfaces import areas, enclosed_volumes, extract
-from meshcell.types import Array, Floats, Surface, TetMesh, Volume, name_of
+from meshcell.analysis.problems import Problem, listed
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.core.validation import name_of
+from meshcell.geometry.measures import areas, enclosed_volumes
+from meshcell.geometry.proximity import Base, base_of, nearest
+from meshcell.geometry.quality import Shapes, quality
+from meshcell.geometry.topology import Topology, topology
+from meshcell.surfaces.extraction import extract
 
 # Voxels: what is farther from the boundary of its label is no longer that label's boundary.
 FARTHEST, MEAN_FARTHEST = 1.5, 0.25

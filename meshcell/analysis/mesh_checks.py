@@ -6,11 +6,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from meshcell import adjacency
-from meshcell.reports import LISTED, Problem, listed, sizes
-from meshcell.shapes import angles
-from meshcell.types import Array, MeshError, Surface, TetMesh
-from meshcell.validation import name_of
+from meshcell.analysis.problems import LISTED, Problem, listed, sizes
+from meshcell.core import adjacency
+from meshcell.core.arrays import Array
+from meshcell.core.errors import MeshError
+from meshcell.core.types import Surface, TetMesh
+from meshcell.core.validation import name_of
+from meshcell.geometry.intersections import self_intersections
+from meshcell.geometry.measures import enclosed_volumes
+from meshcell.geometry.openings import region_edges
+from meshcell.geometry.quality import angles
 
 # Degrees: triangles and tetrahedra with less slow the solver down and spoil its accuracy.
 NARROW_TRIANGLE, NARROW_DIHEDRAL = 5.0, 5.0
@@ -38,8 +43,6 @@ def surface_problems(surface: Surface) -> Iterator[Problem]:
 
 def _interfaces(surface: Surface) -> Iterator[Problem]:
     """Find what makes interfaces unfit to bound regions."""
-    from meshcell.intersections import self_intersections
-    from meshcell.surfaces import enclosed_volumes
 
     yield from _edges_of_regions(surface)
     yield from _bad_triangles(surface)
@@ -81,34 +84,6 @@ def _edges_of_regions(surface: Surface) -> Iterator[Problem]:
         # TetGen takes bodies that touch themselves; holes and turned triangles have no inside.
         severity = "note" if kind.startswith("non") else "error"
         yield Problem(severity, f"{len(bad):,} {kind}, such as at {where}; {advice}", rows[:LISTED])
-
-
-def region_edges(surface: Surface) -> tuple[Array, Array, Array, Array]:
-    """Count the triangles of every region around every edge.
-
-    Returns
-    -------
-    counts, sums : (k,) int
-        For every pair of a region and an edge that occurs: its triangles, and how often they run along the edge from
-        its smaller to its larger point less how often back, seen from inside the region.
-    edges : (k,) int
-        Row of the edge.
-    triangle_edges : (t, 3) int32
-        Rows of the edges of every triangle.
-    """
-    triangles = surface.triangles
-    edges, triangle_edges = adjacency.edges(triangles, len(surface.points))
-    starts, ends = (np.take(triangles, adjacency.TRIANGLE_EDGES[:, k], axis=1) for k in (0, 1))
-    turns = np.where(starts < ends, 1, -1)
-    keys, signs = [], []
-    for side, sign in ((0, 1), (1, -1)):
-        inside = surface.sides[:, side] != 0
-        keys.append((surface.sides[inside, side, None].astype(np.int64) * len(edges) + triangle_edges[inside]).ravel())
-        signs.append((sign * turns[inside]).ravel())
-    unique, inverse = np.unique(np.concatenate(keys), return_inverse=True)
-    counts = np.bincount(inverse, minlength=len(unique))
-    sums = np.bincount(inverse, np.concatenate(signs), minlength=len(unique)).astype(np.int64)
-    return counts, sums, unique % max(len(edges), 1), triangle_edges
 
 
 def _bad_triangles(surface: Surface) -> Iterator[Problem]:

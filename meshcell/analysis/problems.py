@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from meshcell.types import Array
-
-if TYPE_CHECKING:
-    from meshcell.fidelity import Fidelity
+from meshcell.core.arrays import Array
 
 SEVERITIES = ("error", "warning", "note")
 # Rows or voxels that a problem lists.
@@ -40,44 +36,6 @@ class Problem:
     def __str__(self) -> str:
         head = f"  {self.severity + ':':9}"
         return textwrap.fill(head + self.message, WIDTH, subsequent_indent=" " * len(head), break_long_words=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Report:
-    """What `check` found; `print` it.
-
-    Parameters
-    ----------
-    subject : str
-        What was looked at.
-    problems : tuple of Problem
-        Errors first, then warnings, then notes.
-    fidelity : Fidelity, optional
-        What `check(mesh, against=labels)` measured.
-    """
-
-    subject: str
-    problems: tuple[Problem, ...]
-    fidelity: Fidelity | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether there are no errors."""
-        return not any(problem.severity == "error" for problem in self.problems)
-
-    def __str__(self) -> str:
-        counts = {kind: sum(problem.severity == kind for problem in self.problems) for kind in SEVERITIES}
-        found = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in counts.items() if n)
-        verdict = (
-            "mend the errors first" if not self.ok else "read the warnings first" if counts["warning"] else "ready"
-        )
-        table = [] if self.fidelity is None else [str(self.fidelity)]
-        return "\n".join(
-            [self.subject, *table, *map(str, self.problems), f"  => {verdict} ({found or 'nothing found'})"]
-        )
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 def sizes(counts: Array) -> str:

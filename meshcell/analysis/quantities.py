@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from meshcell import fem
-from meshcell.places import Place
-from meshcell.types import Floats, Solution
-
-if TYPE_CHECKING:
-    from meshcell.binding import BoundCompartment, BoundReaction, System
+from meshcell.core.arrays import Floats
+from meshcell.geometry import finite_elements as fem
+from meshcell.geometry.point_location import containing, nearest_on_surface
+from meshcell.models.binding import BoundCompartment, BoundReaction, System, bind, bound_compartment
+from meshcell.models.compartments import Place
+from meshcell.models.model import Model
+from meshcell.models.solutions import Solution
 
 ROUNDING = 1e-12
 
@@ -147,7 +148,6 @@ def profile(solution: Solution, species: str, place: Place, *, bins: int | Seque
     ValueError
         An unknown species; a place that is no interface or patch; edges that do not ascend.
     """
-    from meshcell.locations import nearest_on_surface
 
     mesh, home = solution.mesh, _home(solution, species)
     rows = _facet_rows(solution, place)
@@ -190,7 +190,6 @@ def probe(solution: Solution, species: str, points: Any) -> Floats:
     ValueError
         An unknown species, points of another shape.
     """
-    from meshcell.locations import containing, nearest_on_surface
 
     mesh, home = solution.mesh, _home(solution, species)
     queries = np.atleast_2d(np.asarray(points, np.float64))
@@ -275,8 +274,6 @@ def _slope(values: Callable[[float], Floats], t: float) -> Floats:
 
 def _facet_rows(solution: Solution, place: Place) -> Any:
     """Find the facets of a compartment, patch or pair of regions."""
-    from meshcell.binding import bound_compartment
-    from meshcell.models import Model
 
     mesh, model = solution.mesh, solution.model
     if isinstance(place, str) and place in model.compartments:
@@ -289,7 +286,6 @@ def _facet_rows(solution: Solution, place: Place) -> Any:
 
 
 def _bound(solution: Solution) -> System:
-    from meshcell.binding import bind
 
     return bind(solution.model, solution.mesh)
 

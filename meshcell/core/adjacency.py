@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from meshcell.core.errors import MeshError
+
 Ints = npt.NDArray[np.int32]
 
 # Face k of a tetrahedron lies opposite corner k; its normal (right-hand rule) points out of the tetrahedron.
@@ -43,8 +45,6 @@ def tet_neighbours(tets: Ints, n_points: int) -> Ints:
     """
     neighbours, bad = _tet_neighbours(np.ascontiguousarray(tets), TET_FACES, n_points)
     if bad >= 0:
-        from meshcell.types import MeshError
-
         raise MeshError(f"a face should belong to at most two tetrahedra; tetrahedron {bad} has one with three", [bad])
     return neighbours  # type: ignore[no-any-return]
 

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from meshcell.types import Array, Ints, MeshError
+from meshcell.core.arrays import Array, Ints
+from meshcell.core.errors import MeshError
 
 log = logging.getLogger("meshcell")
 

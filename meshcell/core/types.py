@@ -9,19 +9,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from meshcell import adjacency
-from meshcell.validation import (
-    OUTSIDE as OUTSIDE,
-    Array as Array,
-    Floats as Floats,
-    Ints as Ints,
-    MeshError as MeshError,
-    Triple as Triple,
+from meshcell.core import adjacency
+from meshcell.core.arrays import Array, Floats, Ints, Triple, frozen, lengths, set_fields
+from meshcell.core.errors import MeshError
+from meshcell.core.measures import area_vectors_of, enclosed
+from meshcell.core.validation import (
+    OUTSIDE,
     as_triple,
     checked_cells,
     checked_names,
@@ -29,41 +27,12 @@ from meshcell.validation import (
     checked_points,
     checked_regions,
     checked_sides,
-    checked_spacing as checked_spacing,
+    checked_spacing,
     checked_voxels,
     completed_names,
-    frozen,
     is_single,
-    label_of as label_of,
-    lengths,
-    name_of as name_of,
-    set_fields as set_fields,
+    name_of,
 )
-
-if TYPE_CHECKING:
-    from meshcell.models import Model
-    from meshcell.phantoms.recipes import Reached, Recipe
-
-# One row of a sample's motif table.
-MOTIF = np.dtype(
-    [
-        ("species", "U64"),
-        ("instance", np.int32),
-        ("chain", np.int32),
-        ("host", np.int32),
-        ("voxels", np.int32),
-        ("position", np.float64, (3,)),
-        ("quaternion", np.float64, (4,)),
-    ]
-)
-
-
-class SolveError(RuntimeError):
-    """A simulation that could not be finished; `solution` holds what was computed so far."""
-
-    def __init__(self, message: str, solution: Solution | None = None) -> None:
-        super().__init__(message)
-        self.solution = solution
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +176,7 @@ class Surface:
     @functools.cached_property
     def area_vectors(self) -> Floats:
         """(t, 3) normals with the length of the triangles' areas, um^2."""
-        return frozen(_area_vectors(self.points, self.triangles))
+        return frozen(area_vectors_of(self.points, self.triangles))
 
     @functools.cached_property
     def areas(self) -> Floats:
@@ -220,11 +189,11 @@ class Surface:
         return _interfaces(self.sides, self.names)
 
     def __repr__(self) -> str:
-        from meshcell.surfaces import enclosed_volumes
 
         head = f"Surface: {len(self.points):,} points, {len(self.triangles):,} triangles, {_box(self.points)}"
         rows = _interface_rows(self.interfaces, self.areas)
-        inside = [f"  {name}: {volume:.4g} um^3" for name, volume in enclosed_volumes(self).items()]
+        volumes = enclosed(self.points, self.triangles, self.sides)
+        inside = [f"  {name_of(self.names, label)}: {volume:.4g} um^3" for label, volume in volumes.items()]
         return "\n".join([head, *_shortened(rows), *_shortened(inside), *_patch_rows(self.patches, self.areas)])
 
 
@@ -288,7 +257,7 @@ class TetMesh:
     @functools.cached_property
     def area_vectors(self) -> Floats:
         """(f, 3) normals of the facets with the length of their areas, um^2."""
-        return frozen(_area_vectors(self.points, self.facets))
+        return frozen(area_vectors_of(self.points, self.facets))
 
     @functools.cached_property
     def areas(self) -> Floats:
@@ -377,113 +346,6 @@ class TiltSeries:
         return f"TiltSeries: {n} images of {along} x {across} pixels of {self.spacing:.4g} um, {span}"
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """Concentrations over a mesh at the asked times.
-
-    Parameters
-    ----------
-    mesh : TetMesh
-    model : Model
-    times : (k,) floats, s
-    values : dict[str, (k, m) floats]
-        Species -> molecules/um^3, or molecules/um^2 for a species that lives on an interface.
-    nodes : dict[str, (m,) int32]
-        Species -> rows of `mesh.points` that its columns stand for.
-    stats : dict
-        Steps, rejections, Newton and linear iterations, seconds, mass drift.
-    message : str
-        Empty when finished; else what stopped the run and what to try.
-    """
-
-    mesh: TetMesh
-    model: Model
-    times: Floats
-    values: dict[str, Floats]
-    nodes: dict[str, Ints]
-    stats: dict[str, Any] = field(default_factory=dict)
-    message: str = ""
-
-    def __post_init__(self) -> None:
-        times = frozen(np.atleast_1d(np.asarray(self.times, np.float64)))
-        nodes = {name: frozen(np.asarray(rows, np.int32)) for name, rows in self.nodes.items()}
-        values = {name: frozen(np.asarray(array, np.float64)) for name, array in self.values.items()}
-        if values.keys() != nodes.keys():
-            raise ValueError(f"values and nodes should name the same species; got {sorted(values)} and {sorted(nodes)}")
-        for name, array in values.items():
-            if array.shape != (len(times), len(nodes[name])):
-                raise ValueError(
-                    f"values of {name!r} should have shape {(len(times), len(nodes[name]))} (times, nodes); "
-                    f"got {array.shape}"
-                )
-        set_fields(self, times=times, nodes=nodes, values=values)
-
-    def __repr__(self) -> str:
-        span = f"{self.times[0]:.4g} ... {self.times[-1]:.4g} s" if len(self.times) else "no times"
-        rows = [
-            f"  {name}: {array.shape[1]:,} nodes, {array.min():.4g} ... {array.max():.4g}"
-            for name, array in self.values.items()
-            if array.size
-        ]
-        stats = ", ".join(f"{key} {value:.4g}" for key, value in self.stats.items() if isinstance(value, (int, float)))
-        notes = [f"  {stats}"] if stats else []
-        if self.message:
-            notes.append(f"  NOT FINISHED: {self.message}")
-        return "\n".join([f"Solution: {len(self.times)} times, {span}", *rows, *notes])
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """A crowded phantom: what `crowd` placed, voxel by voxel and unit by unit.
-
-    Parameters
-    ----------
-    density, labels, instances : Volume
-        Of one grid. A label per species, fixed by the recipe; an instance per placed unit, 0 where there is none.
-    motifs : (n,) structured array
-        A row per unit, row k for instance k + 1: species, instance, chain (its filament or cluster), host (instance of
-        the membrane it is bound to, or of the filament's unit that it branches from; 0 for none), voxels, position in
-        um, quaternion w, x, y, z that turns the unit's density to its place.
-    surfaces : dict[str, Surface]
-        Mid-surfaces of the membranes, one entry "name instance" each.
-    centrelines : dict[str, (k, 3) floats], um
-        Axes of the filaments, one entry "name chain" each.
-    recipe : Recipe
-        With its seed: `recipe.make()` gives the same bytes.
-    report : tuple of Reached
-        For every species what was asked for and what was reached.
-    """
-
-    density: Volume
-    labels: Volume
-    instances: Volume
-    motifs: Array
-    surfaces: dict[str, Surface]
-    centrelines: dict[str, Floats]
-    recipe: Recipe
-    report: tuple[Reached, ...] = ()
-
-    def __post_init__(self) -> None:
-        grids = {(v.data.shape, v.spacing, v.origin) for v in (self.density, self.labels, self.instances)}
-        if len(grids) > 1:
-            raise ValueError(f"density, labels and instances should share one grid; got {sorted(grids)}")
-        set_fields(self, motifs=frozen(np.asarray(self.motifs, MOTIF)))
-        set_fields(self, centrelines={k: frozen(np.asarray(v, np.float64)) for k, v in self.centrelines.items()})
-
-    @property
-    def occupancy(self) -> dict[str, float]:
-        """Share of the box's voxels that each species takes."""
-        counts: dict[str, int] = dict.fromkeys((row.species for row in self.report), 0)
-        for species in np.unique(self.motifs["species"]):
-            counts[str(species)] = int(self.motifs["voxels"][self.motifs["species"] == species].sum())
-        return {species: n / self.labels.data.size for species, n in counts.items()}
-
-    def __repr__(self) -> str:
-        grid = " x ".join(map(str, self.labels.data.shape))
-        head = f"Sample: {grid} voxels of {lengths(self.labels.spacing)} um, {len(self.motifs):,} units"
-        return "\n".join([f"{head}, {sum(self.occupancy.values()):.2%} occupied", *map(str, self.report)])
-
-
 class ByInterface(dict[tuple[str, str], float]):
     """A figure for every pair of regions; the pair may be asked for in either order."""
 
@@ -502,11 +364,6 @@ def _label_counts(data: Array) -> tuple[Array, Array]:
         counts = np.bincount(data.ravel(order="K"))
         return np.flatnonzero(counts), counts[counts > 0]
     return np.unique(data, return_counts=True)
-
-
-def _area_vectors(points: Floats, triangles: Ints) -> Floats:
-    a, b, c = (points[triangles[:, k]] for k in range(3))
-    return np.asarray(np.cross(b - a, c - a) / 2)
 
 
 def _interfaces(sides: Ints, names: Mapping[int, str]) -> dict[tuple[str, str], Array]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from meshcell.units import convert
+from meshcell.core.arrays import Array, Floats, Ints, Triple, frozen, lengths
+from meshcell.core.errors import MeshError
+from meshcell.core.units import convert
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int32]
-Array = npt.NDArray[Any]
-Triple = tuple[float, float, float]
+BOX_FACES = ("box x-", "box x+", "box y-", "box y+", "box z-", "box z+")
 
 OUTSIDE = 0
 # A voxel a hundred times longer than wide is a unit mix-up, not a microscope.
@@ -22,14 +20,6 @@ MAX_ANISOTROPY = 100.0
 MAX_COORDINATE = 1e7
 # Labels that are looked at at a time.
 PIECE = 2**22
-
-
-class MeshError(ValueError):
-    """A surface or mesh that cannot be used as it is; `where` lists the offending rows."""
-
-    def __init__(self, message: str, where: Any = ()) -> None:
-        super().__init__(message)
-        self.where = np.asarray(where)
 
 
 def name_of(names: Mapping[int, str], label: int) -> str:
@@ -233,22 +223,3 @@ def checked_patches(patches: Mapping[str, Any], n: int, what: str) -> dict[str, 
             raise MeshError(f"patch {name!r} should list rows of the {n} {what}; got {array[0]} ... {array[-1]}", array)
         checked[str(name)] = frozen(array)
     return checked
-
-
-def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a read-only view."""
-    # A view, so that the caller's own array stays writable and nothing is copied.
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-def lengths(values: Iterable[float]) -> str:
-    """Write lengths for a reader: 0.01 x 0.01 x 0.02."""
-    return " x ".join(f"{value:.4g}" for value in values)
-
-
-def set_fields(instance: object, **fields: Any) -> None:
-    """Set fields of a frozen dataclass while it is being made."""
-    for name, value in fields.items():
-        object.__setattr__(instance, name, value)

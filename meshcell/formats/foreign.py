@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from meshcell import adjacency
-from meshcell.io.files import FileError, log, reading
-from meshcell.types import Array, Ints, TetMesh
+from meshcell.core import adjacency
+from meshcell.core.arrays import Array, Ints
+from meshcell.core.files import FileError, reading
+from meshcell.core.types import TetMesh
+
+log = logging.getLogger("meshcell")
+
 
 # Names that meshers give to the labels of their cells.
 REGION_ARRAYS = ("region", "regions", "gmsh:physical", "medit:ref", "MaterialIds", "material", "cell_tags")

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.io.files import (
+from meshcell.core.arrays import Array
+from meshcell.core.files import (
     FileError,
     merged_names,
     names_from_json,
@@ -23,8 +24,8 @@ from meshcell.io.files import (
     truncated,
     untagged,
 )
-from meshcell.io.foreign import by_meshio
-from meshcell.types import Array, TetMesh
+from meshcell.core.types import TetMesh
+from meshcell.formats.foreign import by_meshio
 
 TRIANGLE, TETRA = 2, 4  # Gmsh's numbers for cell types
 NODE_BLOCK = np.dtype([("dim", "<i4"), ("tag", "<i4"), ("parametric", "<i4"), ("count", "<u8")])

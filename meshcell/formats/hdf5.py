@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from meshcell.io.files import MAX_DEFLATE, FileError, log, names_from_json, names_to_json, replacing, truncated
-from meshcell.io.volumes import Picture
-from meshcell.types import Volume
+from meshcell.core.files import MAX_DEFLATE, FileError, names_from_json, names_to_json, replacing, truncated
+from meshcell.core.types import Volume
+from meshcell.formats.mrc_npy import Picture
+
+log = logging.getLogger("meshcell")
+
 
 # Attribute -> um per unit; the first that is there counts.
 SIZES = {"element_size_um": 1.0, "spacing_um": 1.0, "spacing": 1.0, "spacing_nm": 1e-3, "resolution": 1e-3}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from meshcell.io.files import (
+from meshcell.core.arrays import Array
+from meshcell.core.files import (
     FileError,
-    log,
     merged_names,
     names_from_json,
     names_to_json,
@@ -23,7 +24,11 @@ from meshcell.io.files import (
     truncated,
     untagged,
 )
-from meshcell.types import Array, Volume, checked_spacing
+from meshcell.core.types import Volume
+from meshcell.core.validation import checked_spacing
+
+log = logging.getLogger("meshcell")
+
 
 ANGSTROM = 1e-4  # um
 # First label of MRC files, in place of the time of writing: the same volume gives the same bytes.

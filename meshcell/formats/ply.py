@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.io.bodies import body
-from meshcell.io.files import (
+from meshcell.core.arrays import Array
+from meshcell.core.files import (
     FileError,
     merged_names,
     names_from_json,
@@ -21,7 +21,8 @@ from meshcell.io.files import (
     truncated,
     untagged,
 )
-from meshcell.types import Array, Surface
+from meshcell.core.types import Surface
+from meshcell.formats.single_bodies import body
 
 TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),

@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from meshcell.io.files import MAX_DEFLATE, FileError, truncated
-from meshcell.io.volumes import Picture
-from meshcell.types import Array
+from meshcell.core.arrays import Array
+from meshcell.core.files import MAX_DEFLATE, FileError, truncated
+from meshcell.formats.mrc_npy import Picture
 
 # --- Cellpose ---
 

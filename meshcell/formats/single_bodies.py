@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from meshcell.io.files import log, refused
-from meshcell.types import Array, Floats, Ints, Surface
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.files import refused
+from meshcell.core.types import Surface
+
+log = logging.getLogger("meshcell")
 
 
 def body(path: Path, points: Array, triangles: Array, names: Mapping[int, str] | None) -> Surface:

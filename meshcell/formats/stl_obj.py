@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.io.bodies import body, merged_points, single_body
-from meshcell.io.files import (
+from meshcell.core.arrays import Floats
+from meshcell.core.files import (
     FileError,
     merged_names,
     names_from_json,
@@ -22,7 +22,8 @@ from meshcell.io.files import (
     truncated,
     untagged,
 )
-from meshcell.types import Floats, Surface
+from meshcell.core.types import Surface
+from meshcell.formats.single_bodies import body, merged_points, single_body
 
 STL_RECORD = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 VERTEX = re.compile(rb"vertex\s+(\S+)\s+(\S+)\s+(\S+)")

@@ -11,9 +11,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from meshcell.io.files import MAX_DEFLATE, FileError, replacing, truncated
-from meshcell.io.volumes import Picture, held_exactly, volume_tag, with_tag
-from meshcell.types import Array, Volume
+from meshcell.core.arrays import Array
+from meshcell.core.files import MAX_DEFLATE, FileError, replacing, truncated
+from meshcell.core.types import Volume
+from meshcell.formats.mrc_npy import Picture, held_exactly, volume_tag, with_tag
 
 MICRO_SIGNS = ("µm", "μm", "\\u00B5m", "\\u00b5m")  # micro sign, Greek mu, and as ImageJ escapes it
 LENGTHS = {

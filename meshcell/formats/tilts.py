@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from meshcell.io.files import FileError, log, naming, reading, replacing, truncated
-from meshcell.io.volumes import ANGSTROM, MRC_MODES, WRITER
-from meshcell.types import Array, Floats, TiltSeries, checked_spacing
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.files import FileError, naming, reading, replacing, truncated
+from meshcell.core.types import TiltSeries
+from meshcell.core.validation import checked_spacing
+from meshcell.formats.mrc_npy import ANGSTROM, MRC_MODES, WRITER
+
+log = logging.getLogger("meshcell")
+
 
 # .tlt holds refined angles, .rawtlt those the stage was asked for.
 ANGLE_ENDINGS = (".tlt", ".rawtlt")

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from meshcell.fields import compartment_rows
-from meshcell.io.bodies import body
-from meshcell.io.files import (
+from meshcell.core.arrays import Array, Ints
+from meshcell.core.files import (
     FileError,
     merged_names,
     names_from_json,
     names_to_json,
-    replacing,
-    replacing_folder,
     rows_of,
     tagged,
     truncated,
     untagged,
 )
-from meshcell.io.foreign import assembled, region_labels
-from meshcell.io.vtkxml import Piece, Sections, encoded_array, read_vtk, write_vtk
-from meshcell.types import Array, Ints, Solution, Surface, TetMesh
+from meshcell.core.types import Surface, TetMesh
+from meshcell.formats.foreign import assembled, region_labels
+from meshcell.formats.single_bodies import body
+from meshcell.formats.vtk_xml import Piece, Sections, read_vtk, write_vtk
 
 TRIANGLE, TETRA = 5, 10
 # Letters that neither XML nor ParaView's calculator trips over.
 PLAIN = re.compile(r"[A-Za-z0-9_ .+-]+")
-OWN_FILE = re.compile(r"(regions|interfaces)_\d+\.vt[up]")
 
 
 # --- surfaces ---
@@ -56,14 +52,14 @@ def read_vtp(path: Path, names: Mapping[int, str] | None) -> Surface:
 
 def write_vtp(path: Path, surface: Surface) -> None:
     """Write double points, side0 and side1 and one array per patch on the triangles, the names in FieldData."""
-    arrays = _patch_arrays(surface.patches)
+    arrays = patch_arrays(surface.patches)
     cells = {"side0": surface.sides[:, 0], "side1": surface.sides[:, 1]}
-    cells |= {array: _mask(surface.patches[name], len(surface.triangles)) for name, array in arrays.items()}
+    cells |= {array: row_mask(surface.patches[name], len(surface.triangles)) for name, array in arrays.items()}
     notes = tagged("Surface", names=names_to_json(surface.names), patches=arrays, resolution=surface.resolution)
-    write_vtk(path, "PolyData", *_polygons(surface.points, surface.triangles, cells), {"meshcell": notes})
+    write_vtk(path, "PolyData", *polygons(surface.points, surface.triangles, cells), {"meshcell": notes})
 
 
-def _polygons(points: Array, triangles: Ints, cells: Mapping[str, Array]) -> tuple[dict[str, int], Sections]:
+def polygons(points: Array, triangles: Ints, cells: Mapping[str, Array]) -> tuple[dict[str, int], Sections]:
     counts = {"NumberOfPoints": len(points), "NumberOfVerts": 0, "NumberOfLines": 0, "NumberOfStrips": 0}
     counts["NumberOfPolys"] = len(triangles)
     polys: dict[str, Array | str] = {"connectivity": triangles.ravel(), "offsets": 3 * np.arange(1, len(triangles) + 1)}
@@ -100,18 +96,18 @@ def read_vtu(path: Path, names: Mapping[int, str] | None) -> TetMesh:
 
 def write_vtu(path: Path, mesh: TetMesh) -> None:
     """Write tetrahedra, then facets, as cells with `region`, `side0`, `side1` and one array per patch."""
-    arrays = _patch_arrays(mesh.patches)
+    arrays = patch_arrays(mesh.patches)
     n, f = len(mesh.tets), len(mesh.facets)
     # A facet is coloured like the region behind it, so that it does not speckle the picture of the regions.
     behind = np.where(mesh.sides[:, 0] > 0, mesh.sides[:, 0], mesh.sides[:, 1])
     cells: dict[str, Array] = {"region": np.concatenate([mesh.regions, behind])}
     cells |= {f"side{k}": np.concatenate([np.zeros(n, np.int32), mesh.sides[:, k]]) for k in (0, 1)}
-    cells |= {array: _mask(n + mesh.patches[name], n + f) for name, array in arrays.items()}
+    cells |= {array: row_mask(n + mesh.patches[name], n + f) for name, array in arrays.items()}
     notes = tagged("TetMesh", names=names_to_json(mesh.names), patches=arrays)
-    write_vtk(path, "UnstructuredGrid", *_grid(mesh.points, mesh.tets, mesh.facets, cells), {"meshcell": notes})
+    write_vtk(path, "UnstructuredGrid", *tet_grid(mesh.points, mesh.tets, mesh.facets, cells), {"meshcell": notes})
 
 
-def _grid(points: Array, tets: Ints, facets: Ints, cells: Mapping[str, Array]) -> tuple[dict[str, int], Sections]:
+def tet_grid(points: Array, tets: Ints, facets: Ints, cells: Mapping[str, Array]) -> tuple[dict[str, int], Sections]:
     n, f = len(tets), len(facets)
     corners: dict[str, Array | str] = {
         "connectivity": np.concatenate([tets.ravel(), facets.ravel()]),
@@ -125,85 +121,14 @@ def _grid(points: Array, tets: Ints, facets: Ints, cells: Mapping[str, Array]) -
 # --- solutions ---
 
 
-def write_pvd(path: Path, solution: Solution) -> None:
-    """Write one VTU of the regions and one VTP of the interfaces per time into a folder beside, then the index."""
-    mesh = solution.mesh
-    folder = path.with_suffix("")
-    width = len(str(max(len(solution.times) - 1, 0)))
-    bulk = [name for name in solution.values if lives_in_regions(solution, name)]
-    membrane = [name for name in solution.values if name not in bulk]
-    texts = {"meshcell": tagged("Solution", names=names_to_json(mesh.names), message=solution.message)}
-    marks: dict[str, Array] = {f"side{k}": mesh.sides[:, k] for k in (0, 1)}
-    marks |= {a: _mask(mesh.patches[n], len(mesh.facets)) for n, a in _patch_arrays(mesh.patches).items()}
-    grid = _grid(mesh.points, mesh.tets, np.empty((0, 3), np.int32), {"region": mesh.regions})
-    faces = _polygons(mesh.points, mesh.facets, marks)
-    parts = [("regions", "vtu", "UnstructuredGrid", *_encoded_once(*grid), bulk)]
-    parts.append(("interfaces", "vtp", "PolyData", *_encoded_once(*faces), membrane))
-    entries = []
-    with replacing_folder(folder) as fresh:
-        for row, time in enumerate(solution.times.tolist()):
-            for part, (name, ending, kind, counts, sections, species) in enumerate(parts):
-                file = f"{name}_{row:0{width}}.{ending}"
-                write_vtk(fresh / file, kind, counts, {**sections, "PointData": _spread(solution, species, row)}, texts)
-                entries.append((time, part, name, file))
-    lines = (
-        f'<DataSet timestep="{time!r}" group="" part="{part}" name="{name}" file={quoteattr(f"{folder.name}/{file}")}/>'
-        for time, part, name, file in entries
-    )
-    with replacing(path) as temporary:
-        temporary.write_text(_collection(lines), "utf-8", newline="\n")
-
-
-def check_replaceable(path: Path) -> None:
-    """Refuse to replace a folder that holds anything but an earlier time series."""
-    folder = path.with_suffix("")
-    if not folder.exists():
-        return
-    strange = (
-        folder if not folder.is_dir() else next((f for f in folder.iterdir() if not OWN_FILE.fullmatch(f.name)), None)
-    )
-    if strange is not None:
-        raise FileError(
-            f"{path} keeps its time steps in the folder {folder.name}/, which would be replaced; it holds something "
-            f"else: {strange.name}; choose another name"
-        )
-
-
-def lives_in_regions(solution: Solution, species: str) -> bool:
-    """Tell a species of a region from one of an interface or patch."""
-    return compartment_rows(solution, species)[0] == 3
-
-
-def _encoded_once(counts: dict[str, int], sections: Sections) -> tuple[dict[str, int], Sections]:
-    """Compress the mesh, which is the same in every file of a series."""
-    return counts, {
-        title: {name: encoded_array(name, array) for name, array in arrays.items()}
-        for title, arrays in sections.items()
-    }
-
-
-def _spread(solution: Solution, species: Iterable[str], row: int) -> dict[str, Array]:
-    """Write a species as one value per point, NaN where it does not live, which ParaView leaves uncoloured."""
-    spread = {}
-    for name in species:
-        spread[name] = np.full(len(solution.mesh.points), np.nan)
-        spread[name][solution.nodes[name]] = solution.values[name][row]
-    return spread
-
-
-def _collection(lines: Iterable[str]) -> str:
-    head = '<?xml version="1.0"?>\n<VTKFile type="Collection" version="0.1" byte_order="LittleEndian">\n<Collection>\n'
-    return head + "\n".join(lines) + "\n</Collection>\n</VTKFile>\n"
-
-
 # --- arrays ---
 
 
-def _patch_arrays(patches: Mapping[str, Any]) -> dict[str, str]:
+def patch_arrays(patches: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"patch:{name if PLAIN.fullmatch(name) else row}" for row, name in enumerate(patches)}
 
 
-def _mask(rows: Array, n: int) -> Array:
+def row_mask(rows: Array, n: int) -> Array:
     mask = np.zeros(n, np.uint8)
     mask[rows] = 1
     return mask

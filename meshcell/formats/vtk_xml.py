@@ -17,8 +17,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from meshcell.io.files import FileError, check_values, replacing, truncated
-from meshcell.types import Array
+from meshcell.core.arrays import Array
+from meshcell.core.files import FileError, check_values, replacing, truncated
 
 BLOCK = 1 << 20
 # Level 6 took seven times as long for a hundredth less (meshes of 70k triangles and 200k tetrahedra).

@@ -10,7 +10,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
-from meshcell.io.files import (
+from meshcell.core.arrays import Array
+from meshcell.core.files import (
     FileError,
     check_values,
     merged_names,
@@ -22,9 +23,9 @@ from meshcell.io.files import (
     tagged,
     untagged,
 )
-from meshcell.io.foreign import by_meshio
-from meshcell.io.hdf5 import check_storage
-from meshcell.types import Array, TetMesh
+from meshcell.core.types import TetMesh
+from meshcell.formats.foreign import by_meshio
+from meshcell.formats.hdf5 import check_storage
 
 
 def companion(path: Path) -> Path:

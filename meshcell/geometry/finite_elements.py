@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from numba import njit
 
-from meshcell.adjacency import TRIANGLE_EDGES, edges
+from meshcell.core.adjacency import TRIANGLE_EDGES, edges
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]

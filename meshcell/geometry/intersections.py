@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell.types import Floats, Ints, Surface, TetMesh
+from meshcell.core.arrays import Floats, Ints
+from meshcell.core.types import Surface, TetMesh
 
 
 def self_intersections(mesh: Surface | TetMesh) -> Ints:

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from scipy.spatial import cKDTree
 
-from meshcell.proximity import closest
-from meshcell.types import Array, Floats, Ints
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.geometry.proximity import closest
 
 FIRST_CANDIDATES = 16
 # Points on the boundary of a cell belong to it, whatever rounding says.

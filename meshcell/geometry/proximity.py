@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from meshcell.intersections import triangles_intersect
-from meshcell.types import Array, Floats, Ints
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.geometry.intersections import triangles_intersect
 
 LEVELS = 32
 

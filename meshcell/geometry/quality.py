@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell import adjacency
-from meshcell.types import Array, Floats, Surface, TetMesh, name_of
+from meshcell.core import adjacency
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.types import Surface, TetMesh
+from meshcell.core.validation import name_of
 
 log = logging.getLogger("meshcell")
 

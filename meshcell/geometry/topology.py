@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell import adjacency
-from meshcell.adjacency import join, root
-from meshcell.types import Array, Floats, Ints, MeshError, Surface, TetMesh, Volume, name_of
+from meshcell.core import adjacency
+from meshcell.core.adjacency import join, root
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.errors import MeshError
+from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.core.validation import name_of
 
 
 @dataclass(frozen=True)

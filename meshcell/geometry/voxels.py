@@ -9,8 +9,10 @@ import numpy as np
 from numba import njit
 from scipy import ndimage
 
-from meshcell.adjacency import root
-from meshcell.types import OUTSIDE, Array, Volume
+from meshcell.core.adjacency import root
+from meshcell.core.arrays import Array
+from meshcell.core.types import Volume
+from meshcell.core.validation import OUTSIDE
 
 
 @dataclass(frozen=True, eq=False)

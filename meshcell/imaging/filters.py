@@ -12,9 +12,10 @@ import numpy as np
 from numba import njit
 from scipy import ndimage
 
-from meshcell.projection import Float32
-from meshcell.threads import share
-from meshcell.types import Array, Floats, Volume
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.threads import share
+from meshcell.core.types import Volume
+from meshcell.imaging.projection import Float32
 
 DENOISERS = ("gaussian", "tv", "diffusion", "median", "nlm")
 # Figures per voxel and scale: smoothed intensity, size of the gradient, eigenvalues of the Hessian, ascending.

@@ -12,8 +12,10 @@ import numpy as np
 import scipy.fft
 from scipy import ndimage
 
-from meshcell.types import Array, Floats, Volume, name_of
-from meshcell.units import convert
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.types import Volume
+from meshcell.core.units import convert
+from meshcell.core.validation import name_of
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ import numpy as np
 import scipy.fft
 from scipy import ndimage
 
-from meshcell.phantoms.paths import generator
-from meshcell.types import Array, Floats, TiltSeries, Volume
-from meshcell.units import convert
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.randomness import generator
+from meshcell.core.types import TiltSeries, Volume
+from meshcell.core.units import convert
 
 ANGSTROM = 1e-4  # um
 Transfer = Callable[[Floats], Floats]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell.filters import FEATURES, features
-from meshcell.io.files import (
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.files import (
     FileError,
     archive_path,
     names_from_json,
@@ -25,9 +25,11 @@ from meshcell.io.files import (
     tagged,
     untagged,
 )
-from meshcell.projection import Float32
-from meshcell.threads import share
-from meshcell.types import Array, Floats, Ints, Volume
+from meshcell.core.randomness import generator
+from meshcell.core.threads import share
+from meshcell.core.types import Volume
+from meshcell.imaging.filters import FEATURES, features
+from meshcell.imaging.projection import Float32
 
 # Scales at which a later forest looks at the probabilities of the one before, in sides of the finest voxel.
 CONTEXT = (1.5, 4.0, 10.0)
@@ -120,7 +122,6 @@ def train(
     ValueError
         Another grid, or fewer than two labels painted.
     """
-    from meshcell.phantoms.paths import generator
 
     painted.require_labels("train")
     if volume.data.shape != painted.data.shape:

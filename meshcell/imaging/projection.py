@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from meshcell.threads import share
-from meshcell.types import Array, Floats, TiltSeries, Triple, Volume, checked_spacing
+from meshcell.core.arrays import Array, Floats, Triple
+from meshcell.core.threads import share
+from meshcell.core.types import TiltSeries, Volume
+from meshcell.core.validation import checked_spacing
 
 Float32 = npt.NDArray[np.float32]
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from meshcell.projection import Float32, Frame, adjoint, forward, from_blocks, slabs, to_blocks
-from meshcell.types import Array, Floats, TiltSeries, Volume
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.types import TiltSeries, Volume
+from meshcell.imaging.projection import Float32, Frame, adjoint, forward, from_blocks, slabs, to_blocks
 
 Callback = Callable[[int, float], None]
 WINDOWS = ("ramp", "hamming", "hann")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from meshcell.classifier import Classifier
-from meshcell.filters import sheetness, voxel_steps
-from meshcell.types import Array, Volume
-
-if TYPE_CHECKING:
-    from meshcell.unet import UNet
+from meshcell.core.arrays import Array
+from meshcell.core.types import Volume
+from meshcell.geometry.voxels import component_numbers, components
+from meshcell.imaging.filters import sheetness, voxel_steps
+from meshcell.imaging.pixel_classifier import Classifier
+from meshcell.imaging.unet import UNet
 
 METHODS = ("otsu", "multiotsu", "hysteresis", "watershed", "membrane", "classifier", "unet")
 
@@ -126,7 +126,6 @@ def clean(labels: Volume, *, smallest: int = 27, holes: int = 27, smooth: float 
     >>> clean(Volume(data, 0.01)).counts
     {0: 604, 1: 125}
     """
-    from meshcell.voxels import component_numbers, components
 
     labels.require_labels("clean")
     if smallest < 0 or holes < 0 or smooth < 0:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.classifier import standardized
-from meshcell.io.files import (
+from meshcell.core.arrays import Array, Ints
+from meshcell.core.files import (
     FileError,
     archive_path,
     names_from_json,
@@ -26,8 +26,10 @@ from meshcell.io.files import (
     tagged,
     untagged,
 )
-from meshcell.projection import Float32
-from meshcell.types import Array, Ints, Volume
+from meshcell.core.randomness import generator
+from meshcell.core.types import Volume
+from meshcell.imaging.pixel_classifier import standardized
+from meshcell.imaging.projection import Float32
 
 Weights = dict[str, Any]
 # Kernels of 3 x 3 x 3 per block.
@@ -157,8 +159,6 @@ def train_unet(
     3DV, 565), by Adam (Kingma and Ba 2015).
     """
     from tqdm import tqdm
-
-    from meshcell.phantoms.paths import generator
 
     _torch()
     draw = generator(rng)

@@ -2,75 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from meshcell.io.archives import read_npz, write_npz
-from meshcell.io.files import FileError, log, reading
-from meshcell.io.gmsh import read_msh, write_msh
-from meshcell.io.hdf5 import read_hdf5, write_hdf5
-from meshcell.io.ply import read_ply, write_ply
-from meshcell.io.segmenters import read_cellpose, read_nifti, read_png
-from meshcell.io.stl_obj import read_obj, read_stl, write_obj, write_stl
-from meshcell.io.tiff import read_tiff, write_imagej, write_ome
-from meshcell.io.tilts import load_tilts, save_tilts
-from meshcell.io.volumes import Picture, read_mrc, read_npy, to_volume, write_mrc
-from meshcell.io.vtk import check_replaceable, read_vtp, read_vtu, write_pvd, write_vtp, write_vtu
-from meshcell.io.xdmf import companion, read_xdmf, write_xdmf
-from meshcell.types import Sample, Solution, Surface, TetMesh, TiltSeries, Volume
+from meshcell.core.files import FileError, log, reading
+from meshcell.core.types import Surface, TetMesh, TiltSeries, Volume
+from meshcell.formats import endings
+from meshcell.formats.endings import (
+    MESH_READERS,
+    VOLUME_READERS,
+    Thing,
+    check_there,
+    ending_of,
+    misfit_of,
+    read,
+    targets_of,
+    write,
+)
+from meshcell.formats.npz import notes_in, read_arrays, thing_in
+from meshcell.formats.tilts import load_tilts, save_tilts
+from meshcell.io.solutions import solution_in, write_solution
+from meshcell.io.time_series import check_replaceable, write_pvd
+from meshcell.models.solutions import Solution
+from meshcell.phantoms.crowds.sample_files import read_sample, write_sample
+from meshcell.phantoms.crowds.samples import Sample
 
 __all__ = ["FileError", "load", "save"]
 
-Thing = Volume | Surface | TetMesh | Solution
-
-# Longer endings first, so that .ome.tif is not taken for .tif.
-VOLUME_READERS: dict[str, tuple[str, Callable[[Path], Picture]]] = {
-    ".ome.tiff": ("an OME-TIFF stack", read_tiff),
-    ".ome.tif": ("an OME-TIFF stack", read_tiff),
-    ".tiff": ("a TIFF stack", read_tiff),
-    ".tif": ("a TIFF stack", read_tiff),
-    ".nii.gz": ("a NIfTI-1 volume", read_nifti),
-    ".nii": ("a NIfTI-1 volume", read_nifti),
-    "_seg.npy": ("masks of Cellpose", read_cellpose),
-    ".npy": ("a NumPy array", read_npy),
-    ".png": ("a picture", read_png),
-    ".mrc": ("an MRC2014 volume", read_mrc),
-    ".rec": ("an MRC2014 volume", read_mrc),
-    ".map": ("an MRC2014 volume", read_mrc),
-    ".hdf5": ("an HDF5 file with one volume", read_hdf5),
-    ".h5": ("an HDF5 file with one volume", read_hdf5),
-}
-MESH_READERS: dict[str, tuple[str, Callable[[Path, Mapping[int, str] | None], Surface | TetMesh]]] = {
-    ".ply": ("a PLY surface", read_ply),
-    ".stl": ("an STL surface", read_stl),
-    ".obj": ("an OBJ surface", read_obj),
-    ".vtp": ("a VTK surface", read_vtp),
-    ".vtu": ("a VTK mesh of tetrahedra", read_vtu),
-    ".xdmf": ("an XDMF mesh of tetrahedra", read_xdmf),
-    ".msh": ("a Gmsh mesh of tetrahedra", read_msh),
-}
+WRITERS = {**endings.WRITERS, ".pvd": (Solution, write_pvd)}
 # Stacks of images, one for every angle of a tilt series.
 TILTS = (".st", ".ali", ".mrcs")
-WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
-    ".ome.tiff": (Volume, write_ome),
-    ".ome.tif": (Volume, write_ome),
-    ".tiff": (Volume, write_imagej),
-    ".tif": (Volume, write_imagej),
-    ".mrc": (Volume, write_mrc),
-    ".rec": (Volume, write_mrc),
-    ".map": (Volume, write_mrc),
-    ".hdf5": (Volume, write_hdf5),
-    ".h5": (Volume, write_hdf5),
-    ".ply": (Surface, write_ply),
-    ".stl": (Surface, write_stl),
-    ".obj": (Surface, write_obj),
-    ".vtp": (Surface, write_vtp),
-    ".vtu": (TetMesh, write_vtu),
-    ".xdmf": (TetMesh, write_xdmf),
-    ".msh": (TetMesh, write_msh),
-    ".pvd": (Solution, write_pvd),
-}
 
 
 def load(
@@ -129,33 +91,22 @@ def load(
     """
     path = Path(path)
     if (path / "recipe.toml").exists():
-        from meshcell.phantoms.sample_files import read_sample
-
         with reading(path, "a sample's folder"):
             return read_sample(path)
     if path.suffix.lower() in TILTS:
         return load_tilts(path, spacing=spacing)
-    ending = _ending(path, [".npz", ".pvd", *VOLUME_READERS, *MESH_READERS, *TILTS])
-    if not path.exists():
-        raise FileNotFoundError(f"{path} should be a file; there is none; check the name and the folder {path.parent}")
-    if not path.is_file() or path.stat().st_size == 0:
-        raise FileError(f"{path} should be a file with content; it is {'empty' if path.is_file() else 'a folder'}")
-    thing: Thing
+    ending = ending_of(path, [".npz", ".pvd", *VOLUME_READERS, *MESH_READERS, *TILTS])
+    check_there(path)
     if ending == ".pvd":
         raise FileError(f"{path} lists pictures for ParaView, not the whole solution; load the .npz saved with it")
+    thing: Thing | Solution
     if ending == ".npz":
         with reading(path, "a NumPy archive"):
-            thing = read_npz(path, spacing, names)
-    elif ending in VOLUME_READERS:
-        expected, read_picture = VOLUME_READERS[ending]
-        with reading(path, expected):
-            thing = to_volume(path, read_picture(path), spacing, names)
+            arrays = read_arrays(path)
+            notes = notes_in(path, arrays, "Solution", spacing)
+            thing = solution_in(path, arrays, notes) if notes else thing_in(path, arrays, spacing, names)
     else:
-        if spacing is not None:
-            raise FileError(f"{path}: spacing= is for volumes; a {ending} file has points in um; leave it out")
-        expected, read_mesh = MESH_READERS[ending]
-        with reading(path, expected):
-            thing = read_mesh(path, names)
+        thing = read(path, spacing, names)
     log.info("loaded %s: %s", path, _summary(thing))
     return thing
 
@@ -208,32 +159,33 @@ def save(
         _save_sample(path, thing, overwrite)
         return
     if isinstance(thing, TiltSeries):
-        _ending(path, [*TILTS, ".mrc"])
+        ending_of(path, [*TILTS, ".mrc"])
         save_tilts(path, thing, overwrite=overwrite)
         return
     if not isinstance(thing, (Volume, Surface, TetMesh, Solution)):
         kinds = "a Volume, Surface, TetMesh, Solution, Sample or TiltSeries"
         raise TypeError(f"thing should be {kinds}; got {type(thing).__name__}")
-    ending = _ending(path, [".npz", *WRITERS, ".npy"])
-    kind, write = (type(thing), write_npz) if ending == ".npz" else WRITERS.get(ending, (None, write_npz))
+    ending = ending_of(path, [".npz", *WRITERS, ".npy"])
+    kind = type(thing) if ending == ".npz" else WRITERS.get(ending, (None, None))[0]
     if not isinstance(thing, kind or ()):
-        raise FileError(f"{path} cannot be written: {_misfit(ending, thing)}")
+        raise FileError(f"{path} cannot be written: {misfit_of(ending, thing, WRITERS)}")
     if not overwrite:
-        for target in _targets(path, ending):
+        for target in targets_of(path, ending):
             if target.exists():
                 raise FileExistsError(f"{target} exists already; give overwrite=True to replace it, or another name")
-    if path.is_dir():
-        raise FileError(f"{path} should be the name of a file; it is a folder")
     if ending == ".pvd":
         check_replaceable(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, thing)
+    if not isinstance(thing, Solution):
+        write(path, thing)
+    else:
+        if path.is_dir():
+            raise FileError(f"{path} should be the name of a file; it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (write_pvd if ending == ".pvd" else write_solution)(path, thing)
     log.info("saved %s: %s, %.4g MB", path, _summary(thing), path.stat().st_size / 1e6)
 
 
 def _save_sample(folder: Path, sample: Sample, overwrite: bool) -> None:
-    from meshcell.phantoms.sample_files import write_sample
-
     whole = (folder / "recipe.toml").exists()
     if folder.exists() and not (overwrite and whole):
         advice = "give overwrite=True to replace it, or another name" if whole else "it is no sample: give another name"
@@ -242,33 +194,7 @@ def _save_sample(folder: Path, sample: Sample, overwrite: bool) -> None:
     log.info("saved %s: %d units", folder, len(sample.motifs))
 
 
-def _ending(path: Path, known: list[str]) -> str:
-    name = path.name.lower()
-    for ending in sorted(known, key=len, reverse=True):
-        if name.endswith(ending):
-            return ending
-    raise FileError(
-        f"{path} should end in one of {', '.join(sorted(set(known)))}; got {path.suffix or 'no ending'!r}; "
-        "rename or convert it"
-    )
-
-
-def _misfit(ending: str, thing: Thing) -> str:
-    own = [".npz", *(other for other, (kind, _) in WRITERS.items() if isinstance(thing, kind))]
-    advice = f"a {type(thing).__name__} is written as {', '.join(own)}"
-    if ending == ".npy":
-        return f"an .npy file loses the voxel size; {advice}, or np.save(path, volume.data) if the bare array is wanted"
-    if isinstance(thing, TetMesh) and WRITERS[ending][0] is Surface:
-        return f"{ending} holds surfaces; {advice}, or give mesh.surface"
-    return f"{ending} holds a {WRITERS[ending][0].__name__}; {advice}"
-
-
-def _targets(path: Path, ending: str) -> list[Path]:
-    beside = {".xdmf": [companion(path)], ".pvd": [path.with_suffix("")]}
-    return [path, *beside.get(ending, [])]
-
-
-def _summary(thing: Thing) -> str:
+def _summary(thing: Thing | Solution) -> str:
     if isinstance(thing, Volume):
         return f"{' x '.join(map(str, thing.data.shape))} voxels, {thing.data.dtype}, of {thing.spacing} um"
     if isinstance(thing, Surface):

@@ -11,14 +11,17 @@ from numba import njit
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from meshcell import adjacency, proximity
-from meshcell.insertions import insert, random
-from meshcell.remeshing import least_angle
-from meshcell.smoothing import CURVE, FIXED, FREE, feature_edges, interface_ids, point_kinds
-from meshcell.surfaces import BOX_FACES
-from meshcell.swaps import squared_sine, squared_sines, swap
-from meshcell.types import Array, Floats, Ints, TetMesh
-from meshcell.units import convert
+from meshcell.core import adjacency
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.randomness import uniform
+from meshcell.core.types import TetMesh
+from meshcell.core.units import convert
+from meshcell.core.validation import BOX_FACES
+from meshcell.geometry import proximity
+from meshcell.geometry.features import CURVE, FIXED, FREE, feature_edges, interface_ids, point_kinds
+from meshcell.meshing.insertions import insert
+from meshcell.meshing.swaps import squared_sine, squared_sines, swap
+from meshcell.surfaces.net import least_angle
 
 log = logging.getLogger("meshcell")
 
@@ -33,7 +36,7 @@ ROUGH, LOOSE, LOOSE_ROUNDS = 16.0, 0.7, 6
 NARROW = 20.0
 
 
-class State(NamedTuple):
+class Improving(NamedTuple):
     """A mesh under improvement, and what keeps its interfaces, see `_surface_of`."""
 
     points: Floats
@@ -98,7 +101,7 @@ def improve(
     seed = int(np.random.default_rng(rng).integers(2**62))
     target = math.sin(math.radians(min_dihedral)) ** 2
     start = squared_sines(mesh.points, mesh.tets)
-    state = State(mesh.points.copy(), mesh.tets, mesh.regions, _surface_of(mesh))
+    state = Improving(mesh.points.copy(), mesh.tets, mesh.regions, _surface_of(mesh))
     state, n_swaps = _rounds(state, target, rounds, reach, seed, False)
     if rounds and reach > 0:
         rough = min(target, math.sin(math.radians(ROUGH)) ** 2)
@@ -117,7 +120,9 @@ def improve(
     return TetMesh(points, tets, regions, mesh.facets, mesh.sides, mesh.names, mesh.patches)
 
 
-def _rounds(state: State, target: float, rounds: int, reach: float, seed: int, loose: bool) -> tuple[State, int]:
+def _rounds(
+    state: Improving, target: float, rounds: int, reach: float, seed: int, loose: bool
+) -> tuple[Improving, int]:
     """Swap, climb and insert until all tetrahedra are above `target` or nothing gets better."""
     points, tets, regions, surface = state
     values, n_swaps = squared_sines(points, tets), 0
@@ -140,7 +145,7 @@ def _rounds(state: State, target: float, rounds: int, reach: float, seed: int, l
         log.debug("improve: round %d, least %.2f degrees, %d below", turn + 1, _degrees(now[0]), now[1])
         if turn > 3 and n == 0 and now[1] >= before[1] and now[0] <= before[0] * 1.001:
             break
-    return State(points, tets, regions, surface), n_swaps
+    return Improving(points, tets, regions, surface), n_swaps
 
 
 def _checked(mesh: TetMesh, min_dihedral: float, max_move: float | str | None, rounds: int) -> float:
@@ -378,9 +383,9 @@ def _climb_point(
     step = 0.3 * _longest_edge(points, tets, star, p)
     kept = 0
     for _ in range(STEPS):
-        state, dx = random(state)
-        state, dy = random(state)
-        state, dz = random(state)
+        state, dx = uniform(state)
+        state, dy = uniform(state)
+        state, dz = uniform(state)
         x, y, z = points[p, 0] + step * dx, points[p, 1] + step * dy, points[p, 2] + step * dz
         allowed = True
         if kinds[p] != INSIDE:

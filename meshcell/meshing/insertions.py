@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell import adjacency
-from meshcell.swaps import EDGE_AND_REST, MAX_RING, replace, ring, squared_sine_of
-from meshcell.types import Floats, Ints
+from meshcell.core import adjacency
+from meshcell.core.arrays import Floats, Ints
+from meshcell.core.randomness import uniform
+from meshcell.meshing.swaps import EDGE_AND_REST, MAX_RING, replace, ring, squared_sine_of
 
 # Steps that a new point tries on its way to its place.
 STEPS = 60
@@ -70,17 +71,6 @@ def _bad(points: Any, tets: Any, below: float) -> Any:
 
 
 @njit(cache=True)
-def random(state: Any) -> Any:
-    """Return (next state, a number in [-1, 1)): splitmix64, Steele, Lea and Flood 2014."""
-    state = np.uint64(state) + np.uint64(0x9E3779B97F4A7C15)
-    z = state
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return state, float(z >> np.uint64(11)) * (2.0 / 9007199254740992.0) - 1.0
-
-
-@njit(cache=True)
 def _halves(tets: Any, rows: Any, n: int, a: int, b: int, m: int, fresh: Any) -> None:
     """Write the two halves of every tetrahedron of the ring of a, b with m on the edge."""
     for r in range(n):
@@ -112,7 +102,7 @@ def _place(points: Any, a: int, b: int, m: int, fresh: Any, n: int, state: Any) 
     for _ in range(STEPS):
         x, y, z = points[m, 0], points[m, 1], points[m, 2]
         for axis in range(3):
-            state, share = random(state)
+            state, share = uniform(state)
             points[m, axis] += step * share
         found = _worst(points, fresh, n, worst)
         if found > worst:

@@ -10,14 +10,16 @@ import numpy as np
 from numba import njit
 from scipy import ndimage
 
-from meshcell import adjacency
-from meshcell.lattice_fitting import fit
-from meshcell.lattice_labels import labels_of_tets, small_pieces
-from meshcell.octrees import octree_tets
-from meshcell.smoothing import smooth
-from meshcell.surfaces import BOX_FACES, compact_labels, extract
-from meshcell.types import OUTSIDE, Array, Floats, Ints, Surface, TetMesh, Volume
-from meshcell.voxels import depths_of, interface_area
+from meshcell.core import adjacency
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.core.validation import BOX_FACES, OUTSIDE
+from meshcell.geometry.voxels import depths_of, interface_area
+from meshcell.meshing.lattice_fitting import fit
+from meshcell.meshing.lattice_labels import labels_of_tets, small_pieces
+from meshcell.meshing.octrees import octree_tets
+from meshcell.surfaces.extraction import compact_labels, extract
+from meshcell.surfaces.smoothing import smooth
 
 log = logging.getLogger("meshcell")
 

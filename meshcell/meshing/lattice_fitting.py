@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from meshcell import adjacency
-from meshcell.improvement import moved_sine, star_sine
-from meshcell.insertions import random
-from meshcell.proximity import base_of, nearest
-from meshcell.smoothing import even_shifts
-from meshcell.surfaces import enclosed_volumes
-from meshcell.types import OUTSIDE, Array, Floats, Ints, Surface, label_of
+from meshcell.core import adjacency
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.randomness import uniform
+from meshcell.core.types import Surface
+from meshcell.core.validation import OUTSIDE, label_of
+from meshcell.geometry.measures import enclosed_volumes
+from meshcell.geometry.proximity import base_of, nearest
+from meshcell.meshing.improvement import moved_sine, star_sine
+from meshcell.surfaces.smoothing import even_shifts
 
 log = logging.getLogger("meshcell")
 
@@ -39,7 +41,7 @@ GAIN = 20.0
 WIDE = 15.0
 
 
-class Net(NamedTuple):
+class Lattice(NamedTuple):
     """A labelled lattice and what is around its points.
 
     Parameters
@@ -134,7 +136,7 @@ def fit(
 def _net(
     points: Floats, tets: Ints, regions: Ints, facets: Ints, sides: Ints,
     target: Surface, target_sides: Ints, min_dihedral: float,
-) -> tuple[Net, Any, Ints]:  # fmt: skip
+) -> tuple[Lattice, Any, Ints]:  # fmt: skip
     n = len(points)
     pairs, kinds = np.unique(np.concatenate([target_sides, sides]), axis=0, return_inverse=True)
     kinds = kinds.ravel().astype(np.int64)
@@ -148,7 +150,7 @@ def _net(
     offsets, rows = adjacency.stars(tets, n)
     facet_offsets, facet_rows = adjacency.stars(facets, n)
     # Copies: read-only arrays are another type to numba.
-    net = Net(
+    net = Lattice(
         *(np.array(points), np.array(tets), np.sin(np.radians(degrees)) ** 2, offsets, rows),
         *(np.array(facets), of_facets, facet_offsets, facet_rows, sizes),
     )
@@ -162,7 +164,7 @@ def _volumes_of(target: Surface) -> dict[int, float]:
     return {label_of(merged.names, name): volume for name, volume in enclosed_volumes(merged).items()}
 
 
-def _missing_shifts(net: Net, tets: Ints, regions: Ints, pairs: Ints, volumes: dict[int, float]) -> Floats:
+def _missing_shifts(net: Lattice, tets: Ints, regions: Ints, pairs: Ints, volumes: dict[int, float]) -> Floats:
     """Return how far every interface should move along its normals for the regions to have their volumes, um."""
     labels = np.array([OUTSIDE, *volumes])
     rows_of = np.zeros(int(labels.max()) + 1, np.int32)
@@ -396,9 +398,9 @@ def _wander(net: Any, planes: Any, n: int, shifts: Any, fairness: Any, p: int, s
     error = _error(planes, n, shifts, x, y, z) + weight * _star_area(net, p, x, y, z)
     kept = False
     for _ in range(8):
-        state, dx = random(state)
-        state, dy = random(state)
-        state, dz = random(state)
+        state, dx = uniform(state)
+        state, dy = uniform(state)
+        state, dz = uniform(state)
         dx, dy, dz = step * dx, step * dy, step * dz
         x, y, z = net.points[p, 0] + dx, net.points[p, 1] + dy, net.points[p, 2] + dz
         found = _error(planes, n, shifts, x, y, z) + weight * _star_area(net, p, x, y, z)
@@ -425,9 +427,9 @@ def _relax_sweep(net: Any, counts: Any, target: float, sweep: int) -> int:
         state = np.uint64(p) * np.uint64(0x632BE59BD9B4E019) + np.uint64(sweep)
         step = 0.2 * net.sizes[p]
         for _ in range(8):
-            state, dx = random(state)
-            state, dy = random(state)
-            state, dz = random(state)
+            state, dx = uniform(state)
+            state, dy = uniform(state)
+            state, dz = uniform(state)
             x, y, z = net.points[p, 0] + step * dx, net.points[p, 1] + step * dy, net.points[p, 2] + step * dz
             found = star_sine(net.points, net.tets, star, p, x, y, z, worst)
             if found > worst:

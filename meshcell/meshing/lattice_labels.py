@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell import adjacency
-from meshcell.types import OUTSIDE, Array, Floats, Ints, Surface, Volume
-from meshcell.voxels import component_numbers, depths_of
-from meshcell.windings import winding_numbers
+from meshcell.core import adjacency
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.types import Surface, Volume
+from meshcell.core.validation import OUTSIDE
+from meshcell.geometry.voxels import component_numbers, depths_of
+from meshcell.surfaces.windings import winding_numbers
 
 log = logging.getLogger("meshcell")
 

@@ -1,6 +1,6 @@
 """Native code at arm's length: in a child process with limits, because it can crash, hang, exit or fill the memory.
 
-The child is started as `python -m meshcell.native`, with arrays in files of a temporary folder. So it works in
+The child is started as `python -m meshcell.meshing.native`, with arrays in files of a temporary folder. So it works in
 notebooks and in scripts without a `__main__` guard, and nothing that native code prints or leaves behind gets out.
 """
 
@@ -20,27 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.types import Array, Floats, Ints
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.errors import NativeError
 
 # Of what native code printed, this much of the end goes into an error.
 MAX_OUTPUT = 1500
 # Of Linux' prctl.
 PR_SET_PDEATHSIG = 1
-
-
-class NativeError(RuntimeError):
-    """Native code that did not finish.
-
-    Parameters
-    ----------
-    message : str
-    reason : str
-        "time", "memory", "crash" or "error".
-    """
-
-    def __init__(self, message: str, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 def run_limited(
@@ -167,7 +153,7 @@ def _three_quarters() -> int:
 def _wait(folder: Path, seconds: float) -> int | None:
     """Start the child and return its exit code, None if its time was over."""
     # -P: a tetgen.py in the user's folder must not be taken for the library.
-    command = [sys.executable, "-P", "-m", "meshcell.native", str(folder)]
+    command = [sys.executable, "-P", "-m", "meshcell.meshing.native", str(folder)]
     # The child finds meshcell where this process has it, installed or not.
     home = str(Path(__file__).resolve().parents[1])
     paths = [path for path in (os.environ.get("PYTHONPATH"), home) if path]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from meshcell.types import Array, Ints
+from meshcell.core.arrays import Array, Ints
 
 # Cyclic corners of a face in units of half its edge.
 CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))

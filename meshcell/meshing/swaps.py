@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell import adjacency
-from meshcell.types import Floats, Ints
+from meshcell.core import adjacency
+from meshcell.core.arrays import Floats, Ints
 
 # Rings of more tetrahedra than this around an edge are left: their triangulations are many and seldom better.
 MAX_RING = 8

@@ -10,18 +10,26 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
-from scipy.spatial import cKDTree
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-from meshcell import adjacency, native
-from meshcell.improvement import improve
-from meshcell.intersections import intersecting_pairs
-from meshcell.repairs import without_loose_points
-from meshcell.shapes import angles
-from meshcell.shells import shells
-from meshcell.surfaces import enclosed_volumes, extract
-from meshcell.types import OUTSIDE, Array, Floats, Ints, MeshError, Surface, TetMesh, Volume, label_of, name_of
-from meshcell.units import convert
+from meshcell.core import adjacency
+from meshcell.core.errors import MeshError, NativeError
+from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.core.units import convert
+from meshcell.core.validation import OUTSIDE, label_of
+from meshcell.geometry.intersections import intersecting_pairs
+from meshcell.geometry.measures import enclosed_volumes
+from meshcell.geometry.openings import open_triangles
+from meshcell.geometry.quality import angles
+from meshcell.geometry.topology import shells
+from meshcell.meshing.improvement import improve
+from meshcell.meshing.lattice import lattice_mesh
+from meshcell.meshing.tetgen import FILL, by_tetgen
+from meshcell.surfaces.extraction import extract
+from meshcell.surfaces.remeshing import remesh
+from meshcell.surfaces.repairs import without_loose_points
+from meshcell.surfaces.smoothing import smooth
+from meshcell.surfaces.windings import voxelize
 
 log = logging.getLogger("meshcell")
 
@@ -34,10 +42,6 @@ VOXELS_PER_EDGE = 2.0
 MAX_TETS = 30e6
 # Degrees: the lattice itself has 45, and points need some room to move.
 MAX_LATTICE_DIHEDRAL = 40.0
-# Measured: a tetrahedron of TetGen fills this share of the cube of its wanted edge.
-FILL = 0.2
-# Points of the lattice that tells TetGen the sizes.
-MAX_LATTICE = 100_000
 
 
 def tetrahedralize(
@@ -115,7 +119,7 @@ def tetrahedralize(
         _check_count(surface, length, grading, given=float(edge) if isinstance(edge, int | float) else edge)
         make = partial(_from_surface, surface, grading, min_dihedral, recondition, rounds, seconds, memory, rng)
         return _without_flaw(make, length) if rounds and can_fall_back else make(length)
-    except (MeshError, native.NativeError) as error:
+    except (MeshError, NativeError) as error:
         if not can_fall_back:
             raise
         log.info("tetrahedralize: %s; going on with the lattice", error)
@@ -137,7 +141,7 @@ def _from_surface(
         surface = _reconditioned(surface, length)
     # TetGen would make a loose point a point of the mesh.
     surface = without_loose_points(surface)
-    raw = _by_tetgen(surface, length, grading, seconds, memory)
+    raw = by_tetgen(surface, length, grading, seconds, memory)
     mesh = improve(raw, min_dihedral=min_dihedral, rounds=rounds, rng=rng)
     return _finished(mesh)
 
@@ -169,7 +173,6 @@ def _flaw_of(mesh: TetMesh) -> str:
 
 
 def _by_lattice(source: Surface | Volume, length: float, grading: float, min_dihedral: float) -> TetMesh:
-    from meshcell.lattice import lattice_mesh
 
     if not isinstance(source, Volume):
         raise TypeError(
@@ -226,25 +229,6 @@ def check_surface(surface: Surface) -> None:
         )
 
 
-def open_triangles(surface: Surface) -> Array:
-    """Return the rows of triangles at edges around which some region is not closed.
-
-    Around an edge every region is entered as often as it is left: seen along the edge, each triangle has one of its two
-    regions on its left and the other on its right.
-    """
-    edges, triangle_edges = adjacency.edges(surface.triangles, len(surface.points))
-    first = surface.triangles[:, [1, 2, 0]]
-    forward = np.where(first == edges[triangle_edges, 0], 1, -1).ravel()
-    labels, numbers = np.unique(surface.sides, return_inverse=True)
-    numbers = numbers.reshape(-1, 2)
-    slots = triangle_edges.astype(np.int64).ravel() * len(labels)
-    keys = np.concatenate([slots + np.repeat(numbers[:, 0], 3), slots + np.repeat(numbers[:, 1], 3)])
-    present, which = np.unique(keys, return_inverse=True)
-    sums = np.bincount(which.ravel(), np.concatenate([forward, -forward]), len(present))
-    bad_edges = np.unique(present[sums != 0] // len(labels))
-    return np.flatnonzero(np.isin(triangle_edges, bad_edges).any(axis=1))
-
-
 def estimate_tets(surface: Surface, edge: float, grading: float = 0.3) -> float:
     """Estimate how many tetrahedra `tetrahedralize` will make.
 
@@ -296,7 +280,6 @@ def _checked_arguments(edge: float | str, grading: float, min_dihedral: float, m
 
 
 def _voxelized(source: Surface | Volume, edge: float) -> Volume:
-    from meshcell.windings import voxelize
 
     if not isinstance(source, Surface):
         raise TypeError(
@@ -309,8 +292,6 @@ def _surface_of(source: Surface | Volume) -> Surface:
     if isinstance(source, Surface):
         return source
     if isinstance(source, Volume):
-        from meshcell.smoothing import smooth
-
         return smooth(extract(source))
     raise TypeError(f"tetrahedralize needs a Surface or a Volume of labels; got {type(source).__name__}")
 
@@ -328,183 +309,8 @@ def _check_count(surface: Surface, edge: float, grading: float, given: Any) -> N
 
 
 def _reconditioned(surface: Surface, edge: float) -> Surface:
-    from meshcell.decimation import remesh
 
     return remesh(surface, edge=edge)
 
 
-def size_field(surface: Surface, edge: float, grading: float) -> tuple[Floats, Ints, Floats]:
-    """Return points and tetrahedra around the surface, and the edges wanted at these points.
-
-    At a distance d from the surface the edge is that of the triangles nearest by, plus `grading` d.
-    """
-    low, high = surface.points.min(axis=0), surface.points.max(axis=0)
-    step = max(2 * edge, float(np.prod(high - low + 4 * edge) / MAX_LATTICE) ** (1 / 3))
-    counts = np.ceil((high - low) / step).astype(int) + 3
-    lattice, cells = kuhn_lattice(tuple(counts), (low + high - (counts - 1) * step) / 2, np.full(3, step))
-    # Off the planes of voxels, so that TetGen need not find its way along faces of these tetrahedra.
-    lattice += np.random.default_rng(0).uniform(-0.05 * step, 0.05 * step, lattice.shape)
-    edges = adjacency.edges(surface.triangles, len(surface.points))[0]
-    lengths = np.linalg.norm(surface.points[edges[:, 0]] - surface.points[edges[:, 1]], axis=1)
-    n = len(surface.points)
-    own = np.bincount(edges.ravel(), np.repeat(lengths, 2), n) / np.maximum(np.bincount(edges.ravel(), minlength=n), 1)
-    distances, nearest = cKDTree(surface.points).query(lattice)
-    return lattice, cells, np.maximum(own[nearest], 0.5 * edge) + grading * distances
-
-
-def kuhn_lattice(shape: tuple[int, ...], origin: Floats, steps: Floats) -> tuple[Floats, Ints]:
-    """Return points and tetrahedra of a lattice, six tetrahedra around the main diagonal of every cell."""
-    axes = [origin[k] + steps[k] * np.arange(shape[k]) for k in range(3)]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    strides = np.array([shape[1] * shape[2], shape[2], 1])
-    corners = np.stack(np.meshgrid(*[np.arange(n - 1) for n in shape], indexing="ij"), axis=-1).reshape(-1, 3) @ strides
-    cells = []
-    for first, second, third in ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (1, 0, 2), (2, 1, 0)):
-        path = np.cumsum([0, strides[first], strides[second], strides[third]])
-        # Odd orders of the axes would be inverted.
-        turn = [0, 1, 2, 3] if (second - first) % 3 == 1 else [0, 2, 1, 3]
-        cells.append(corners[:, None] + path[turn])
-    return points, np.concatenate(cells).astype(np.int32)
-
-
 # --- TetGen and what it returns ---
-
-
-def _by_tetgen(surface: Surface, edge: float, grading: float, seconds: float, memory: float | None) -> TetMesh:
-    lattice, cells, sizes = size_field(surface, edge, grading)
-    # TetGen (pip 0.8.4) crashes on sizes above 1. A power of two, so that points come back to the last bit.
-    scale = 2.0 ** -math.ceil(math.log2(2 * max(float(np.ptp(lattice, axis=0).max()), float(sizes.max()))))
-    arguments = {
-        "points": scale * surface.points,
-        "triangles": surface.triangles,
-        "size_points": scale * lattice,
-        "size_tets": cells,
-        "sizes": scale * sizes,
-    }
-    found = _run_tetgen(arguments, seconds, memory)
-    markers = found["markers"].astype(np.int64)
-    real = (markers >= 0) & (markers < len(surface.triangles))
-    mesh = name_regions(
-        surface, found["points"] / scale, found["tets"].astype(np.int32), found["faces"][real], markers[real]
-    )
-    log.info("tetgen: %d tetrahedra", len(mesh.tets))
-    return mesh
-
-
-def _run_tetgen(arguments: dict[str, Any], seconds: float, memory: float | None) -> dict[str, Array]:
-    """Run TetGen in its child process, with sizes by point, or where it crashes on them with one greatest volume."""
-    # Y: the triangles stay whole, so that two meshes of one surface share it.
-    switches = ("pYq1.4/12m", f"pYq1.4/12a{FILL * float(arguments['sizes'].max()) ** 3:.17g}")
-    try:
-        try:
-            return native.run_limited(
-                native.tetgen_tetrahedra,
-                {**arguments, "switches": switches[0]},
-                seconds=seconds,
-                memory=memory,
-                what="TetGen",
-            )
-        except native.NativeError as error:
-            if error.reason != "crash":
-                raise
-            # Seen on surfaces with pinched points (pip 0.8.4, while it writes the sizes of the result).
-            log.info("tetgen: crashed on graded sizes; running again with one greatest volume")
-        return native.run_limited(
-            native.tetgen_tetrahedra,
-            {**arguments, "switches": switches[1], "sizes": np.zeros(0)},
-            seconds=seconds,
-            memory=memory,
-            what="TetGen",
-        )
-    except native.NativeError as error:
-        if error.reason != "error":
-            raise
-        raise MeshError(f"{error}; smooth or remesh the surface, or take a shorter edge") from error
-
-
-def name_regions(surface: Surface, points: Floats, tets: Ints, faces: Ints, origins: Array) -> TetMesh:
-    """Find the region of every tetrahedron from the facets around it, and leave out those that are outside.
-
-    Parameters
-    ----------
-    surface : Surface
-    points, tets
-        Conforming tetrahedra of either orientation that fill at least all regions.
-    faces : (f, 3) int
-        Faces of `tets` that make up the triangles of the surface.
-    origins : (f,) int
-        Rows of the triangles that the faces are parts of.
-
-    Raises
-    ------
-    MeshError
-        The facets around a body of tetrahedra do not agree on its region, or a region was lost.
-    """
-    points, tets = np.ascontiguousarray(points, np.float64), _turned_positive(points, tets)
-    facets = _turned_along(surface, points, np.asarray(faces, np.int32), origins)
-    sides = surface.sides[origins]
-    neighbours = adjacency.tet_neighbours(tets, len(points))
-    behind_front = adjacency.facet_tets(facets, tets, points)
-    bodies, n_bodies = _floods(neighbours, behind_front)
-    of_body = _regions_of(bodies, n_bodies, behind_front, sides, origins)
-    regions = of_body[bodies]
-    inside = regions > OUTSIDE
-    lost = np.setdiff1d(sides[sides > OUTSIDE], regions)
-    if len(lost):
-        raise MeshError(f"the mesher lost {', '.join(name_of(surface.names, int(label)) for label in lost)}", lost)
-    patches = {name: np.flatnonzero(np.isin(origins, rows)).astype(np.int32) for name, rows in surface.patches.items()}
-    mesh = TetMesh(points, tets[inside], regions[inside], facets, sides, surface.names, patches)
-    expected = len(adjacency.interface_facets(mesh.tets, mesh.regions, mesh.neighbours)[0])
-    if expected != len(facets):
-        raise MeshError(
-            f"the mesh should have {len(facets)} faces between regions, those of the surface; it has {expected}"
-        )
-    return mesh
-
-
-def _turned_positive(points: Floats, tets: Ints) -> Ints:
-    a, b, c, d = (points[tets[:, k]] for k in range(4))
-    inverted = np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) < 0
-    turned = np.array(tets, np.int32)
-    turned[inverted, 1], turned[inverted, 2] = tets[inverted, 2], tets[inverted, 1]
-    return turned
-
-
-def _turned_along(surface: Surface, points: Floats, faces: Ints, origins: Array) -> Ints:
-    """Turn every face so that its normal points along that of the triangle it came from."""
-    a, b, c = (points[faces[:, k]] for k in range(3))
-    against = np.einsum("ij,ij->i", np.cross(b - a, c - a), surface.area_vectors[origins]) < 0
-    turned = np.array(faces, np.int32)
-    turned[against, 1], turned[against, 2] = faces[against, 2], faces[against, 1]
-    return turned
-
-
-def _floods(neighbours: Ints, behind_front: Ints) -> tuple[Array, int]:
-    """Number the bodies of tetrahedra that facets separate: (n,) numbers, and how many there are."""
-    n = len(neighbours)
-    rows = np.repeat(np.arange(n), 4)
-    across = neighbours.ravel()
-    once = across > rows
-    pairs = rows[once] * n + across[once]
-    low, high = behind_front.min(axis=1).astype(np.int64), behind_front.max(axis=1).astype(np.int64)
-    pairs = np.setdiff1d(pairs, low[low >= 0] * n + high[low >= 0], assume_unique=True)
-    graph = sparse.coo_matrix((np.ones(len(pairs), np.int8), (pairs // n, pairs % n)), shape=(n, n))
-    n_bodies, bodies = connected_components(graph, directed=False)
-    return bodies, int(n_bodies)
-
-
-def _regions_of(bodies: Array, n_bodies: int, behind_front: Ints, sides: Ints, origins: Array) -> Array:
-    """Return the region of every body, as the sides of all facets around it say."""
-    regions = np.full(n_bodies, -1, np.int32)
-    tets, labels = behind_front.T.ravel(), sides.T.ravel()
-    there = tets >= 0
-    regions[bodies[tets[there]]] = labels[there]
-    said = np.where(there, regions[bodies[tets]], OUTSIDE)
-    wrong = np.unique(np.tile(origins, 2)[said != labels])
-    if len(wrong):
-        raise MeshError(
-            f"the triangles around a body should agree on its region; {len(wrong)} do not, the first is row "
-            f"{wrong[0]}: the surface has sides that contradict each other or a mesher lost a triangle",
-            wrong,
-        )
-    return np.maximum(regions, OUTSIDE)

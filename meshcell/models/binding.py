@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from meshcell import expressions, fem
-from meshcell.consistency import check_initial, check_reaction
-from meshcell.expressions import Compiled, Expression
-from meshcell.parameters import Field, Varying
-from meshcell.places import pairs, parts, place_text, regions_of
-from meshcell.types import Array, Floats, Ints, TetMesh, name_of
-
-if TYPE_CHECKING:
-    from meshcell.models import Model, Reaction, Species
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.types import TetMesh
+from meshcell.core.validation import name_of
+from meshcell.geometry import finite_elements as fem
+from meshcell.models import expressions
+from meshcell.models.compartments import pairs, parts, place_text, regions_of
+from meshcell.models.consistency import check_initial, check_reaction
+from meshcell.models.expressions import Compiled, Expression
+from meshcell.models.model import Model
+from meshcell.models.parameters import Field, Varying
+from meshcell.models.species import Reaction, Species
 
 Rate = Callable[[Sequence[Floats], float, Floats], Floats]
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from meshcell import expressions, units
-from meshcell.parameters import Given, number_and_unit
-from meshcell.places import pairs, parts, place_text, reaches, regions_of
-from meshcell.units import CONCENTRATION, DENSITY, NO_UNIT, Unit
+from meshcell.core import units
+from meshcell.core.units import CONCENTRATION, DENSITY, NO_UNIT, Unit
+from meshcell.models import expressions
+from meshcell.models.compartments import pairs, parts, place_text, reaches, regions_of
+from meshcell.models.expressions import POSITION
+from meshcell.models.parameters import Given, number_and_unit
+from meshcell.models.species import Described, Reaction, Species
 
-if TYPE_CHECKING:
-    from meshcell.models import Model, Reaction, Species
-
-POSITION = ("x", "y", "z")
-VARIABLES = ("t", *POSITION)
 REGION, INTERFACE = 3, 2
 _AMOUNTS = {REGION: CONCENTRATION, INTERFACE: DENSITY}
 _SECOND = Unit.of(s=1)
 _VARIABLE_UNITS = {"t": _SECOND, **dict.fromkeys(POSITION, Unit.of(um=1))}
 
 
-def check_reaction(model: Model, reaction: Reaction, dimensions: Mapping[str, int]) -> None:
+def check_reaction(model: Described, reaction: Reaction, dimensions: Mapping[str, int]) -> None:
     """Refuse a reaction whose species are out of reach or whose rate has wrong units.
 
     `dimensions` maps compartments to 3 (region) or 2 (interface or patch); those not yet known are left out of it.
@@ -50,7 +47,7 @@ def check_reaction(model: Model, reaction: Reaction, dimensions: Mapping[str, in
 # --- places ---
 
 
-def _used_species(model: Model, reaction: Reaction) -> list[Species]:
+def _used_species(model: Described, reaction: Reaction) -> list[Species]:
     species = {item.name: item for item in model.species}
     for name in reaction.change:
         if name not in species:
@@ -62,7 +59,7 @@ def _used_species(model: Model, reaction: Reaction) -> list[Species]:
     return [species[name] for name in names if name in species]
 
 
-def known_dimensions(model: Model) -> dict[str, int]:
+def known_dimensions(model: Described) -> dict[str, int]:
     """Say for each compartment whether it is a region or an interface, as far as that follows without a mesh."""
     regions = set().union(*(regions_of(place) for place in model.compartments.values()))
     dimensions = {}
@@ -79,7 +76,7 @@ def known_dimensions(model: Model) -> dict[str, int]:
     return dimensions
 
 
-def check_initial(model: Model, species: Species, dimension: int | None) -> None:
+def check_initial(model: Described, species: Species, dimension: int | None) -> None:
     """Refuse an initial value per volume on an interface, and one per area in a region."""
     unit = species.initial_unit
     if unit is None or dimension is None or unit == _AMOUNTS[dimension]:
@@ -91,7 +88,7 @@ def check_initial(model: Model, species: Species, dimension: int | None) -> None
     )
 
 
-def _far_from_region(model: Model, reaction: Reaction, species: Species) -> str:
+def _far_from_region(model: Described, reaction: Reaction, species: Species) -> str:
     return (
         f"reaction {reaction.name!r} is in region {model.compartments[reaction.compartment]!r} "
         f"(compartment {reaction.compartment!r}), but species {species.name!r} lives in compartment "
@@ -100,7 +97,7 @@ def _far_from_region(model: Model, reaction: Reaction, species: Species) -> str:
     )
 
 
-def _far_from_interface(model: Model, reaction: Reaction, species: Species) -> str:
+def _far_from_interface(model: Described, reaction: Reaction, species: Species) -> str:
     own = model.compartments[species.compartment]
     touching = [name for name, place in model.compartments.items() if pairs(place) and reaches(own, place)]
     return (
@@ -113,7 +110,7 @@ def _far_from_interface(model: Model, reaction: Reaction, species: Species) -> s
 # --- units ---
 
 
-def _unit_error(model: Model, reaction: Reaction, dimension: int, dimensions: Mapping[str, int]) -> str:
+def _unit_error(model: Described, reaction: Reaction, dimension: int, dimensions: Mapping[str, int]) -> str:
     """Return what is wrong with the units of a rate if its compartment has this dimension, else an empty text."""
     known = _written_units(model, reaction, dimension, dimensions)
     if known is None:
@@ -135,7 +132,7 @@ def _unit_error(model: Model, reaction: Reaction, dimension: int, dimensions: Ma
 
 
 def _written_units(
-    model: Model, reaction: Reaction, dimension: int, dimensions: Mapping[str, int]
+    model: Described, reaction: Reaction, dimension: int, dimensions: Mapping[str, int]
 ) -> dict[str, Unit] | None:
     """Return the units of what a rate reads, or None where plain numbers switch the check off."""
     species = {item.name: item for item in model.species}
@@ -171,7 +168,7 @@ def fixed_text(species: Species, compartment: str) -> str:
     return f"fixed value of species {species.name!r} on {compartment!r}"
 
 
-def check_fixed(model: Model, species: Species, compartment: str, dimensions: Mapping[str, int]) -> None:
+def check_fixed(model: Described, species: Species, compartment: str, dimensions: Mapping[str, int]) -> None:
     """Refuse a fixed value that cannot be read or whose unit is not that of the species."""
     value, what = species.fixed[compartment], fixed_text(species, compartment)
     model.fixed_formula(species, compartment)

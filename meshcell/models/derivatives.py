@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from meshcell.trees import FOLDING, Tree, to_text, walk
+from meshcell.models.formula_trees import FOLDING, Tree, to_text, walk
 
 _OWN = {"Power": "**", "Greater": "max", "Lesser": "min"}
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from meshcell import expressions, units
-from meshcell.parameters import written
-from meshcell.places import pairs, place_text
-from meshcell.trees import FUNCTIONS, Tree
-
-if TYPE_CHECKING:
-    from meshcell.models import Model, Species
+from meshcell.core import units
+from meshcell.models import expressions
+from meshcell.models.compartments import pairs, place_text
+from meshcell.models.formula_trees import FUNCTIONS, Tree
+from meshcell.models.parameters import written
+from meshcell.models.species import Described, Species
 
 
-def table(model: Model) -> str:
+def table(model: Described) -> str:
     """Write all parts of a model in columns."""
     tables = {
         "compartment": (["place"], [[name, place_text(place)] for name, place in model.compartments.items()]),
@@ -34,7 +32,7 @@ def table(model: Model) -> str:
     return "\n".join([head, *(_columns([title, *rest], rows) for title, (rest, rows) in tables.items() if rows)])
 
 
-def latex(model: Model) -> str:
+def latex(model: Described) -> str:
     """Write the equations of a model: one per species, its fluxes per interface, fixed values, and the rates.
 
     Returns
@@ -66,7 +64,7 @@ def formula(tree: Tree) -> str:
 # --- equations ---
 
 
-def _species_lines(model: Model, species: Species) -> list[str]:
+def _species_lines(model: Described, species: Species) -> list[str]:
     name, home = symbol(species.name), species.compartment
     gains: dict[str, list[str]] = {}
     for item in model.reactions:
@@ -108,7 +106,7 @@ def _sum(terms: list[str]) -> str:
     return " ".join(terms).removeprefix("+ ") or "0"
 
 
-def _is_interface(model: Model, compartment: str) -> bool:
+def _is_interface(model: Described, compartment: str) -> bool:
     """Tell an interface or patch from a region, as far as the model says it.
 
     A name that no pair mentions is taken for a region, unless a reaction on it changes species of another place.

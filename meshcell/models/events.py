@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from meshcell.expressions import Expression
-from meshcell.trees import SCALAR, Tree, names, walk
+from meshcell.models.expressions import Expression
+from meshcell.models.formula_trees import SCALAR, Tree, names, walk
 
 _SWITCHES = ("heaviside", "min", "max")
 

@@ -17,9 +17,13 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from meshcell import trees
-from meshcell.trees import FOLDING, FUNCTIONS, NUMPY, Tree, folded, to_text, walk
-from meshcell.units import NO_UNIT, Unit
+from meshcell.core.units import NO_UNIT, Unit
+from meshcell.models import derivatives, formula_trees
+from meshcell.models.formula_trees import FOLDING, FUNCTIONS, NUMPY, Tree, folded, to_text, walk
+
+POSITION = ("x", "y", "z")
+
+VARIABLES = ("t", *POSITION)
 
 Floats = npt.NDArray[np.float64]
 
@@ -87,8 +91,8 @@ def parse(text: str, what: str = "expression", known: Iterable[str] | None = Non
     # Line breaks in a long formula are only layout.
     source = _Source(" ".join(text.split()), what, None if known is None else tuple(known))
     tree = _tree(_python_tree(source), source, 0)
-    trees.check_powers(tree, what)
-    return Expression(source.text, tree, trees.names(tree))
+    formula_trees.check_powers(tree, what)
+    return Expression(source.text, tree, formula_trees.names(tree))
 
 
 def substitute(expression: Expression, values: Mapping[str, float]) -> Expression:
@@ -100,7 +104,7 @@ def substitute(expression: Expression, values: Mapping[str, float]) -> Expressio
     '9*(a - b)'
     """
     tree = walk(expression.tree, FOLDING, lambda leaf: float(values.get(leaf, leaf)) if leaf in values else leaf)
-    trees.check_powers(tree, expression.text)
+    formula_trees.check_powers(tree, expression.text)
     return _from_tree(tree)
 
 
@@ -202,7 +206,6 @@ def derivative(expression: Expression, name: str) -> Expression:
     """
     if name not in expression.names:
         return Expression("0", 0.0, ())
-    from meshcell import derivatives
 
     return _from_tree(derivatives.derivative(expression.tree, name))
 
@@ -360,7 +363,7 @@ def _folded_at(operation: str, operands: tuple[Tree, ...], node: ast.expr, sourc
 
 
 def _from_tree(tree: Tree) -> Expression:
-    return Expression(to_text(tree), tree, trees.names(tree))
+    return Expression(to_text(tree), tree, formula_trees.names(tree))
 
 
 # --- units ---

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from meshcell import units
-from meshcell.types import Floats, set_fields
-from meshcell.units import Unit
+from meshcell.core import units
+from meshcell.core.arrays import Floats, set_fields
+from meshcell.core.units import Unit
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from meshcell.types import Array
-
-
-def generator(rng: int | np.random.Generator) -> np.random.Generator:
-    """Return a Generator from a seed or a Generator; anything else is refused, None too: phantoms are repeatable."""
-    if isinstance(rng, np.random.Generator):
-        return rng
-    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0:
-        return np.random.default_rng(int(rng))
-    raise TypeError(f"rng should be a seed (a whole number >= 0) or a numpy Generator; got {rng!r}; try rng=0")
+from meshcell.core.arrays import Array
 
 
 def smooth_path(knots: Any, step: float) -> Array:

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from meshcell.core.arrays import Floats, Triple
 from meshcell.phantoms.warps import STRAIGHT, Warp, warped
-from meshcell.types import Floats, Triple
 
 CONE, ELLIPSOID, SUPERELLIPSOID, CAP = range(4)
 # Columns of a row: kind, group, offset, then the parameters of the kind.

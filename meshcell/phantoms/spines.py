@@ -15,12 +15,15 @@ from scipy import ndimage
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
-from meshcell.phantoms import distances as sdf
-from meshcell.phantoms.distances import Grid, Shape
-from meshcell.phantoms.paths import generator, smooth_path
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.randomness import generator
+from meshcell.core.types import Volume
+from meshcell.core.units import convert
+from meshcell.core.validation import checked_spacing
+from meshcell.phantoms import signed_distances as sdf
+from meshcell.phantoms.curves import smooth_path
+from meshcell.phantoms.signed_distances import Grid, Shape
 from meshcell.phantoms.warps import Warp, combined, waves
-from meshcell.types import Array, Floats, Volume, checked_spacing
-from meshcell.units import convert
 
 logger = logging.getLogger("meshcell")
 

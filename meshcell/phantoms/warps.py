@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell.types import Array, Floats
+from meshcell.core.arrays import Array, Floats
 
 # Up to this many waves their worst combination is looked for, beyond that their strains are summed.
 MOST_SIGNS = 10

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from meshcell import colours, fields
-from meshcell.io.files import replacing
-from meshcell.types import Array, Floats, Ints, Solution, Surface, TetMesh, Volume
-
-if TYPE_CHECKING:
-    from meshcell.fidelity import Fidelity
+from meshcell.analysis.fidelity import FARTHEST, MEAN_FARTHEST, VOLUME_ERROR, Fidelity
+from meshcell.analysis.problems import listed
+from meshcell.analysis.quantities import mean
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.files import replacing
+from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.models.solutions import Solution, compartment_rows
+from meshcell.pictures import captions, colours
 
 log = logging.getLogger("meshcell")
 
@@ -110,19 +112,18 @@ def _voxel_at(volume: Volume, at: Any) -> Ints:
 
 def curves(solution: Solution, species: Any, title: str | None, save: Any) -> Array:
     """Draw the mean over time with the band from minimum to maximum, one panel per species."""
-    from meshcell.analysis import mean
 
     target = None if save is None else picture_path(save, (".png", ".pdf", ".svg"))
     names = list(species)
     axes = panels(len(names), 2.2, sharex=True)
     for index, (axis, name) in enumerate(zip(axes, names, strict=True)):
-        dimension, _ = fields.compartment_rows(solution, name)
-        factor = fields.per_unit(dimension)
+        dimension, _ = compartment_rows(solution, name)
+        factor = captions.per_unit(dimension)
         colour = colours.PALETTE[(4, 5, 2, 3, 1, 0)[index % 6]]
         values = solution.values[name] / factor
         axis.fill_between(solution.times, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.2, linewidth=0)
         axis.plot(solution.times, mean(solution, name) / factor, color=colour, linewidth=2)
-        axis.set_ylabel(fields.label(name, dimension))
+        axis.set_ylabel(captions.label(name, dimension))
         axis.margins(x=0)
     axes[0].set_title("line: mean, band: least to greatest", loc="right", fontsize="small", color="0.4")
     axes[-1].set_xlabel("time (s)")
@@ -131,8 +132,6 @@ def curves(solution: Solution, species: Any, title: str | None, save: Any) -> Ar
 
 def errors(figures: Fidelity, title: str | None, save: Any) -> Array:
     """Draw the volume error of every region and the distances of every interface, with the limits of `check`."""
-    from meshcell.fidelity import FARTHEST, MEAN_FARTHEST, VOLUME_ERROR
-    from meshcell.reports import listed
 
     target = None if save is None else picture_path(save, (".png", ".pdf", ".svg"))
     shared = [one for one in figures.regions.values() if one.found and one.expected]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from meshcell.types import Array
+from meshcell.core.arrays import Array
 
 # Okabe and Ito's palette ("Color Universal Design", 2008), which colour-blind readers can tell apart. A region keeps
 # its colour in every picture: it goes by the label, never by what else is shown.

@@ -7,18 +7,21 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from meshcell import charts, colours, fields, scenes
-from meshcell.io.files import replacing
-from meshcell.reports import Report
-from meshcell.shapes import angles, part_rows
-from meshcell.types import Array, Floats, Sample, Solution, Surface, TetMesh, Volume
-
-if TYPE_CHECKING:
-    from meshcell.fidelity import Fidelity
+from meshcell.analysis.checks import Report
+from meshcell.analysis.fidelity import Fidelity
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.files import replacing
+from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.geometry.quality import angles, part_rows
+from meshcell.models.solutions import Solution, compartment_rows, species_name, values_at
+from meshcell.phantoms.crowds.samples import Sample
+from meshcell.pictures import captions, charts, colours, rendering, sample_pictures, scenes
+from meshcell.surfaces.extraction import extract
+from meshcell.surfaces.smoothing import smooth
 
 log = logging.getLogger("meshcell")
 
@@ -112,8 +115,8 @@ def plot(
         if field is None:
             return charts.curves(thing, list(thing.values), title, save)
         if kind == "curve":
-            return charts.curves(thing, [fields.species_name(thing, field)], title, save)[0]
-        return _solution_scene(thing, fields.species_name(thing, field), at, cut=cut, **look)
+            return charts.curves(thing, [species_name(thing, field)], title, save)[0]
+        return _solution_scene(thing, species_name(thing, field), at, cut=cut, **look)
     if isinstance(thing, Report):
         _require_choice(kind, ("scene", "bars"), "a Report")
         if thing.fidelity is None:
@@ -169,13 +172,13 @@ def film(
         No OpenGL, as in `plot`.
     """
     target = charts.picture_path(path, (".gif", ".mp4"))
-    name = fields.species_name(solution, species)
+    name = species_name(solution, species)
     if not fps > 0 or (frames is not None and frames < 1):
         raise ValueError(f"a film needs fps > 0 and at least one frame; got fps={fps!r}, frames={frames!r}")
     times = solution.times if frames is None else np.linspace(solution.times[0], solution.times[-1], frames)
     # Video codecs take even sizes only.
     even = (2 * (size[0] // 2), 2 * (size[1] // 2))
-    values = np.stack([fields.values_at(solution, name, time) for time in times], axis=1)
+    values = np.stack([values_at(solution, name, time) for time in times], axis=1)
     plotter, body, column = _species_scene(solution, name, values, cut, view, clim, even, off_screen=True)
     try:
         _write_film(target, plotter, body, column, times, fps, progress)
@@ -242,15 +245,16 @@ def histogram(
 
 
 def _sample_picture(sample: Sample, species: Any, at: Any, kind: str | None, look: Any, scene: Any) -> Any:
-    from meshcell.phantoms import pictures
 
     _require_choice(kind, ("slice", "scene", "network", "bars"), "a Sample")
     if kind == "bars":
-        return pictures.draw_occupancy(sample, **look)
+        return sample_pictures.draw_occupancy(sample, **look)
     if kind in ("scene", "network"):
         _checked_size(scene["size"])
-        return (pictures.draw_scene if kind == "scene" else pictures.draw_network)(sample, species, **look, **scene)
-    return pictures.draw_slice(sample, z=at, **look)
+        return (sample_pictures.draw_scene if kind == "scene" else sample_pictures.draw_network)(
+            sample, species, **look, **scene
+        )
+    return sample_pictures.draw_slice(sample, z=at, **look)
 
 
 # --- scenes ---
@@ -259,7 +263,7 @@ def _sample_picture(sample: Sample, species: Any, at: Any, kind: str | None, loo
 def _scene(draw: Any, points: Floats, view: Any, plane: Any, title: str | None, size: Any, save: Any) -> Any:
     """Set the stage, draw, aim, write: what every 3D picture has in common."""
     target = None if save is None else charts.picture_path(save, (".png", ".jpg", ".jpeg", ".tif", ".tiff"))
-    plotter = scenes.stage(_checked_size(size), off_screen=target is not None)
+    plotter = rendering.stage(_checked_size(size), off_screen=target is not None)
     draw(plotter)
     scenes.look_at(plotter, points, view, plane)
     scenes.add_scale_bar(plotter, points)
@@ -280,8 +284,6 @@ def _surface_scene(
 def _volume_scene(
     volume: Volume, *, opacity: Any, edges: Any, view: Any, clim: Any, title: Any, size: Any, save: Any
 ) -> Any:
-    from meshcell.smoothing import smooth
-    from meshcell.surfaces import extract
 
     if volume.is_labels:
         surface = smooth(extract(_thinned(volume)))
@@ -386,12 +388,12 @@ def _solution_scene(
     save: Any,
 ) -> Any:
     time = float(solution.times[-1] if at is None else at)
-    values = fields.values_at(solution, species, time)[:, None]
+    values = values_at(solution, species, time)[:, None]
     target = None if save is None else charts.picture_path(save, (".png", ".jpg", ".jpeg", ".tif", ".tiff"))
     plotter, _, _ = _species_scene(
         solution, species, values, cut, view, clim, _checked_size(size), off_screen=target is not None
     )
-    shown = title or f"t = {fields.time_text(time, solution.times)}"
+    shown = title or f"t = {captions.time_text(time, solution.times)}"
     return scenes.finished(plotter, shown, target, f"{species} at {time:g} s -> ")
 
 
@@ -400,11 +402,11 @@ def _species_scene(
 ) -> tuple[Any, Any, Floats]:
     """Set a scene of (m, k) values; return plotter, the body whose "value" is shown, and its (points, k) values."""
     mesh = solution.mesh
-    dimension, rows = fields.compartment_rows(solution, species)
+    dimension, rows = compartment_rows(solution, species)
     field = np.zeros((len(mesh.points), values.shape[1]))
-    field[solution.nodes[species]] = values / fields.per_unit(dimension)
+    field[solution.nodes[species]] = values / captions.per_unit(dimension)
     plane = scenes.cut_plane(mesh, cut) if dimension == 3 else None
-    plotter = scenes.stage(size, off_screen=off_screen)
+    plotter = rendering.stage(size, off_screen=off_screen)
     if dimension == 3:
         body = scenes.cut_body(mesh.points, mesh.tets[rows], plane, field)
         if not body.n_points:
@@ -418,8 +420,8 @@ def _species_scene(
         glass = np.setdiff1d(np.arange(len(mesh.facets)), rows)
     column = np.asarray(body.point_data["values"]).reshape(body.n_points, -1)
     body.point_data["value"] = column[:, 0].copy()
-    ends = clim or fields.limits(field[solution.nodes[species]])
-    scenes.add_coloured(plotter, body, "value", fields.label(species, dimension), clim=ends, cmap=CONCENTRATIONS)
+    ends = clim or captions.limits(field[solution.nodes[species]])
+    scenes.add_coloured(plotter, body, "value", captions.label(species, dimension), clim=ends, cmap=CONCENTRATIONS)
     scenes.add_glass(plotter, mesh, glass)
     points = mesh.points[np.unique(mesh.tets)]
     scenes.look_at(plotter, points, view, plane)
@@ -441,7 +443,7 @@ def _write_film(
         for index, time in enumerate(tqdm(times, desc="film", unit="frame", disable=not progress)):
             body.point_data["value"][:] = column[:, index]
             body.GetPointData().GetScalars().Modified()
-            scenes.add_title(plotter, f"t = {fields.time_text(time, times)}")
+            scenes.add_title(plotter, f"t = {captions.time_text(time, times)}")
             picture = plotter.screenshot(return_img=True)
             writer.append_data(_few_colours(picture) if target.suffix == ".gif" else picture)
 

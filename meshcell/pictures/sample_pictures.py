@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from meshcell import charts, colours, scenes
-from meshcell.types import Array, Floats, Sample
+from meshcell.core.arrays import Array, Floats
+from meshcell.phantoms.crowds.density_maps import unit_template
+from meshcell.phantoms.crowds.samples import Sample
+from meshcell.pictures import charts, colours, rendering, scenes
 
 log = logging.getLogger("meshcell")
 
@@ -171,7 +173,7 @@ def _shown(sample: Sample, species: Sequence[str] | None) -> set[str]:
 
 def _stage(size: Any, save: Any) -> tuple[Any, Any]:
     target = None if save is None else charts.picture_path(save, (".png", ".jpg", ".jpeg", ".tif", ".tiff"))
-    return target, scenes.stage(size, off_screen=target is not None)
+    return target, rendering.stage(size, off_screen=target is not None)
 
 
 def _finished(plotter: Any, sample: Sample, legend: dict[str, Any], view: Any, title: str | None, target: Any) -> Any:
@@ -271,8 +273,6 @@ def _molecules(sample: Sample, member: Any) -> Any:
     """Put the boundary of a molecule to every place it was found at."""
     from scipy.spatial.transform import Rotation
     from skimage.measure import marching_cubes
-
-    from meshcell.phantoms.density_maps import unit_template
 
     rows = sample.motifs[sample.motifs["species"] == member.name]
     if len(rows) == 0:

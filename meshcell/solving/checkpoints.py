@@ -9,16 +9,15 @@ import time
 import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from meshcell.types import Array, Floats
-
-if TYPE_CHECKING:
-    from meshcell.schemes import Discrete
-    from meshcell.solver import Options
-    from meshcell.stepping import State
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.files import replacing
+from meshcell.solving.options import Options
+from meshcell.solving.schemes import Discrete
+from meshcell.solving.state import TimeState
 
 # Seconds between two writes, or as many times as long as the last one took, whichever is more.
 PAUSE, PAUSE_SHARE = 60.0, 30.0
@@ -51,7 +50,7 @@ class Checkpoint:
             raise ValueError(f"checkpoint should be a file in a folder that exists; got {options.checkpoint}")
         return cls(options.checkpoint, _digests(options, problem, times), time.perf_counter() + PAUSE)
 
-    def write_if_due(self, state: State, values: list[Floats]) -> None:
+    def write_if_due(self, state: TimeState, values: list[Floats]) -> None:
         """Write the state if the last time is long enough ago."""
         begun = time.perf_counter()
         if begun >= self.due:
@@ -59,9 +58,8 @@ class Checkpoint:
             now = time.perf_counter()
             self.due = now + max(PAUSE, PAUSE_SHARE * (now - begun))
 
-    def write(self, state: State, values: list[Floats]) -> None:
+    def write(self, state: TimeState, values: list[Floats]) -> None:
         """Write the state under another name, which then takes the file's place: never half a file."""
-        from meshcell.io.files import replacing
 
         notes = {item.name: getattr(state, item.name) for item in fields(state)}
         arrays: dict[str, Array] = {name: notes.pop(name) for name in ("u", "largest")}

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from numba import njit
 
-from meshcell.products import Product
-from meshcell.threads import pieces
+from meshcell.core.threads import pieces
+from meshcell.solving.sparse_products import Product
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]

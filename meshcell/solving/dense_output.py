@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from meshcell.types import Floats
+from meshcell.core.arrays import Floats
 
 # States that a polynomial goes through.
 STATES = 5

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from numba import njit
 
-from meshcell.krylov import dot
-from meshcell.products import Product
-from meshcell.threads import share
+from meshcell.core.threads import share
+from meshcell.solving.krylov import dot
+from meshcell.solving.sparse_products import Product
 
 Floats = npt.NDArray[np.float64]
 

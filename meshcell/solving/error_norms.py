@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from meshcell.krylov import dot
-from meshcell.types import Floats
-
-if TYPE_CHECKING:
-    from meshcell.schemes import Discrete
+from meshcell.core.arrays import Floats
+from meshcell.solving.krylov import dot
+from meshcell.solving.schemes import Discrete
 
 # Default absolute tolerance relative to rtol and to the largest value that the species has had.
 ATOL_SHARE = 1e-3

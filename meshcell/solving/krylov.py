@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.linalg as sl
 from numba import njit
 
-from meshcell.threads import share, spread
+from meshcell.core.threads import share, spread
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,10 +15,10 @@ import scipy.linalg as sl
 import scipy.sparse as sp
 from numba import njit
 
-from meshcell.coarsening import Blocks, levels_of
-from meshcell.krylov import Directions, gmres, norm
-from meshcell.products import row_product
-from meshcell.threads import share, spread
+from meshcell.core.threads import share, spread
+from meshcell.solving.coarsening import Blocks, levels_of
+from meshcell.solving.krylov import Directions, gmres, norm
+from meshcell.solving.sparse_products import row_product
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]

@@ -16,17 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from meshcell.diffusion import relax
-from meshcell.krylov import add_rows, dot
-from meshcell.types import Floats
-
-if TYPE_CHECKING:
-    from meshcell.diffusion import Diffusion
-    from meshcell.multigrid import Multigrid
+from meshcell.core.arrays import Floats
+from meshcell.solving.diffusion import Diffusion, relax
+from meshcell.solving.krylov import add_rows, dot
+from meshcell.solving.multigrid import Multigrid
 
 # RODAS3. Stage i: the state u + A[i] . U at time t + ALPHA[i] dt, storage C[i] . U / dt, time derivative GAMMAS[i] dt.
 GAMMA = 0.5

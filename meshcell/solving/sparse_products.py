@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from numba import njit
 
-from meshcell.threads import pieces, share
+from meshcell.core.threads import pieces, share
 
 Places = npt.NDArray[np.uint32]
 Rows = npt.NDArray[np.int64]

@@ -12,17 +12,20 @@ import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from meshcell.krylov import dot, norm
-from meshcell.schemes import restore_sums
-from meshcell.types import Floats, Solution, SolveError, TetMesh
-
-if TYPE_CHECKING:
-    from meshcell.engine_numba import Problem
-    from meshcell.models import Model
+from meshcell.core.arrays import Floats
+from meshcell.core.errors import SolveError
+from meshcell.core.types import TetMesh
+from meshcell.models.binding import bind
+from meshcell.models.model import Model
+from meshcell.models.solutions import Solution
+from meshcell.solving.discretisation import Discretisation
+from meshcell.solving.krylov import dot, norm
+from meshcell.solving.options import checked_input, checked_rtol
+from meshcell.solving.schemes import restore_sums
 
 # How much longer than the last one a step may be, and how much shorter after a failure.
 MOST_GROWTH, SHRINK = 10.0, 0.1
@@ -89,16 +92,13 @@ def steady(
     --------
     `steady(mesh, model).values["Ca"][0]` is the profile at rest, from which `solve` may start.
     """
-    from meshcell.binding import bind
-    from meshcell.engine_numba import Problem
-    from meshcell.solver import checked_input, checked_rtol
 
     checked_input(mesh, model)
     rtol = checked_rtol(rtol)
     if not 0 < float(horizon) < math.inf or not math.isfinite(at):
         raise ValueError(f"horizon should be a positive, finite time in s and at finite; got {horizon!r} and {at!r}")
     begun = time.perf_counter()
-    problem = Problem(bind(model, mesh), at)
+    problem = Discretisation(bind(model, mesh), at)
     u = problem.initial()
     search = Search(
         u, _sizes(problem, u), 0.0, dict.fromkeys(("newton_iterations", "rejections", "linear_iterations"), 0)
@@ -118,7 +118,7 @@ def steady(
     return solution
 
 
-def _search(problem: Problem, search: Search, at: float, horizon: float, rtol: float) -> str:
+def _search(problem: Discretisation, search: Search, at: float, horizon: float, rtol: float) -> str:
     """Step until a step as long as the horizon changes nothing; return what went wrong, if anything."""
     failures, before = 0, math.inf
     search.dt = _first_step(problem, search, at, horizon, rtol)
@@ -148,7 +148,7 @@ def _search(problem: Problem, search: Search, at: float, horizon: float, rtol: f
     return _text(problem, search, at, f"{MOST_STEPS} steps did not reach it")
 
 
-def _newton_step(problem: Problem, search: Search, at: float, rate: Floats, rtol: float) -> Floats | None:
+def _newton_step(problem: Discretisation, search: Search, at: float, rate: Floats, rtol: float) -> Floats | None:
     """Return the change of u by one linearly implicit Euler step, None where there is none."""
     if not np.isfinite(rate).all() or not problem.linearise(at, search.u, 1 / search.dt):
         return None
@@ -161,7 +161,7 @@ def _newton_step(problem: Problem, search: Search, at: float, rate: Floats, rtol
     return change
 
 
-def _sizes(problem: Problem, u: Floats) -> Floats:
+def _sizes(problem: Discretisation, u: Floats) -> Floats:
     return np.array([np.abs(u[own]).max(initial=0) for own in problem.slices.values()])
 
 
@@ -171,7 +171,7 @@ def _little(search: Search) -> Floats:
     return ATOL_SHARE * np.maximum(search.largest, least)
 
 
-def _weights(problem: Problem, search: Search, rtol: float) -> Floats:
+def _weights(problem: Discretisation, search: Search, rtol: float) -> Floats:
     """Return (u,) by which errors are weighed: the 2-norm of one species at its tolerance is 1."""
     weights = np.empty_like(search.u)
     for own, little in zip(problem.slices.values(), _little(search), strict=True):
@@ -180,7 +180,9 @@ def _weights(problem: Problem, search: Search, rtol: float) -> Floats:
     return weights
 
 
-def _acceptable(problem: Problem, search: Search, new: Floats, rate: Floats, rtol: float, *, signed: bool) -> bool:
+def _acceptable(
+    problem: Discretisation, search: Search, new: Floats, rate: Floats, rtol: float, *, signed: bool
+) -> bool:
     """Tell whether a step stayed where its linearisation holds, and went the way of the rates.
 
     No species of which there is something may double its size or go below zero. A step against the rates is one
@@ -200,13 +202,13 @@ def _acceptable(problem: Problem, search: Search, new: Floats, rate: Floats, rto
     return True
 
 
-def _first_step(problem: Problem, search: Search, at: float, horizon: float, rtol: float) -> float:
+def _first_step(problem: Discretisation, search: Search, at: float, horizon: float, rtol: float) -> float:
     """Guess a step that changes the state by about a tenth."""
     speed = norm(problem.rate(at, search.u) / problem.mass * _weights(problem, search, rtol)) * rtol
     return horizon if speed == 0 else min(horizon, 0.1 / speed if math.isfinite(speed) else 1e-6 * horizon)
 
 
-def _text(problem: Problem, search: Search, at: float, what: str) -> str:
+def _text(problem: Discretisation, search: Search, at: float, what: str) -> str:
     rate = problem.rate(at, search.u) / problem.mass * _weights(problem, search, 1.0)
     worst = int(np.argmax(np.abs(np.nan_to_num(rate, nan=np.inf))))
     name, xyz = problem.place(worst)

@@ -10,20 +10,19 @@ import itertools
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from meshcell.checkpoints import Checkpoint
-from meshcell.choice import Choice
-from meshcell.interpolation import STATES, interpolated
-from meshcell.schemes import Discrete, Step, Trial, imex, imex2, rosenbrock
-from meshcell.tolerances import Tolerance
-from meshcell.types import Floats
-
-if TYPE_CHECKING:
-    from meshcell.solver import Options
+from meshcell.core.arrays import Floats
+from meshcell.solving.checkpoints import Checkpoint
+from meshcell.solving.dense_output import STATES, interpolated
+from meshcell.solving.error_norms import Tolerance
+from meshcell.solving.options import Options
+from meshcell.solving.scheme_choice import Choice
+from meshcell.solving.schemes import Discrete, Step, Trial, imex, imex2, rosenbrock
+from meshcell.solving.state import HOLD, Plan, StopError, Story, TimeState
 
 SCHEMES = {"implicit": rosenbrock, "imex": imex, "imex2": imex2}
 COUNTS = ("steps", "implicit_steps", "imex_steps", "rejections", "interpolated", "linear_solves", "linear_iterations")
@@ -38,7 +37,7 @@ NEGATIVE_RETRIES, MOST_REJECTIONS = 6, 60
 LONGEST = 1 / 8
 # Between the ends of steps the error may be as large as that of a step, at any single node this many times that. Where
 # it is larger, that many steps end at asked times before passing one is tried again: doubled at every failure.
-ROUGHEST, HOLD, LONGEST_HOLD = 10.0, 4, 64
+ROUGHEST, LONGEST_HOLD = 10.0, 64
 # So many steps that get on by less than that share of the simulated time, and so many before them, would take days.
 CRAWL_STEPS, CRAWL = 2000, 1e-5
 ADVICE = {
@@ -48,82 +47,6 @@ ADVICE = {
     "negative": "no reaction should take what is not there: let the rate go to zero with the species, or lower rtol",
     "finite": "look for divisions by zero, roots or logarithms of negative numbers, and exponents in the rates",
 }
-
-
-@dataclass(eq=False)
-class Story:
-    """States at the asked times as far as they were reached, the last state, and how it went."""
-
-    values: list[Floats]
-    last: Floats
-    stats: dict[str, Any]
-    message: str = ""
-    interrupted: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """All that the rest of a run depends on.
-
-    Parameters
-    ----------
-    t : float, s
-    u : (u,) floats
-    largest : (s,) floats
-        The largest value that each species has had.
-    rows : int
-        Asked times that are behind.
-    count : int
-        Equal steps done since the last asked time or event.
-    wish : float, s
-        How long the next step may be; 0: to be guessed.
-    before : (length, error) of the last step, or None
-    hold : (steps, wait)
-        After how many steps asked times may be passed, and what was waited for that.
-    mark : (t, advance), s
-        The time when it was last looked whether steps get on, and by how much they had then.
-    sharpness : float, 1/s
-        How fast reactions may be, as last looked at.
-    scheme : str
-        Of the last step.
-    choice : Choice
-    past : tuple of (length, stages)
-        Its last steps.
-    history : tuple of (t, u)
-        States before this one, the latest last.
-    stats : dict
-    """
-
-    t: float
-    u: Floats
-    largest: Floats
-    rows: int
-    count: int = 0
-    wish: float = 0.0
-    before: tuple[float, float] | None = None
-    hold: tuple[int, int] = (0, HOLD)
-    mark: tuple[float, float] = (0.0, 0.0)
-    sharpness: float = -1.0
-    scheme: str = ""
-    choice: Choice = field(default_factory=Choice)
-    past: tuple[tuple[float, list[Floats]], ...] = ()
-    history: tuple[tuple[float, Floats], ...] = ()
-    stats: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Plan:
-    """What the next step is tried with: as in `State`, and how often it was refused, for negative values too."""
-
-    wish: float
-    hold: tuple[int, int]
-    choice: Choice
-    refused: int = 0
-    negative: int = 0
-
-
-class StopError(Exception):
-    """The end of a run that cannot go on; the text is for the user."""
 
 
 class Stepper:
@@ -152,7 +75,7 @@ class Stepper:
         self.times, self.begin, self.end = times, float(times[0]), float(times[-1])
         self.span = self.end - self.begin
         self.values = [self.u.copy()]
-        self.state = State(self.begin, self.u, self.largest, 1, stats=dict(self.stats, time=self.begin))
+        self.state = TimeState(self.begin, self.u, self.largest, 1, stats=dict(self.stats, time=self.begin))
         story = Story(self.values, self.u, self.stats)
         checkpoint = Checkpoint.of(self.options, self.problem, times)
         self.checkpoint = checkpoint
@@ -180,7 +103,7 @@ class Stepper:
         found = None if checkpoint is None else checkpoint.read()
         if found is not None:
             fields, rows = found
-            self.state = State(**{**fields, "choice": Choice(**fields["choice"])})
+            self.state = TimeState(**{**fields, "choice": Choice(**fields["choice"])})
             self.values[:] = rows
             self.u, self.largest = self.state.u, self.state.largest
             self.stats.update(self.state.stats)
@@ -339,7 +262,7 @@ class Stepper:
             **pace,
         }
         # All at once, so that an interrupt finds either the old or the new one whole.
-        self.state = State(t, self.u, self.largest, rows + len(reached), **kept)
+        self.state = TimeState(t, self.u, self.largest, rows + len(reached), **kept)
         self.reacted = self.problem.reacted(self._when(t), self.u)
         bar.advance(dt)
         if self.checkpoint is not None:

@@ -4,113 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
-from meshcell.imaging import CTF, distort
-from meshcell.phantoms.paths import generator
-from meshcell.projection import project, tilt_angles
-from meshcell.reconstruction import reconstruct
-from meshcell.types import Array, Floats, SolveError, Volume, label_of
-
-if TYPE_CHECKING:
-    from meshcell.models import Model
-    from meshcell.shells import Topology
-
-
-def stain(
-    labels: Volume, densities: Mapping[str, float], *, membrane: float | None = None, blur: float = 0.0
-) -> Volume:
-    """Give every region a density, as stain or mass does in a microscope.
-
-    Parameters
-    ----------
-    labels : Volume
-    densities : dict[str, float]
-        Region name -> density; 0 for those left out.
-    membrane : float, optional
-        Density of the voxels on both sides of every interface.
-    blur : float, voxels
-        Standard deviation of a Gaussian over the edges.
-
-    Raises
-    ------
-    ValueError
-        A region that is not there.
-
-    Examples
-    --------
-    >>> cell = Volume(np.array([[[0, 1, 2]]]), 0.01, names={1: "cytosol", 2: "er"})
-    >>> stain(cell, {"er": 3.0, "cytosol": 1.0}).data.ravel().tolist()
-    [0.0, 1.0, 3.0]
-    """
-    labels.require_labels("stain")
-    data = np.zeros(labels.data.shape, np.float32)
-    for name, density in densities.items():
-        data[labels.data == label_of(labels.names, name)] = density
-    if membrane is not None:
-        data[membranes(labels)] = membrane
-    return Volume(ndimage.gaussian_filter(data, blur) if blur else data, labels.spacing, labels.origin)
-
-
-def membranes(labels: Volume) -> Array:
-    """Mark the voxels on both sides of every interface between regions, outside included.
-
-    Examples
-    --------
-    >>> membranes(Volume(np.array([[[0, 0, 1, 1, 1, 1]]]), 0.01)).astype(int).ravel().tolist()
-    [0, 1, 1, 0, 0, 0]
-    """
-    from skimage.segmentation import find_boundaries
-
-    labels.require_labels("membranes")
-    return np.asarray(find_boundaries(labels.data, connectivity=1, mode="thick"))
-
-
-def tomogram(
-    volume: Volume,
-    angles: Any = None,
-    *,
-    axis: str = "y",
-    snr: float | None = None,
-    misalignment: float = 0.0,
-    ctf: CTF | None = None,
-    method: str = "wbp",
-    rng: int | np.random.Generator,
-    **options: Any,
-) -> Volume:
-    """Project intensities, distort the images and reconstruct: what an electron tomogram shows of a volume.
-
-    Parameters
-    ----------
-    volume : Volume
-        Cubic voxels.
-    angles : (n,) floats, degrees, optional
-        `tilt_angles(60, 3)` by default.
-    axis, snr, misalignment, ctf, rng
-        As in `project` and `distort`.
-    method, options
-        As in `reconstruct`.
-
-    Returns
-    -------
-    Volume
-        On the grid of the given one.
-
-    Examples
-    --------
-    >>> ball = np.linalg.norm(np.indices((16, 16, 16)) - 7.5, axis=0) < 5
-    >>> found = tomogram(Volume(ball.astype(float), 0.01), tilt_angles(90, 3), rng=0)
-    >>> bool(found.data[8, 8, 8] > 0.9)
-    True
-    """
-    series = project(volume, tilt_angles() if angles is None else angles, axis=axis)
-    seen = distort(series, snr=snr, misalignment=misalignment, ctf=ctf, rng=rng)
-    x, y, z = volume.data.shape
-    found = reconstruct(seen, (x, y, z), method=method, spacing=volume.spacing, **options)
-    return Volume(found.data, volume.spacing, volume.origin)
+from meshcell.analysis.quantities import mean
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.errors import SolveError
+from meshcell.core.randomness import generator
+from meshcell.core.types import Volume
+from meshcell.geometry.measures import areas, enclosed_volumes
+from meshcell.geometry.topology import Topology, topology
+from meshcell.imaging.metrics import dice
+from meshcell.imaging.pixel_classifier import train
+from meshcell.meshing.tetrahedra import tetrahedralize
+from meshcell.models.model import Model
+from meshcell.solving.solver import solve
+from meshcell.surfaces.extraction import extract
+from meshcell.surfaces.smoothing import smooth
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +117,6 @@ def wedge_classifier(stained: Callable[[Volume], Volume], example: Volume, *, sh
         Of voxels painted.
     rng : int
     """
-    from meshcell.classifier import train
 
     draw = generator(rng)
     hidden: Array = np.asarray(draw.random(example.data.shape) >= share)
@@ -215,10 +125,6 @@ def wedge_classifier(stained: Callable[[Volume], Volume], example: Volume, *, sh
 
 
 def _outcome(name: str, truth: Volume, labels: Volume, model: Model | None, times: Floats, edge: Any) -> Outcome:
-    from meshcell.metrics import dice
-    from meshcell.shells import topology
-    from meshcell.smoothing import smooth
-    from meshcell.surfaces import areas, enclosed_volumes, extract
 
     labels = Volume(labels.data, truth.spacing, truth.origin, truth.names)
     scores = {region: dice(truth, labels, label=label) for label, region in truth.regions.items()}
@@ -231,9 +137,6 @@ def _outcome(name: str, truth: Volume, labels: Volume, model: Model | None, time
 
 def _solved(surface: Any, model: Model, times: Floats, edge: Any) -> tuple[dict[str, Floats], str]:
     """Return the means of every species, or why there are none: a region that was not seen is a finding, not a bug."""
-    from meshcell.analysis import mean
-    from meshcell.solver import solve
-    from meshcell.tetmeshes import tetrahedralize
 
     try:
         solution = solve(tetrahedralize(surface, edge=edge), model, times)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell.proximity import collides, distance2, insert, nearest, remove
-from meshcell.remeshing import (
+from meshcell.geometry.proximity import collides, distance2, insert, nearest, remove
+from meshcell.surfaces.net import (
     CURVE,
     FIXED,
     FREE,

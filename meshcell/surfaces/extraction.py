@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
 
-from meshcell.types import Array, ByInterface, Floats, Ints, MeshError, Surface, TetMesh, Volume, label_of, name_of
-from meshcell.validation import labels_in
+from meshcell.core.arrays import Array, Ints
+from meshcell.core.errors import MeshError
+from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.core.validation import BOX_FACES, label_of, name_of
+from meshcell.geometry.measures import enclosed_volumes
 
 log = logging.getLogger("meshcell")
 
 Mesh = TypeVar("Mesh", Surface, TetMesh)
-
-BOX_FACES = ("box x-", "box x+", "box y-", "box y+", "box z-", "box z+")
 INT32_MAX = np.iinfo(np.int32).max
 
 
@@ -78,94 +78,6 @@ def extract(volume: Volume, *, level: float | None = None, regions: Iterable[int
     patches = {name: rows for name, rows in patches.items() if len(rows)}
     log.info("extract: %d points, %d triangles", len(points), len(triangles))
     return Surface(points, triangles, sides, names, patches, volume.spacing)
-
-
-def areas(mesh: Surface | TetMesh) -> dict[tuple[str, str], float]:
-    """Measure the area of every interface.
-
-    Returns
-    -------
-    dict[(str, str), float]
-        (behind, front) region names -> um^2. The pair may be asked for in either order.
-    """
-    return ByInterface({pair: float(mesh.areas[rows].sum()) for pair, rows in mesh.interfaces.items()})
-
-
-def enclosed_volumes(mesh: Surface | TetMesh) -> dict[str, float]:
-    """Measure the volume of every region that the interfaces bound.
-
-    Parameters
-    ----------
-    mesh : Surface or TetMesh
-        Closed around each region except "outside". Of a TetMesh its facets are measured, not its tetrahedra.
-
-    Returns
-    -------
-    dict[str, float]
-        Region name -> volume in um^3.
-
-    Notes
-    -----
-    Divergence theorem: a third of the centroid times the area vector, counted + for the region behind the normal and
-    - for the one in front of it. The centroids are taken from the middle of the points, which keeps digits when the
-    origin is far away.
-    """
-    triangles = mesh.triangles if isinstance(mesh, Surface) else mesh.facets
-    middle = mesh.points[triangles].mean(axis=(0, 1)) if len(triangles) else np.zeros(3)
-    parts = np.einsum("ij,ij->i", mesh.points[triangles].mean(axis=1) - middle, mesh.area_vectors) / 3
-    labels = [int(label) for label in labels_in(mesh.sides) if label != 0]
-    return {
-        name_of(mesh.names, label): float(
-            parts[mesh.sides[:, 0] == label].sum() - parts[mesh.sides[:, 1] == label].sum()
-        )
-        for label in labels
-    }
-
-
-def patch(mesh: Mesh, name: str, where: Callable[[Floats], Any] | Volume) -> Mesh:
-    """Name a part of the interfaces.
-
-    Parameters
-    ----------
-    mesh : Surface or TetMesh
-    name : str
-        A name that is not yet a region's; an existing patch of that name is replaced.
-    where : callable or Volume
-        A predicate on (k, 3) points in um that returns (k,) booleans, asked at the centroids of the triangles; or a
-        mask volume, whose non-zero voxels hold the centroids of the patch.
-
-    Returns
-    -------
-    Surface or TetMesh
-        The same mesh with the patch added.
-
-    Raises
-    ------
-    ValueError
-        The name is a region's, the predicate has the wrong shape, or nothing was chosen.
-    """
-    if name in mesh.names.values():
-        raise ValueError(f"a patch should have a name of its own; {name!r} is a region")
-    triangles = mesh.triangles if isinstance(mesh, Surface) else mesh.facets
-    centroids = mesh.points[triangles].mean(axis=1)
-    chosen = _inside_mask(where, centroids) if isinstance(where, Volume) else np.asarray(where(centroids))
-    if chosen.shape != (len(centroids),) or chosen.dtype != bool:
-        raise ValueError(
-            f"the predicate of patch {name!r} should return ({len(centroids)},) booleans; got {chosen.dtype} of shape "
-            f"{chosen.shape}"
-        )
-    if not chosen.any():
-        low, high = centroids.min(axis=0).round(4).tolist(), centroids.max(axis=0).round(4).tolist()
-        raise ValueError(f"patch {name!r} chose no triangle; their centroids span {low} ... {high} um")
-    return replace(mesh, patches={**mesh.patches, name: np.flatnonzero(chosen).astype(np.int32)})
-
-
-def _inside_mask(mask: Volume, points: Floats) -> Array:
-    voxels = np.rint((points - np.asarray(mask.origin)) / np.asarray(mask.spacing)).astype(np.int64)
-    within = ((voxels >= 0) & (voxels < np.asarray(mask.data.shape))).all(axis=1)
-    chosen = np.zeros(len(points), bool)
-    chosen[within] = mask.data[tuple(voxels[within].T)] != 0
-    return chosen
 
 
 def compact_labels(volume: Volume, regions: Iterable[int | str] | None) -> tuple[Array, dict[int, str]]:

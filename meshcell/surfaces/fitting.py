@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell.proximity import nearest
-from meshcell.remeshing import (
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.types import Surface
+from meshcell.core.validation import BOX_FACES
+from meshcell.geometry.proximity import nearest
+from meshcell.surfaces.net import (
     CURVE,
     FREE,
     STAR,
@@ -20,9 +23,7 @@ from meshcell.remeshing import (
     star_normal,
     try_move,
 )
-from meshcell.smoothing import even_shifts
-from meshcell.surfaces import BOX_FACES
-from meshcell.types import Array, Floats, Ints, Surface
+from meshcell.surfaces.smoothing import even_shifts
 
 # How often interfaces are shifted at most to give regions their volumes back, and to which share.
 FILLS, FILLED = 4, 5e-4

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from meshcell.proximity import Base, Grid, collides, insert, nearest, remove
-from meshcell.types import Array, Floats, Ints
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.geometry.proximity import Base, Grid, collides, insert, nearest, remove
 
 FREE, CURVE, FIXED, GONE = 0, 1, 2, 3
 # No star of a net is larger; an operation that meets one is refused.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell.edgeworks import try_collapse
-from meshcell.proximity import distance2
-from meshcell.remeshing import FIXED, GONE, STAR, around_edge, normal_at, star_of
+from meshcell.geometry.proximity import distance2
+from meshcell.surfaces.edge_moves import try_collapse
+from meshcell.surfaces.net import FIXED, GONE, STAR, around_edge, normal_at, star_of
 
 # --- kernels ---
 

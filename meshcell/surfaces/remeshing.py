@@ -7,18 +7,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from meshcell import adjacency
-from meshcell.edgeworks import collapse_short, collapse_slivers, flip_better, split_long
-from meshcell.fitting import fit_curves, offsets_to_surface, open_corners, refill, shift
-from meshcell.proximity import Base, base_of, grid_of
-from meshcell.quadrics import decimate_net
-from meshcell.remeshing import CURVE, FIXED, GONE, Net, climb, link_all, mixed, smooth_along
-from meshcell.repairs import refuse_broken
-from meshcell.sizing import edge_sizes
-from meshcell.smoothing import feature_edges, interface_ids, point_kinds
-from meshcell.surfaces import BOX_FACES
-from meshcell.types import Array, Floats, Ints, Surface
-from meshcell.units import convert
+from meshcell.core import adjacency
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.types import Surface
+from meshcell.core.units import convert
+from meshcell.core.validation import BOX_FACES
+from meshcell.geometry.features import feature_edges, interface_ids, point_kinds
+from meshcell.geometry.proximity import Base, base_of, grid_of
+from meshcell.surfaces.edge_moves import collapse_short, collapse_slivers, flip_better, split_long
+from meshcell.surfaces.fitting import fit_curves, offsets_to_surface, open_corners, refill, shift
+from meshcell.surfaces.net import CURVE, FIXED, GONE, Net, climb, link_all, mixed, smooth_along
+from meshcell.surfaces.quadrics import decimate_net
+from meshcell.surfaces.repairs import refuse_broken
+from meshcell.surfaces.sizing import edge_sizes
 
 log = logging.getLogger("meshcell")
 
@@ -38,7 +39,7 @@ OPEN_ANGLE, OPENINGS = 20.0, 3
 RESERVE = 0.2
 
 
-class State(NamedTuple):
+class RemeshState(NamedTuple):
     """What a round of changes starts from, without gaps; see `remeshing.Net`."""
 
     points: Floats
@@ -194,13 +195,13 @@ def _voxel(surface: Surface) -> float | None:
     return None if surface.resolution is None else float(np.mean(surface.resolution))
 
 
-def _prepared(surface: Surface) -> tuple[State, Base, Base]:
+def _prepared(surface: Surface) -> tuple[RemeshState, Base, Base]:
     """Return the net to be changed, and the old surface and its curves to be asked."""
     kinds = interface_ids(surface)
     n = len(surface.points)
     sizes = np.full(n, np.inf)
     status, curves, lines = _features(surface, kinds, sizes)
-    state = State(np.array(surface.points), np.array(surface.triangles), kinds, status, sizes, curves)
+    state = RemeshState(np.array(surface.points), np.array(surface.triangles), kinds, status, sizes, curves)
     return state, base_of(surface.points, surface.triangles, kinds, sizes), lines
 
 
@@ -255,7 +256,7 @@ def _split_stars(triangles: Ints, n_points: int) -> Array:
     return np.asarray(np.bincount(pairs[:, 0], minlength=n_points) > 1)
 
 
-def _round(state: State, base: Base, lines: Base, edge: float, max_error: float, min_angle: float) -> State:
+def _round(state: RemeshState, base: Base, lines: Base, edge: float, max_error: float, min_angle: float) -> RemeshState:
     net = _net(state, base, lines, 1.25 * edge, LONGEST)
     n, _ = split_long(net, _edges(net, len(state.points)), len(state.points), len(state.triangles), LONGEST, max_error)
     collapse_short(net, _edges(net, n), SHORTEST, LONGEST, FLOOR, max_error)
@@ -266,7 +267,7 @@ def _round(state: State, base: Base, lines: Base, edge: float, max_error: float,
 
 
 def _polished(
-    surface: Surface, state: State, base: Base, lines: Base, edge: float, max_error: float, min_angle: float
+    surface: Surface, state: RemeshState, base: Base, lines: Base, edge: float, max_error: float, min_angle: float
 ) -> Net:
     """Raise what angles are small, and move the points so that the mean distance from the old surface vanishes."""
     net = _net(state, base, lines, 1.25 * edge, np.inf)
@@ -297,7 +298,7 @@ def _locked(surface: Surface, net: Net) -> Array:
     return locked
 
 
-def _net(state: State, base: Base, lines: Base, cell: float, room_factor: float) -> Net:
+def _net(state: RemeshState, base: Base, lines: Base, cell: float, room_factor: float) -> Net:
     """Set up stars and grid, with room for splitting every edge longer than `room_factor` wanted lengths."""
     n, t = len(state.points), len(state.triangles)
     room_points, room_triangles = _room(state, room_factor)
@@ -321,7 +322,7 @@ def _net(state: State, base: Base, lines: Base, cell: float, room_factor: float)
     return net
 
 
-def _room(state: State, factor: float) -> tuple[int, int]:
+def _room(state: RemeshState, factor: float) -> tuple[int, int]:
     if factor == np.inf:
         return 0, 0
     edges, triangle_edges = adjacency.edges(state.triangles, len(state.points))
@@ -338,16 +339,18 @@ def _edges(net: Net, n_points: int) -> Ints:
     return adjacency.edges(net.triangles[net.triangles[:, 0] >= 0], n_points)[0]
 
 
-def _compact(net: Net) -> State:
+def _compact(net: Net) -> RemeshState:
     rows = np.flatnonzero(net.triangles[:, 0] >= 0)
     triangles = net.triangles[rows]
     used = np.zeros(len(net.points), bool)
     used[triangles] = True
     new = (np.cumsum(used) - 1).astype(np.int32)
-    return State(net.points[used], new[triangles], net.kinds[rows], net.status[used], net.sizes[used], net.curves[used])
+    return RemeshState(
+        net.points[used], new[triangles], net.kinds[rows], net.status[used], net.sizes[used], net.curves[used]
+    )
 
 
-def _finished(surface: Surface, state: State) -> Surface:
+def _finished(surface: Surface, state: RemeshState) -> Surface:
     """Give sides and patches back: both follow from the kind."""
     kinds = interface_ids(surface)
     sides = np.zeros((kinds.max() + 1, 2), np.int32)

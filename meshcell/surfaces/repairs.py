@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell import adjacency
-from meshcell.mesh_checks import region_edges
-from meshcell.surfaces import enclosed_volumes
-from meshcell.types import Array, Ints, MeshError, Surface
+from meshcell.core import adjacency
+from meshcell.core.arrays import Array, Ints
+from meshcell.core.errors import MeshError
+from meshcell.core.types import Surface
+from meshcell.geometry.measures import enclosed_volumes
+from meshcell.geometry.openings import region_edges
 
 log = logging.getLogger("meshcell")
 

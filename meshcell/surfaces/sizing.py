@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell.proximity import Base, distance2, gather
-from meshcell.types import Array, Floats, Ints, Surface
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.types import Surface
+from meshcell.geometry.proximity import Base, distance2, gather
 
 
 def edge_sizes(

@@ -10,16 +10,17 @@ from numba import njit, prange
 from scipy import sparse
 from scipy.sparse.linalg import lsqr
 
-from meshcell import adjacency
-from meshcell.intersections import intersecting_pairs
-from meshcell.repairs import refuse_broken
-from meshcell.shells import Shells, shell_volumes, shells
-from meshcell.surfaces import BOX_FACES
-from meshcell.types import Array, Floats, Ints, MeshError, Surface
+from meshcell.core import adjacency
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.errors import MeshError
+from meshcell.core.types import Surface
+from meshcell.core.validation import BOX_FACES
+from meshcell.geometry.features import CURVE, FIXED, FREE, feature_edges, point_kinds, range_around
+from meshcell.geometry.intersections import intersecting_pairs
+from meshcell.geometry.topology import Shells, shell_volumes, shells
+from meshcell.surfaces.repairs import refuse_broken
 
 log = logging.getLogger("meshcell")
-
-FREE, CURVE, FIXED = 0, 1, 2
 # A triangle keeps at least this share of its height: what is pressed flatter between points that must stay is a sliver
 # for good.
 LEAST_HEIGHT = 0.5
@@ -90,33 +91,6 @@ def smooth(
     return Surface(points, surface.triangles, surface.sides, surface.names, surface.patches, surface.resolution)
 
 
-def feature_edges(surface: Surface) -> tuple[Ints, Array]:
-    """Return all edges (e, 2) and which of them are features: junctions of interfaces, rims of patches, open edges.
-
-    An edge is plain only where exactly two triangles of one interface and of the same patches meet.
-    """
-    edges, triangle_edges = adjacency.edges(surface.triangles, len(surface.points))
-    count = np.bincount(triangle_edges.ravel(), minlength=len(edges))
-    least, most = _range_around(triangle_edges, interface_ids(surface), len(edges))
-    return edges, (count != 2) | (least != most)
-
-
-def interface_ids(surface: Surface) -> Array:
-    """Return (t,) int64: one number for every combination of sides and patches that a triangle belongs to."""
-    columns = [surface.sides[:, 0], surface.sides[:, 1]]
-    for rows in surface.patches.values():
-        member = np.zeros(len(surface.triangles), np.int32)
-        member[rows] = 1
-        columns.append(member)
-    return np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].ravel().astype(np.int64)
-
-
-def point_kinds(edges: Ints, features: Array, n_points: int) -> Array:
-    """Return (p,) uint8: FREE inside an interface, CURVE on a junction or rim, FIXED where such curves meet or end."""
-    degree = np.bincount(edges[features].ravel(), minlength=n_points)
-    return np.where(degree == 0, FREE, np.where(degree == 2, CURVE, FIXED)).astype(np.uint8)
-
-
 def _kinds(surface: Surface) -> tuple[Ints, Array, Array]:
     """Return all edges, which of them are features, and the kinds of points; ambiguous contacts are FIXED."""
     edges, features = feature_edges(surface)
@@ -145,18 +119,8 @@ def _ambiguous(surface: Surface, n_edges: int) -> Array:
     triangle_edges = adjacency.edges(surface.triangles, len(surface.points))[1]
     count = np.bincount(triangle_edges.ravel(), minlength=n_edges)
     lower, upper = surface.sides.min(axis=1), surface.sides.max(axis=1)
-    least, most = _range_around(triangle_edges, lower, n_edges), _range_around(triangle_edges, upper, n_edges)
+    least, most = range_around(triangle_edges, lower, n_edges), range_around(triangle_edges, upper, n_edges)
     return np.asarray((count > 3) & (least[0] == least[1]) & (most[0] == most[1]))
-
-
-def _range_around(triangle_edges: Ints, values: Array, n_edges: int) -> tuple[Array, Array]:
-    """Return the least and the greatest value among the triangles around every edge."""
-    values = values.astype(np.int64)
-    least, most = np.full(n_edges, np.iinfo(np.int64).max), np.full(n_edges, -1)
-    for k in range(3):
-        np.minimum.at(least, triangle_edges[:, k], values)
-        np.maximum.at(most, triangle_edges[:, k], values)
-    return least, most
 
 
 def _unit(surface: Surface) -> Array:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from meshcell.surfaces import BOX_FACES
-from meshcell.threads import share
-from meshcell.types import OUTSIDE, Array, Floats, MeshError, Surface, Volume, name_of
-from meshcell.validation import checked_spacing
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.errors import MeshError
+from meshcell.core.threads import share
+from meshcell.core.types import Surface, Volume
+from meshcell.core.validation import BOX_FACES, OUTSIDE, checked_spacing, name_of
 
 log = logging.getLogger("meshcell")
 

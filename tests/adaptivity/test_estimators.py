@@ -5,13 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
+from gallery.meshes import ball, box, slope, tet_mesh
 from meshcell import Solution, TetMesh
-from meshcell.estimators import _add_outflow, estimate, mark
-from meshcell.fem import gradients
-from meshcell.models import Model, Reaction, Species
-from meshcell.refinement import refine
-from meshcell.solver import solve
-from meshes import ball, box, slope, tet_mesh
+from meshcell.adaptivity.estimators import _add_outflow, estimate, mark
+from meshcell.adaptivity.refinement import refine
+from meshcell.geometry.finite_elements import gradients
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
+from meshcell.solving.solver import solve
 
 # Four points of degree 2 in a tetrahedron, three in a triangle.
 FOUR = np.full((4, 4), 0.1381966011250105) + np.eye(4) * (0.5854101966249685 - 0.1381966011250105)
@@ -20,7 +21,7 @@ THREE = np.full((3, 3), 1 / 6) + np.eye(3) / 2
 
 def still(mesh, model, **fields):
     """A solution at one time from functions of the points, each on the nodes of its species."""
-    from meshcell.models import bind
+    from meshcell.models.binding import bind
 
     nodes = {name: bound.compartment.nodes for name, bound in bind(model, mesh).species.items()}
     values = {name: fields[name](mesh.points[rows])[None] for name, rows in nodes.items()}

@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from meshcell import MeshError, TetMesh, adjacency
-from meshcell.refinement import _interpolate, refine, transfer
-from meshes import ball, box, tet_mesh
+from gallery.meshes import ball, box, tet_mesh
+from meshcell import MeshError, TetMesh
+from meshcell.adaptivity.refinement import _interpolate, refine, transfer
+from meshcell.core import adjacency
 
 
 def halves(n=3):

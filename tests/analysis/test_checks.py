@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.checks import check
-from meshcell.mesh_checks import region_edges
-from meshcell.models import Model, Reaction, Species
-from meshcell.reports import Problem, Report
-from meshes import ball, box
+from gallery.meshes import ball, box
+from meshcell.analysis.checks import Report, check
+from meshcell.analysis.problems import Problem
+from meshcell.geometry.openings import region_edges
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
 
 
 def balls(shape=(24, 24, 24), middle=12, radius=9, core=5):
@@ -201,7 +202,7 @@ def test_bad_triangles(surface):
 def test_bodies_that_touch_along_an_edge_are_no_manifold():
     cubes = np.zeros((4, 4, 3), int)
     cubes[1, 1, 1] = cubes[2, 2, 1] = 1
-    from meshcell.surfaces import extract
+    from meshcell.surfaces.extraction import extract
 
     the(extract(mc.Volume(cubes, 1.0)), "note", "1 non-manifold edges")
 

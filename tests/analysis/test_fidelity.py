@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.fidelity import _away, measure
-from meshcell.proximity import base_of
-from phantoms import halves, nested_balls, noise, voronoi
+from gallery.labels import halves, nested_balls, noise, voronoi
+from meshcell.analysis.fidelity import _away, measure
+from meshcell.geometry.proximity import base_of
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from balls import round_ball
-from meshcell.analysis import area_under_curve, flux, gains, mean, probe, profile, total
-from meshcell.locations import nearest_on_surface
-from meshcell.models import Model, Reaction, Species
-from meshcell.solver import solve
-from meshcell.types import Solution
+from gallery.balls import round_ball
+from meshcell.analysis.quantities import area_under_curve, flux, gains, mean, probe, profile, total
+from meshcell.geometry.point_location import nearest_on_surface
+from meshcell.models.model import Model
+from meshcell.models.solutions import Solution
+from meshcell.models.species import Reaction, Species
+from meshcell.solving.solver import solve
 
 MODEL = Model(
     {"cyt": "shell", "er": "core", "PM": ("shell", "outside"), "ERM": ("shell", "core")},

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell import adjacency
-from meshes import ball, box
+from gallery.meshes import ball, box
+from meshcell.core import adjacency
 
 
 @pytest.mark.parametrize("corners", [3, 4])

@@ -7,8 +7,9 @@ import numba
 import numpy as np
 import pytest
 
-from meshcell import coarsening, threads
-from test_multigrid import problem
+from gallery.models import problem
+from meshcell.core import threads
+from meshcell.solving import coarsening
 
 
 @pytest.fixture

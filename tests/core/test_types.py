@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshes import ball, box
+from gallery.meshes import ball, box
 
 CUBE = np.ones((3, 4, 5), np.uint8)
 

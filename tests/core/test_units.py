@@ -8,8 +8,8 @@ import numpy as np
 import pint
 import pytest
 
-from meshcell import units
-from meshcell.units import CONCENTRATION, DENSITY, NO_UNIT, Unit, convert, plain, to_base
+from meshcell.core import units
+from meshcell.core.units import CONCENTRATION, DENSITY, NO_UNIT, Unit, convert, plain, to_base
 
 AVOGADRO = 6.02214076e23
 # A handful of multiplications and divisions, each exact to one part in 2^53.
@@ -46,7 +46,9 @@ def test_lengths_without_pint_equal_pint(text):
 
 
 def test_lengths_do_not_load_pint():
-    code = "import sys; from meshcell.units import convert; print(convert('8 nm', 'um', 's'), 'pint' in sys.modules)"
+    code = (
+        "import sys; from meshcell.core.units import convert; print(convert('8 nm', 'um', 's'), 'pint' in sys.modules)"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "0.008 False\n"

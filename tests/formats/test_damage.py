@@ -5,10 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-from io_things import closed_body, surface, tet_mesh, volume
+from gallery.things import closed_body, surface, tet_mesh, volume
+from meshcell.core.errors import MeshError
+from meshcell.core.files import MAX_DEFLATE
+from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.io import load, save
-from meshcell.io.files import MAX_DEFLATE
-from meshcell.types import MeshError, Surface, TetMesh, Volume
 
 
 def examples(folder):

@@ -6,10 +6,11 @@ import logging
 import numpy as np
 import pytest
 
-from io_things import NAMES, ORIGIN, SPACING, VOLUME_ENDINGS, closed_body, solution, surface, tet_mesh, volume
+from gallery.meshes import ball, box
+from gallery.things import NAMES, ORIGIN, SPACING, VOLUME_ENDINGS, closed_body, solution, surface, tet_mesh, volume
+from meshcell.core.types import TetMesh
 from meshcell.io import load, save
-from meshcell.types import Solution, TetMesh
-from meshes import ball, box
+from meshcell.models.solutions import Solution
 
 # --- what other programs see and write ---
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from meshes import kuhn, tet_mesh
+from gallery.meshes import kuhn, tet_mesh
 
 OCTANTS = np.array(np.meshgrid([1, -1], [1, -1], [1, -1], indexing="ij")).reshape(3, -1).T
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 import meshcell as mc
-from meshcell.tomography import membranes, stain
+from meshcell.imaging.tomograms import membranes, stain
 
 # Relative to the cytosol, as vitreous ice and buffer take no part in contrast.
 DENSITIES = {"mitochondrion": 0.3, "nucleus": 0.15, "vesicle": -0.1}

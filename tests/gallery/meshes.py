@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 import meshcell as mc
-from meshcell import adjacency
+from meshcell.core import adjacency
 
 
 def box(n=4, size=(1.0, 1.0, 1.0), region=None, names=None):

@@ -3,7 +3,8 @@
 import numpy as np
 import pyvista
 
-from meshcell import native
+from meshcell.core.errors import NativeError
+from meshcell.meshing import native
 
 
 def vtk_surface_nets(volume):
@@ -68,6 +69,6 @@ def ftetwild_limited(surface, edge, seconds):
     arguments = {"points": surface.points, "triangles": surface.triangles, "edge": edge}
     try:
         found = native.run_limited(ftetwild, arguments, seconds=seconds, what="fTetWild")
-    except native.NativeError as error:
+    except NativeError as error:
         return f"unfinished in {seconds} s" if error.reason == "time" else f"failed: {error.reason}"
     return found["points"], found["tets"]

@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from meshcell.types import Solution, Surface, TetMesh, Volume
-from meshes import ball
+from gallery.meshes import ball
+from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.models.solutions import Solution
 
 # Names that XML, JSON, PLY headers, OBJ groups and Gmsh quotes trip over if they are not escaped.
 NAMES = {1: 'shell "a" <b> & c', 2: "Endoplasmatisches Retikulum é|µ", 7: "absent"}
@@ -47,7 +48,8 @@ def closed_body(name="body"):
 
 
 def solution():
-    from meshcell.models import Model, Reaction, Species
+    from meshcell.models.model import Model
+    from meshcell.models.species import Reaction, Species
 
     rng = np.random.default_rng(2)
     mesh = ball(2, core=0.5, names={1: "cytosol", 2: "er"})

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg as spla
 
-from balls import round_ball
-from meshcell import fem
-from meshes import box
+from gallery.balls import round_ball
+from gallery.meshes import box
+from meshcell.geometry import finite_elements as fem
 
 GRADIENT = np.array([0.3, -1.2, 2.5])
 

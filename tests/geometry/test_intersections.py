@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.intersections import intersecting_pairs, self_intersections
-from phantoms import noise
+from gallery.labels import noise
+from meshcell.geometry.intersections import intersecting_pairs, self_intersections
 
 
 def pairs(points, triangles):

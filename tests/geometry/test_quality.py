@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.adjacency import TET_EDGES
-from meshcell.shapes import angles, edge_lengths, part_rows, quality, radius_ratios
-from meshes import ball, box, tet_mesh
+from gallery.meshes import ball, box, tet_mesh
+from meshcell.core.adjacency import TET_EDGES
+from meshcell.geometry.quality import angles, edge_lengths, part_rows, quality, radius_ratios
 
 # Angles by atan2 of products of coordinates of size 1: a few hundred roundings at worst, in degrees.
 ROUNDING = 1e-10

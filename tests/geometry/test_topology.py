@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.shells import Topology, shells
-from meshes import ball
-from phantoms import nested_balls, noise, sheet, sphere, torus, voronoi
+from gallery.labels import nested_balls, noise, sheet, sphere, torus, voronoi
+from gallery.meshes import ball
+from meshcell.geometry.topology import Topology, shells
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.metrics import (
+from meshcell.imaging.metrics import (
     Overlap,
     boundary_distance,
     cl_dice,

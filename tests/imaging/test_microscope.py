@@ -7,8 +7,8 @@ import pytest
 from scipy.optimize import brentq
 
 import meshcell as mc
-from meshcell.imaging import CTF, ctf_correct, half_sets, light, sections
-from meshcell.metrics import snr
+from meshcell.imaging.metrics import snr
+from meshcell.imaging.microscope import CTF, ctf_correct, half_sets, light, sections
 
 
 @pytest.fixture

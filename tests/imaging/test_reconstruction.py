@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.projection import tilt_angles
-from meshcell.reconstruction import angle_weights
+from meshcell.imaging.projection import tilt_angles
+from meshcell.imaging.reconstruction import angle_weights
 
 
 def disc(n=128, radius=0.7):

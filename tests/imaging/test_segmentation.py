@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.classifier import load_classifier, save_classifier, train
-from meshcell.filters import DENOISERS, denoise, eigenvalues, features, noise_level, sheetness
-from meshcell.labels import METHODS
+from meshcell.imaging.filters import DENOISERS, denoise, eigenvalues, features, noise_level, sheetness
+from meshcell.imaging.pixel_classifier import load_classifier, save_classifier, train
+from meshcell.imaging.segmentation import METHODS
 
 
 def ball(n=32, radius=10.0, centre=None):
@@ -152,7 +152,7 @@ def test_context_tells_an_inside_from_an_outside():
 def test_votes_agree_with_scikit_learn(striped):
     from sklearn.ensemble import RandomForestClassifier
 
-    from meshcell.classifier import _flattened, standardized
+    from meshcell.imaging.pixel_classifier import _flattened, standardized
 
     picture, painted, _ = striped
     seen = features(standardized(picture)).reshape(picture.data.size, -1)

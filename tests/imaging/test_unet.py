@@ -5,11 +5,11 @@ import pytest
 from scipy import ndimage
 
 import meshcell as mc
-from lamella import best_threshold, lamella
-from meshcell import unet as module
-from meshcell.classifier import standardized, train
-from meshcell.filters import denoise
-from meshcell.unet import UNet, _drawn, _fresh, _loss, _margin, load_unet, save_unet, train_unet
+from gallery.lamella import best_threshold, lamella
+from meshcell.imaging import unet as module
+from meshcell.imaging.filters import denoise
+from meshcell.imaging.pixel_classifier import standardized, train
+from meshcell.imaging.unet import UNet, _drawn, _fresh, _loss, _margin, load_unet, save_unet, train_unet
 
 torch = pytest.importorskip("torch")
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from io_things import (
+from gallery.things import (
     DTYPES,
     MESH_ENDINGS,
     SURFACE_ENDINGS,
@@ -19,8 +19,9 @@ from io_things import (
     tet_mesh,
     volume,
 )
+from meshcell.core.types import Surface, TiltSeries, Volume
 from meshcell.io import load, save
-from meshcell.types import Solution, Surface, TiltSeries, Volume
+from meshcell.models.solutions import Solution
 
 # --- round trips ---
 

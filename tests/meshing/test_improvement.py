@@ -6,52 +6,16 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell import adjacency, improvement, insertions
-from meshcell.improvement import INSIDE, NARROW, improve
-from meshcell.shapes import angles
-from meshcell.smoothing import CURVE, FIXED, FREE
-from meshcell.swaps import squared_sines
-from meshes import ball, box, tet_mesh
-from phantoms import noise, scraps, tangle
-
-
-def sines_by_normals(points, tets):
-    """twin of `squared_sines`: the six dihedral angles from the normals of the faces."""
-    result = np.empty(len(tets))
-    for t, tet in enumerate(tets):
-        p = points[tet]
-        normals = [np.cross(p[b] - p[a], p[c] - p[a]) for a, b, c in adjacency.TET_FACES]
-        sines = []
-        for i in range(4):
-            for j in range(i):
-                n, m = normals[i], normals[j]
-                sines.append(np.linalg.norm(np.cross(n, m)) / np.linalg.norm(n) / np.linalg.norm(m))
-        result[t] = min(sines) ** 2 * np.sign(np.linalg.det(p[1:] - p[0]))
-    return result
-
-
-def shaken(mesh, amount, seed=0, interfaces=False):
-    """Move points at random as far as all tetrahedra stay positive; the facets' points only if asked."""
-    rng = np.random.default_rng(seed)
-    steps = rng.normal(0, amount, mesh.points.shape)
-    if not interfaces:
-        steps[mesh.facets] = 0
-    for _ in range(40):
-        points = mesh.points + steps
-        bad = squared_sines(points, mesh.tets) <= 1e-5
-        if not bad.any():
-            break
-        steps[mesh.tets[bad]] *= 0.5
-    return mc.TetMesh(points, mesh.tets, mesh.regions, mesh.facets, mesh.sides, mesh.names, mesh.patches)
-
-
-def volumes_of(mesh):
-    return np.array([mesh.volumes[mesh.regions == label].sum() for label in np.unique(mesh.regions)])
-
-
-def is_conforming(mesh):
-    facets, _ = adjacency.interface_facets(mesh.tets, mesh.regions, mesh.neighbours)
-    return {frozenset(f) for f in facets.tolist()} == {frozenset(f) for f in mesh.facets.tolist()}
+from gallery.checks import is_conforming, shaken, sines_by_normals, volumes_of
+from gallery.labels import noise, scraps, tangle
+from gallery.meshes import ball, box, tet_mesh
+from meshcell.core import adjacency
+from meshcell.core.randomness import uniform
+from meshcell.geometry.features import CURVE, FIXED, FREE
+from meshcell.geometry.quality import angles
+from meshcell.meshing import improvement
+from meshcell.meshing.improvement import INSIDE, NARROW, improve
+from meshcell.meshing.swaps import squared_sines
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +126,7 @@ def test_the_same_seed_gives_the_same_bytes_and_the_input_is_unchanged(bad_ball)
 def test_random_numbers_are_uniform():
     state, numbers = np.uint64(12), []
     for _ in range(20000):
-        state, x = insertions.random(np.uint64(state))
+        state, x = uniform(np.uint64(state))
         numbers.append(x)
     numbers = np.array(numbers)
     # Five standard errors of the mean and of the variance of a uniform number in -1 ... 1.

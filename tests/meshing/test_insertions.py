@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.insertions import insert
-from meshcell.swaps import squared_sines
-from meshes import ball
-from test_improvement import is_conforming, shaken, volumes_of
+from gallery.checks import is_conforming, shaken, volumes_of
+from gallery.meshes import ball
+from meshcell.meshing.insertions import insert
+from meshcell.meshing.swaps import squared_sines
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell import native, tetmeshes
-from meshcell.lattice import _extremes
-from meshcell.lattice_fitting import FAIRNESS, MAX_FAIRNESS, _adapted, _region_volumes
-from meshcell.lattice_labels import _votes
-from meshcell.shapes import angles
-from meshcell.tetmeshes import tetrahedralize
-from meshcell.voxels import depths_of
-from phantoms import halves, nested_balls, noise, scraps, sheet, sphere, torus, tube, voronoi
-from test_tetmeshes import SCENES, assert_sound, volumes_of
+from gallery.labels import halves, nested_balls, noise, scraps, sheet, sphere, torus, tube, voronoi
+from gallery.scenes import SCENES, assert_sound, volumes_of
+from meshcell.core.errors import NativeError
+from meshcell.geometry.quality import angles
+from meshcell.geometry.voxels import depths_of
+from meshcell.meshing import tetrahedra
+from meshcell.meshing.lattice import _extremes
+from meshcell.meshing.lattice_fitting import FAIRNESS, MAX_FAIRNESS, _adapted, _region_volumes
+from meshcell.meshing.lattice_labels import _votes
+from meshcell.meshing.tetrahedra import tetrahedralize
 
 
 def pieces_kept(volume, mesh):
@@ -130,15 +131,15 @@ def test_names_and_large_labels_are_kept():
 
 def test_auto_goes_on_with_the_lattice(monkeypatch, caplog):
     def broken(*_):
-        raise native.NativeError("TetGen crashed", "crash")
+        raise NativeError("TetGen crashed", "crash")
 
-    monkeypatch.setattr(tetmeshes, "_by_tetgen", broken)
+    monkeypatch.setattr(tetrahedra, "_by_tetgen", broken)
     with caplog.at_level(logging.INFO, "meshcell"):
         mesh = tetrahedralize(nested_balls(16), edge="20 nm")
     assert_sound(mesh)
     assert angles(mesh).min() > 25 - 1e-6
     assert sum("going on with the lattice" in record.getMessage() for record in caplog.records) == 1
-    with pytest.raises(native.NativeError):
+    with pytest.raises(NativeError):
         tetrahedralize(nested_balls(16), edge="20 nm", method="tetgen")
 
 

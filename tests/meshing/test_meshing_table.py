@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import SPINE
+from gallery.files import SPINE
 from meshing_table import FAST, SLACK, SLOW, as_markdown, committed, figures_of, worse
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meshcell import native
-from meshcell.native import NativeError, run_limited, tetgen_tetrahedra
-from meshes import box
+from gallery.meshes import box
+from meshcell.core.errors import NativeError
+from meshcell.meshing import native
+from meshcell.meshing.native import run_limited, tetgen_tetrahedra
 
 NO_SIZES = {"size_points": np.zeros((0, 3)), "size_tets": np.zeros((0, 4), np.int32), "sizes": np.zeros(0)}
 
@@ -150,7 +151,7 @@ def test_works_from_a_script_without_a_main_guard(tmp_path):
     script.write_text(
         textwrap.dedent("""
         import numpy as np
-        from meshcell.native import describe, run_limited
+        from meshcell.meshing.native import describe, run_limited
         open("count.txt", "a").write("x")
         print(run_limited(describe, {"points": np.zeros((5, 3))}, seconds=60, what="a test")["shape"])
         """)
@@ -165,10 +166,10 @@ def test_works_from_a_script_without_a_main_guard(tmp_path):
 def test_the_child_ends_with_the_session(tmp_path, name):
     script = tmp_path / "script.py"
     script.write_text(
-        f"import signal, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import signal, sys; sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}\n"
         # Where the tests themselves run in the background, Ctrl-C is switched off and the switch is inherited.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from test_native import linger\nfrom meshcell.native import run_limited\n"
+        "from test_native import linger\nfrom meshcell.meshing.native import run_limited\n"
         f"run_limited(linger, {{'started': {str(tmp_path / 'started')!r}}}, seconds=300, what='a test')\n"
     )
     # A killed session cannot tidy up: its folder goes with the test's.
@@ -214,6 +215,6 @@ def test_tetgen_fills_a_box_and_returns_its_triangles():
 
 
 def test_importing_it_is_light():
-    code = "import sys, meshcell.native; sys.exit(bool({'tetgen', 'pyvista', 'sympy'} & set(sys.modules)))"
+    code = "import sys, meshcell.meshing.native; sys.exit(bool({'tetgen', 'pyvista', 'sympy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], timeout=100).returncode == 0
     assert native.describe(np.zeros((2, 3)))["shape"] == (2, 3)

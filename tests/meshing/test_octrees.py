@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from meshcell import adjacency
-from meshcell.octrees import octree_tets
-from meshcell.shapes import angles
-from meshcell.types import TetMesh
+from meshcell.core import adjacency
+from meshcell.core.types import TetMesh
+from meshcell.geometry.quality import angles
+from meshcell.meshing.octrees import octree_tets
 
 
 def mesh_of(wanted):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.swaps import MAX_RING, squared_sine_of, squared_sines, swap
-from meshes import ball, box
-from test_improvement import is_conforming, shaken, sines_by_normals, volumes_of
+from gallery.checks import is_conforming, shaken, sines_by_normals, volumes_of
+from gallery.meshes import ball, box
+from meshcell.meshing.swaps import MAX_RING, squared_sine_of, squared_sines, swap
 
 
 def test_shapes_agree_with_the_dihedral_angles():

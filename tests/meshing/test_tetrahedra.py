@@ -7,42 +7,17 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from bench_robustness import row_of
-from meshcell import adjacency, native, tetmeshes
-from meshcell.shapes import angles
-from meshcell.tetmeshes import (
-    estimate_tets,
-    kuhn_lattice,
-    name_regions,
-    open_triangles,
-    renumber,
-    size_field,
-    tetrahedralize,
-)
-from meshes import ball, box
-from phantoms import halves, nested_balls, noise, sample, scraps, voronoi
-
-
-def cavity():
-    """A ball with a hollow of "outside" in it."""
-    return sample(lambda x, y, z: (x**2 + y**2 + z**2 < 64) & ((x - 1) ** 2 + y**2 + z**2 > 12), 20)
-
-
-def islands():
-    """Two balls of one label that do not touch, and one of another label within the first."""
-    volume = sample(lambda x, y, z: np.minimum((x - 6) ** 2 + y**2 + z**2, 1.5 * ((x + 7) ** 2 + y**2 + z**2)) < 36, 30)
-    labels = volume.data.copy()
-    labels[20:23, 13:16, 13:16] = 7
-    return mc.Volume(labels, 1.0, names={1: "body", 7: "core"})
-
-
-SCENES = {
-    "nested": nested_balls,
-    "halves": halves,
-    "voronoi": lambda: voronoi(n=12, cells=5),
-    "cavity": cavity,
-    "islands": islands,
-}
+from gallery.labels import noise, scraps, voronoi
+from gallery.meshes import ball, box
+from gallery.scenes import SCENES, assert_sound, cavity, volumes_of
+from gallery.tangles import row_of
+from meshcell.core import adjacency
+from meshcell.core.errors import NativeError
+from meshcell.geometry.openings import open_triangles
+from meshcell.geometry.quality import angles
+from meshcell.meshing import tetrahedra
+from meshcell.meshing.tetgen import kuhn_lattice, name_regions, size_field
+from meshcell.meshing.tetrahedra import estimate_tets, renumber, tetrahedralize
 
 
 @functools.cache
@@ -55,21 +30,6 @@ def mesh_of(name, rounds=0):
     surface = surface_of(name)
     edge = 1.5 * surface.resolution[0]
     return tetrahedralize(surface, edge=edge, recondition=False, rounds=rounds)
-
-
-def volumes_of(mesh):
-    return {mesh.names[int(k)]: float(mesh.volumes[mesh.regions == k].sum()) for k in np.unique(mesh.regions)}
-
-
-def assert_sound(mesh):
-    """Facets are the faces between different regions, each with the regions of its neighbours."""
-    behind, front = mesh.facet_tets.T
-    labels = np.append(mesh.regions, 0)
-    assert np.array_equal(np.stack([labels[behind], labels[front]], axis=1), mesh.sides)
-    facets, _ = adjacency.interface_facets(mesh.tets, mesh.regions, mesh.neighbours)
-    assert np.array_equal(np.unique(np.sort(facets, axis=1), axis=0), np.unique(np.sort(mesh.facets, axis=1), axis=0))
-    assert len(facets) == len(mesh.facets)
-    assert np.array_equal(np.unique(mesh.tets), np.arange(len(mesh.points)))
 
 
 # --- what comes out ---
@@ -262,7 +222,7 @@ def test_regions_are_named_by_the_facets_around_them():
 
 def test_pieces_of_triangles_keep_sides_and_patches():
     mesh = mc.patch(ball(2, core=0.5), "cap", lambda c: c[:, 2] > 0.5)
-    from meshcell.refinement import refine
+    from meshcell.adaptivity.refinement import refine
 
     fine = refine(mesh, np.arange(len(mesh.tets))).mesh
     centres, given = fine.points[fine.facets].mean(axis=1), mesh.points[mesh.facets].mean(axis=1)
@@ -421,7 +381,7 @@ def test_too_short_edges_are_refused_with_one_that_would_do():
     with pytest.raises(ValueError, match=r"edge='0.1 nm' would make about .* tetrahedra; .* edge=.* um would do") as e:
         tetrahedralize(surface, edge="0.1 nm")
     enough = float(str(e.value).split("edge=")[2].split()[0])
-    assert 0.5 * tetmeshes.MAX_TETS < estimate_tets(surface, enough) <= 1.1 * tetmeshes.MAX_TETS
+    assert 0.5 * tetrahedra.MAX_TETS < estimate_tets(surface, enough) <= 1.1 * tetrahedra.MAX_TETS
 
 
 def test_neither_surface_nor_volume():
@@ -430,7 +390,7 @@ def test_neither_surface_nor_volume():
 
 
 def test_limits_reach_the_child():
-    with pytest.raises(native.NativeError, match=r"TetGen should end within 0.01 s"):
+    with pytest.raises(NativeError, match=r"TetGen should end within 0.01 s"):
         tetrahedralize(surface_of("nested"), edge="15 nm", recondition=False, seconds=0.01)
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 
-from meshcell import expressions
-from meshcell.equations import formula
-from meshcell.models import Model, Reaction, Species
-from meshcell.parameters import Table
+from meshcell.models import expressions
+from meshcell.models.equations import formula
+from meshcell.models.model import Model
+from meshcell.models.parameters import Table
+from meshcell.models.species import Reaction, Species
 
 MODEL = Model(
     {"cyt": "cytosol + psd", "er": "er", "PM": ("cytosol + psd", "outside"), "ERM": ("er", "cytosol"), "spot": "spot"},

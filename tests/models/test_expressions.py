@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 
-from meshcell import expressions
-from meshcell.expressions import compile, derivative, parse, substitute, to_text, units, walk
-from meshcell.units import CONCENTRATION, DENSITY, NO_UNIT, Unit
+from meshcell.core.units import CONCENTRATION, DENSITY, NO_UNIT, Unit
+from meshcell.models import expressions
+from meshcell.models.expressions import compile, derivative, parse, substitute, units
+from meshcell.models.formula_trees import to_text, walk
 
 # Names that mean something else to sympy or Python's mathematics must be ordinary here.
 NAMES = ("E", "I", "S", "N", "beta", "Ca")
@@ -440,5 +441,5 @@ def test_deepest_formula_allowed_goes_all_the_way():
 
 
 def test_import_stays_light():
-    code = "import sys, meshcell.models; print(sys.modules.keys() & {'sympy', 'pint', 'pyvista', 'matplotlib'})"
+    code = "import sys, meshcell.models.model; print(sys.modules.keys() & {'sympy', 'pint', 'pyvista', 'matplotlib'})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -12,8 +12,10 @@ import pint
 import pytest
 
 import meshcell as mc
-from meshcell.models import Model, Reaction, Species, bind
-from meshes import ball, box, tet_mesh
+from gallery.meshes import ball, box, tet_mesh
+from meshcell.models.binding import bind
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
 
 UM = 602.214076  # molecules/um^3 in 1 uM
 

@@ -8,11 +8,12 @@ import pint
 import pytest
 
 import meshcell as mc
-from balls import round_ball
-from meshcell.binding import nodal
-from meshcell.models import Model, Reaction, Species, bind
-from meshcell.parameters import Course, Field, Table
-from meshes import box
+from gallery.balls import round_ball
+from gallery.meshes import box
+from meshcell.models.binding import bind, nodal
+from meshcell.models.model import Model
+from meshcell.models.parameters import Course, Field, Table
+from meshcell.models.species import Reaction, Species
 
 UM = 602.214076
 PM = {"cyt": "ball", "PM": ("ball", "outside")}

@@ -3,7 +3,8 @@
 import numpy as np
 
 import meshcell as mc
-from meshcell.phantoms import Actin, Cluster, Macromolecule, SphereMembrane, statistics
+from meshcell.phantoms import Actin, Cluster, Macromolecule, SphereMembrane
+from meshcell.phantoms.crowds import statistics
 
 NM = 1e-3
 

@@ -5,12 +5,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import meshcell as mc
-from crowd_things import FILAMENTS, MACROMOLECULES, MEMBRANES, mixed, turned
-from meshcell.phantoms import (
-    Macromolecule,
-)
-from meshcell.phantoms.recipes import to_toml
-from meshcell.phantoms.sample_files import star_angles
+from gallery.crowds import FILAMENTS, MACROMOLECULES, MEMBRANES, mixed, turned
+from meshcell.phantoms import Macromolecule
+from meshcell.phantoms.crowds.recipes import to_toml
+from meshcell.phantoms.crowds.sample_files import star_angles
 
 NM = 1e-3
 

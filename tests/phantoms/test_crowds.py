@@ -8,7 +8,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 import meshcell as mc
-from crowd_things import FILAMENTS, mixed
+from gallery.crowds import FILAMENTS, mixed
 from meshcell.phantoms import (
     Actin,
     Cluster,
@@ -20,13 +20,12 @@ from meshcell.phantoms import (
     SphereMembrane,
     SurfaceMembrane,
     TubeMembrane,
-    packing,
-    shells,
-    statistics,
 )
-from meshcell.phantoms.density_maps import unit_template
-from meshcell.phantoms.paths import smooth_path
-from meshcell.phantoms.worms import worm
+from meshcell.phantoms.crowds import membrane_shapes, statistics
+from meshcell.phantoms.crowds.box import Scene
+from meshcell.phantoms.crowds.density_maps import unit_template
+from meshcell.phantoms.crowds.wormlike_chains import worm
+from meshcell.phantoms.curves import smooth_path
 
 NM = 1e-3
 
@@ -54,11 +53,14 @@ def test_membranes_have_two_layers_at_the_thickness():
 @pytest.mark.parametrize(
     ("shell", "volume"),
     [
-        (shells.ellipsoid(np.array([30.0, 20, 15]), 1.0), 4 / 3 * np.pi * 30 * 20 * 15),
-        (shells.torus(30.0, 10.0, 1.0), 2 * np.pi**2 * 30 * 100),
-        (shells.tube(np.array([[0.0, 0, k] for k in range(41)]), 8.0, 1.0), np.pi * 64 * 40 + 4 / 3 * np.pi * 512),
+        (membrane_shapes.ellipsoid(np.array([30.0, 20, 15]), 1.0), 4 / 3 * np.pi * 30 * 20 * 15),
+        (membrane_shapes.torus(30.0, 10.0, 1.0), 2 * np.pi**2 * 30 * 100),
         (
-            shells.disc(20.0, 5.0, 3.0, 1.0),
+            membrane_shapes.tube(np.array([[0.0, 0, k] for k in range(41)]), 8.0, 1.0),
+            np.pi * 64 * 40 + 4 / 3 * np.pi * 512,
+        ),
+        (
+            membrane_shapes.disc(20.0, 5.0, 3.0, 1.0),
             np.pi * 400 * 10 + np.pi**2 * 25 * 20 + 4 / 3 * np.pi * 125,
         ),
     ],
@@ -73,18 +75,18 @@ def test_mid_surfaces_are_closed_and_enclose_the_known_volume(shell, volume):
 @pytest.mark.parametrize(
     "shell",
     [
-        shells.ellipsoid(np.array([14.0, 9, 6]), 0.5),
-        shells.torus(12.0, 5.0, 0.5),
-        shells.disc(9.0, 4.0, -2.0, 0.5),
-        shells.tube(smooth_path([[0.0, 0, 0], [6, 0, 3], [12, 3, 3], [15, 8, 3]], 0.5), 4.0, 0.5),
+        membrane_shapes.ellipsoid(np.array([14.0, 9, 6]), 0.5),
+        membrane_shapes.torus(12.0, 5.0, 0.5),
+        membrane_shapes.disc(9.0, 4.0, -2.0, 0.5),
+        membrane_shapes.tube(smooth_path([[0.0, 0, 0], [6, 0, 3], [12, 3, 3], [15, 8, 3]], 0.5), 4.0, 0.5),
     ],
 )
 def test_distances_agree_with_those_from_the_mid_surface(shell):
     R, centre = Rotation.from_rotvec([0.4, -0.3, 0.7]).as_matrix(), np.array([22.2, 20.9, 21.5])
     arguments = (R, centre, 2.5, np.ones(3), (44, 43, 42))
-    field, first = shells.distances(shell, *arguments)
-    mesh = shells.Shell("mesh", np.zeros(0), shell.points, shell.triangles)
-    reference, start = shells.distances(mesh, *arguments)
+    field, first = membrane_shapes.distances(shell, *arguments)
+    mesh = membrane_shapes.Shell("mesh", np.zeros(0), shell.points, shell.triangles)
+    reference, start = membrane_shapes.distances(mesh, *arguments)
     np.testing.assert_array_equal(first, start)
     near = (field < 2.2) & (reference < 2.5)
     assert near.sum() > 500 and ((field < 2.2) <= (reference < 2.5)).all()
@@ -102,11 +104,11 @@ def test_distances_from_triangles_agree_with_their_points():
         sampled = np.linalg.norm(points - p, axis=1).min()
         # Half a cell of the sampling away at most, on the far side.
         slack = (np.linalg.norm(u) + np.linalg.norm(v)) / 200
-        assert -1e-12 <= sampled - shells.triangle_distance(*p, u, v) <= slack
+        assert -1e-12 <= sampled - membrane_shapes.triangle_distance(*p, u, v) <= slack
 
 
 def test_curvature_of_a_sphere():
-    unit, triangles = shells.icosphere(1.0, 0.1)
+    unit, triangles = membrane_shapes.icosphere(1.0, 0.1)
     surface = mc.Surface(2 * unit, triangles, np.tile([1, 0], (len(triangles), 1)), {1: "ball"})
     found = statistics.curvature(surface)
     np.testing.assert_allclose(found.mean, 0.5, rtol=0.02)
@@ -117,11 +119,11 @@ def test_curvature_of_a_sphere():
 def test_harmonic_membranes_have_the_asked_roughness():
     rng, steps, found = np.random.default_rng(0), 40, []
     for _ in range(steps):
-        radii = np.linalg.norm(shells.harmonic(0.05, 0.1, 6, 0.004, rng).points, axis=1)
+        radii = np.linalg.norm(membrane_shapes.harmonic(0.05, 0.1, 6, 0.004, rng).points, axis=1)
         found.append(radii.std() / 0.05)
     # Scaled by the sum over waves that are orthogonal on the sphere; on its 2,562 points nearly.
     np.testing.assert_allclose(found, 0.1, rtol=0.03)
-    assert shells.harmonic(0.05, 0.0, 6, 0.004, rng).points.std(axis=0).max() < 0.05
+    assert membrane_shapes.harmonic(0.05, 0.0, 6, 0.004, rng).points.std(axis=0).max() < 0.05
 
 
 def test_ellipsoids_keep_to_their_eccentricity():
@@ -231,8 +233,8 @@ def test_grown_filaments_keep_the_persistence_length():
 def test_protofilaments_are_equal_at_any_voxel_size(voxel):
     tube = Microtubule("microtubule", 1.0, length=0.2, persistence=1e6, tries=1)
     shape = (int(100 / voxel),) * 3
-    scene = packing.Scene.empty(shape, (voxel * NM,) * 3)
-    from meshcell.phantoms import filaments
+    scene = Scene.empty(shape, (voxel * NM,) * 3)
+    from meshcell.phantoms.crowds import filaments
 
     course = filaments._course(tube, 0, np.random.default_rng(0))
     tangent = np.array([0.3, 0.5, 0.8]) / np.linalg.norm([0.3, 0.5, 0.8])

@@ -5,9 +5,9 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 import meshcell as mc
-from meshcell.phantoms import Macromolecule, distances as sdf
-from meshcell.phantoms.density_maps import SIGMA, atoms_density, unit_template
-from meshcell.phantoms.standins import SHAPES, standin
+from meshcell.phantoms import Macromolecule, signed_distances as sdf
+from meshcell.phantoms.crowds.density_maps import SIGMA, atoms_density, unit_template
+from meshcell.phantoms.crowds.standins import SHAPES, standin
 
 NM = 1e-3
 

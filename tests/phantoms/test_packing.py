@@ -8,10 +8,12 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 from scipy.spatial.transform import Rotation
 
 import meshcell as mc
-from crowd_things import mixed, turned
-from meshcell.phantoms import Macromolecule, packing, rooms, statistics
-from meshcell.phantoms.standins import CYTOSOLIC, SHAPES, standin
-from meshcell.phantoms.templates import template
+from gallery.crowds import mixed, turned
+from meshcell.phantoms import Macromolecule
+from meshcell.phantoms.crowds import clearances, packing, statistics
+from meshcell.phantoms.crowds.box import Scene
+from meshcell.phantoms.crowds.standins import CYTOSOLIC, SHAPES, standin
+from meshcell.phantoms.crowds.templates import template
 
 NM = 1e-3
 
@@ -19,8 +21,8 @@ NM = 1e-3
 def test_stamped_voxels_are_those_of_the_interpolated_density():
     values, centre = standin("antibody", NM)
     unit = template(values, NM, 0.5, centre)
-    scene = packing.Scene.empty((40, 41, 42), (NM, NM, NM))
-    room = rooms.rooms(scene, 0)
+    scene = Scene.empty((40, 41, 42), (NM, NM, NM))
+    room = clearances.rooms(scene, 0)
     this = packing.ready(scene, unit, species="a", label=1, reach=unit.core_radius)
     position, turn = np.array([20.3, 19.8, 21.1]) * NM, turned()
     assert packing.place(scene, room, this, position[None], turn[None], chain=1)[0] == 0
@@ -39,7 +41,7 @@ def chamfer_bounds(spacing):
     as its gradient at most; at least as long as the shortest of all steps over its own straight length.
     """
     h = np.array(spacing)
-    weights = rooms._weights(h) / rooms.QUANTA * h.min()
+    weights = clearances._weights(h) / clearances.QUANTA * h.min()
     ratios = [
         weights[tuple(np.array(step) + 1)] / np.linalg.norm(step * h) for step in np.ndindex(2, 2, 2) if any(step)
     ]
@@ -59,9 +61,9 @@ def test_rooms_of_cubes_are_up_to_15_percent_long():
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.5, 2.0), (1.3, 1.0, 1.1)])
 def test_room_is_the_distance_to_what_is_taken(spacing):
     rng = np.random.default_rng(0)
-    scene = packing.Scene.empty((30, 28, 26), spacing)
+    scene = Scene.empty((30, 28, 26), spacing)
     scene.labels[tuple(rng.integers(0, 26, (3, 20)))] = 1
-    room = rooms.rooms(scene, 0) / rooms.QUANTA
+    room = clearances.rooms(scene, 0) / clearances.QUANTA
     exact = distance_transform_edt(np.pad(scene.labels == 0, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
     least, most = chamfer_bounds(spacing)
     assert (room >= least * exact - 1e-9).all() and (room <= most * exact + 1e-9).all()
@@ -70,13 +72,13 @@ def test_room_is_the_distance_to_what_is_taken(spacing):
 def test_room_shrinks_around_new_units():
     values, centre = standin("p97", NM)
     unit = template(values, NM, 0.5, centre)
-    scene = packing.Scene.empty((50, 50, 50), (NM, NM, NM))
-    room = rooms.rooms(scene, 0)
+    scene = Scene.empty((50, 50, 50), (NM, NM, NM))
+    room = clearances.rooms(scene, 0)
     this = packing.ready(scene, unit, species="p97", label=1, reach=5 * NM)
     packing.fill(scene, room, this, voxels=5000, tries=100, rng=np.random.default_rng(0))
     exact = distance_transform_edt(np.pad(scene.labels == 0, 1))[1:-1, 1:-1, 1:-1]
     near = (exact > 0) & (exact <= 4)
-    error = room[near] / rooms.QUANTA - exact[near]
+    error = room[near] / clearances.QUANTA - exact[near]
     # The nearest voxel of the turned template is half a diagonal away at most, and of the eight around a voxel that
     # interpolates to the level one belongs to the unit, a diagonal away at most.
     assert error.max() <= 1.5 * np.sqrt(3)
@@ -94,9 +96,9 @@ def test_room_is_looked_up_in_the_turned_halo(spacing):
         expected = room.copy()
         for v in np.ndindex(room.shape):
             at = R.T @ (v * h - p) / step + centre + 0.5
-            if ((at >= rooms.RIM) & (at <= np.array(halo.shape) - rooms.RIM)).all():
+            if ((at >= clearances.RIM) & (at <= np.array(halo.shape) - clearances.RIM)).all():
                 expected[v] = min(room[v], halo[tuple(at.astype(int))])
-        rooms.shrink(room, h, halo, centre, step, R, p)
+        clearances.shrink(room, h, halo, centre, step, R, p)
         np.testing.assert_array_equal(room, expected)
 
 
@@ -106,9 +108,9 @@ def test_a_unit_below_the_voxel_size_is_refused():
 
 
 def test_empty_room_is_the_distance_to_the_faces():
-    scene = packing.Scene.empty((9, 7, 5), (1.0, 1.0, 1.0))
+    scene = Scene.empty((9, 7, 5), (1.0, 1.0, 1.0))
     exact = distance_transform_edt(np.pad(np.ones((9, 7, 5)), 1))[1:-1, 1:-1, 1:-1]
-    np.testing.assert_array_equal(rooms.rooms(scene, 0) / rooms.QUANTA, exact)
+    np.testing.assert_array_equal(clearances.rooms(scene, 0) / clearances.QUANTA, exact)
 
 
 def test_units_never_overlap_and_every_voxel_is_someones():

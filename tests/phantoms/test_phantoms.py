@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from skimage.measure import euler_number
 
-from meshcell.phantoms import cell, distances as sdf, spine, warps
-from meshcell.phantoms.distances import Grid
+from meshcell.phantoms import cell, signed_distances as sdf, spine, warps
+from meshcell.phantoms.signed_distances import Grid
 
 WARP = warps.waves(5, 0.9, 0.012, rng=np.random.default_rng(5))
 TURN = Rotation.from_rotvec([0.3, -0.5, 0.8]).as_matrix()

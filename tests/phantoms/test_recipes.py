@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from crowd_things import mixed
+from gallery.crowds import mixed
 from meshcell.phantoms import (
     Cluster,
     EllipsoidMembrane,
@@ -20,8 +20,8 @@ from meshcell.phantoms import (
     SurfaceMembrane,
     TorusMembrane,
 )
-from meshcell.phantoms.recipes import from_toml, to_toml
-from meshcell.phantoms.standins import standin
+from meshcell.phantoms.crowds.recipes import from_toml, to_toml
+from meshcell.phantoms.crowds.standins import standin
 
 
 def test_recipes_come_back_from_toml():

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell import charts, colours, fields, scenes
-from meshcell.models import Model, Species
-from meshcell.plotting import film, histogram, plot
-from meshcell.shapes import angles, part_rows
-from meshes import ball
+from gallery.meshes import ball
+from meshcell.geometry.quality import angles, part_rows
+from meshcell.models.model import Model
+from meshcell.models.solutions import compartment_rows, values_at
+from meshcell.models.species import Species
+from meshcell.pictures import charts, colours, rendering, scenes
+from meshcell.pictures.plotting import film, histogram, plot
 
 mpl.use("Agg")
 SIZE = (320, 240)
@@ -356,9 +358,9 @@ def test_region_colours_go_by_the_label():
 
 def test_values_between_saved_times_are_linear(solution):
     z = solution.mesh.points[solution.nodes["Ca"], 2]
-    np.testing.assert_allclose(fields.values_at(solution, "Ca", 1.25), UM * (1 + 1.25 * z), atol=1e-12 * UM)
+    np.testing.assert_allclose(values_at(solution, "Ca", 1.25), UM * (1 + 1.25 * z), atol=1e-12 * UM)
     for row, time in enumerate(solution.times):
-        np.testing.assert_array_equal(fields.values_at(solution, "Ca", time), solution.values["Ca"][row])
+        np.testing.assert_array_equal(values_at(solution, "Ca", time), solution.values["Ca"][row])
 
 
 def test_species_are_found_in_patches(solution):
@@ -367,7 +369,7 @@ def test_species_are_found_in_patches(solution):
     model = Model({"spot": "psd"}, [Species("R", "spot")])
     nodes = np.unique(mesh.facets[[1, 4]])
     one = mc.Solution(patched, model, [0.0], {"R": np.ones((1, len(nodes)))}, {"R": nodes})
-    dimension, rows = fields.compartment_rows(one, "R")
+    dimension, rows = compartment_rows(one, "R")
     assert (dimension, rows.tolist()) == (2, [1, 4])
 
 
@@ -423,13 +425,13 @@ def test_bad_targets(mesh, labels, tmp_path):
 
 
 def test_without_opengl_the_error_names_the_packages(mesh, monkeypatch):
-    monkeypatch.setattr(scenes, "PROBE", "import os, sys; print('no EGL', file=sys.stderr); os.abort()")
-    scenes.trial_rendering.cache_clear()
+    monkeypatch.setattr(rendering, "PROBE", "import os, sys; print('no EGL', file=sys.stderr); os.abort()")
+    rendering.trial_rendering.cache_clear()
     try:
         with pytest.raises(RuntimeError, match=r"exit code -6: no EGL.*libgl1 libegl1"):
             plot(mesh)
     finally:
-        scenes.trial_rendering.cache_clear()
+        rendering.trial_rendering.cache_clear()
 
 
 def test_importing_does_not_load_the_renderers():
@@ -448,7 +450,7 @@ def test_the_real_spine(real_spine, tmp_path):
 
 
 def test_a_gif_keeps_colours_that_few_pixels_have():
-    from meshcell.plotting import _few_colours
+    from meshcell.pictures.plotting import _few_colours
 
     picture = np.full((200, 300, 3), 255, np.uint8)
     picture[:, :, :2] = np.arange(200, dtype=np.uint8)[:, None, None]

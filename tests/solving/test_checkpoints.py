@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from balls import round_ball
-from meshcell import checkpoints, engine_numba
-from meshcell.models import Model, Reaction, Species
-from meshcell.solver import solve
+from gallery.balls import round_ball
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
+from meshcell.solving import checkpoints
+from meshcell.solving.discretisation import Discretisation
+from meshcell.solving.solver import solve
 
 TIMES = np.linspace(0, 1, 6)
 
@@ -48,7 +50,7 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_bytes(tmp_path, monkey
     whole = run(**options)
     monkeypatch.setattr(checkpoints, "PAUSE", 0.0)
     monkeypatch.setattr(checkpoints, "PAUSE_SHARE", 0.0)
-    reacted, left = engine_numba.Problem.reacted, [calls + 6]
+    reacted, left = Discretisation.reacted, [calls + 6]
 
     def interrupted(self, t, u):
         left[0] -= 1
@@ -58,7 +60,7 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_bytes(tmp_path, monkey
 
     path = tmp_path / "run.npz"
     with monkeypatch.context() as patch:
-        patch.setattr(engine_numba.Problem, "reacted", interrupted)
+        patch.setattr(Discretisation, "reacted", interrupted)
         part = run(path, **options)
     assert "interrupted" in part.message
     assert part.stats["steps"] < whole.stats["steps"]
@@ -67,15 +69,15 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_bytes(tmp_path, monkey
     counts = ("steps", "imex_steps", "implicit_steps", "linear_iterations")
     assert [rest.stats[name] for name in counts] == [whole.stats[name] for name in counts]
     # A finished run comes back at once.
-    monkeypatch.setattr(engine_numba.Problem, "linearise", None)
-    monkeypatch.setattr("meshcell.schemes.relax", None)
+    monkeypatch.setattr(Discretisation, "linearise", None)
+    monkeypatch.setattr("meshcell.solving.schemes.relax", None)
     assert same(run(path, **options), whole)
 
 
 CHILD = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from meshcell import checkpoints
+from meshcell.solving import checkpoints
 checkpoints.PAUSE = checkpoints.PAUSE_SHARE = 0.0
 import test_checkpoints
 test_checkpoints.run(test_checkpoints.Path(sys.argv[2]), rtol=1e-9, scheme="imex")

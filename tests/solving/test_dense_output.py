@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from balls import round_ball
-from meshcell.interpolation import STATES, interpolated, lagrange
-from meshcell.models import Model, Reaction, Species
-from test_tolerances import brusselator
+from gallery.balls import round_ball
+from gallery.models import brusselator
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
+from meshcell.solving.dense_output import STATES, interpolated, lagrange
 
 BALL = {"ball": "ball", "rim": ("ball", "outside")}
 

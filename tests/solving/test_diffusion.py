@@ -5,9 +5,9 @@ import pytest
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
-from balls import round_ball
-from meshcell import fem
-from meshcell.diffusion import Diffusion, relax
+from gallery.balls import round_ball
+from meshcell.geometry import finite_elements as fem
+from meshcell.solving.diffusion import Diffusion, relax
 
 
 @pytest.fixture(scope="module", params=[1, 3, 6])

@@ -9,46 +9,21 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from balls import round_ball
-from meshcell import engine_numba
-from meshcell.analysis import flux, mean, total
-from meshcell.models import Model, Reaction, Species
-from meshcell.solver import solve
-from meshcell.types import SolveError
-from meshes import box, slope
-
-BALL = {"ball": "ball", "rim": ("ball", "outside")}
-NESTED = {"cyt": "shell", "er": "core", "PM": ("shell", "outside"), "ERM": ("core", "shell")}
+from gallery.balls import round_ball
+from gallery.meshes import box, slope
+from gallery.models import BALL, ROBERTSON, calcium, exchange, well
+from meshcell.analysis.quantities import flux, mean, total
+from meshcell.core.errors import SolveError
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
+from meshcell.solving.discretisation import Discretisation
+from meshcell.solving.solver import solve
 
 
 @pytest.fixture(params=["numba"])
 def engine(request):
     """The engines there are; the laws hold for each."""
     return request.param
-
-
-def well(reactions, parameters=None, **initial):
-    """Make species that do not diffuse in one region, so that every node is an ordinary differential equation."""
-    return Model({"box": "box"}, [Species(k, "box", 0, v) for k, v in initial.items()], reactions, parameters or {})
-
-
-def exchange(diffusion=1000.0):
-    """A in the bulk and X on the membrane make B on the membrane."""
-    species = [Species("A", "ball", diffusion, 1), Species("X", "rim", 0, 1), Species("B", "rim", 0, 0)]
-    return Model(BALL, species, [Reaction("bind", "rim", "A*X - B", {"A": -1, "X": -1, "B": 1})])
-
-
-def calcium(pump=True):
-    """The user's page: a leak from the ER, a pump in the plasma membrane."""
-    species = [
-        Species("Ca", "cyt", "220 um^2/s", "0.1 uM"),
-        Species("CaER", "er", "6 um^2/s", "400 uM"),
-    ]
-    reactions = [Reaction("leak", "ERM", "k_leak*(CaER - Ca)", {"CaER": -1, "Ca": +1})]
-    if pump:
-        reactions.append(Reaction("pump", "PM", "v*Ca/(K + Ca)", {"Ca": -1}))
-    parameters = {"k_leak": "0.02 um/s", "v": "30 molecule/um^2/s", "K": "0.2 uM"}
-    return Model(NESTED, species, reactions, parameters)
 
 
 # --- known solutions ---
@@ -141,13 +116,6 @@ def test_a_rate_that_depends_on_time_and_place(engine):
     solution = solve(mesh, model, [0, 0.5, 2], engine=engine)
     exact = np.outer(solution.times**3, 1 + mesh.points[:, 0])
     np.testing.assert_allclose(solution.values["u"], exact, atol=1e-3 * exact.max())
-
-
-ROBERTSON = [
-    Reaction("slow", "box", "0.04*a", {"a": -1, "b": 1}),
-    Reaction("fast", "box", "3e7*b*b", {"b": -1, "c": 1}),
-    Reaction("back", "box", "1e4*b*c", {"b": -1, "a": 1}),
-]
 
 
 def test_robertson_in_every_node(engine):
@@ -293,9 +261,9 @@ def test_the_same_run_twice_gives_the_same_bytes_and_leaves_its_input_alone(engi
 DIGEST = """
 import hashlib, sys
 sys.path.insert(0, sys.argv[1])
-from balls import round_ball
-from meshcell.solver import solve
-from test_engine import calcium
+from gallery.balls import round_ball
+from meshcell.solving.solver import solve
+from gallery.models import calcium
 solution = solve(round_ball(16, core=6), calcium(), [0, 0.02])
 print(hashlib.sha256(b"".join(v.tobytes() for v in solution.values.values())).hexdigest())
 """
@@ -307,7 +275,7 @@ def test_any_number_of_threads_gives_the_same_bytes():
     for threads in ("1", "2"):
         names = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
         environment = {**os.environ, **dict.fromkeys(names, threads)}
-        command = [sys.executable, "-c", DIGEST, str(Path(__file__).parent)]
+        command = [sys.executable, "-c", DIGEST, str(Path(__file__).parents[1])]
         digests.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     assert len(digests) == 1
 
@@ -378,7 +346,7 @@ def test_steps_that_come_to_nothing_are_given_up(engine, rate, options, said):
 
 
 def test_an_interrupt_returns_what_was_computed(monkeypatch):
-    rate, calls = engine_numba.Problem.reacted, []
+    rate, calls = Discretisation.reacted, []
 
     def interrupted(self, t, u):
         calls.append(t)
@@ -386,7 +354,7 @@ def test_an_interrupt_returns_what_was_computed(monkeypatch):
             raise KeyboardInterrupt
         return rate(self, t, u)
 
-    monkeypatch.setattr(engine_numba.Problem, "reacted", interrupted)
+    monkeypatch.setattr(Discretisation, "reacted", interrupted)
     model = well([Reaction("r", "box", "u", {"u": -1})], u=1)
     solution = solve(box(1, names={1: "box"}), model, np.linspace(0, 1, 101))
     assert "interrupted at t = 0." in solution.message

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from balls import round_ball
-from meshcell.models import Model, Reaction, Species, bind
-from meshes import box, slope
+from gallery.balls import round_ball
+from gallery.meshes import box, slope
+from meshcell.models.binding import bind
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
 
 UM = 602.214076
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from balls import round_ball
-from meshcell import fem
-from meshcell.models import Model, Reaction, Species
-from meshes import box, slope
+from gallery.balls import round_ball
+from gallery.meshes import box, slope
+from meshcell.geometry import finite_elements as fem
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
 
 PLACES = {"ball": "ball", "rim": ("ball", "outside")}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from meshcell import krylov
+from meshcell.solving import krylov
 
 
 def test_dots_and_updates_equal_numpy():

@@ -7,29 +7,13 @@ import pytest
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
-from balls import round_ball
-from meshcell import coarsening, multigrid
-from meshcell.binding import bind
-from meshcell.engine_numba import Problem
-from meshcell.models import Model, Reaction, Species
-from meshes import box
-
-
-def problem(n, stiffness=1.0):
-    """Two species in the shell, one in the core, one on the membrane, all coupled."""
-    species = [
-        Species("a", "cyt", 220, 1),
-        Species("b", "cyt", 1, 2),
-        Species("c", "er", 6, 3),
-        Species("m", "PM", 0.1, 4),
-    ]
-    reactions = [
-        Reaction("bind", "cyt", "k*(a*b - 1)", {"a": -1, "b": -1}),
-        Reaction("leak", "ERM", "k*(c - a)", {"c": -1, "a": 1}),
-        Reaction("dock", "PM", "k*(b*b - m)", {"b": -1, "m": 1}),
-    ]
-    places = {"cyt": "shell", "er": "core", "PM": ("shell", "outside"), "ERM": ("shell", "core")}
-    return Problem(bind(Model(places, species, reactions, {"k": stiffness}), round_ball(n, core=n // 2)))
+from gallery.meshes import box
+from gallery.models import problem
+from meshcell.models.binding import bind
+from meshcell.models.model import Model
+from meshcell.models.species import Species
+from meshcell.solving import coarsening, multigrid
+from meshcell.solving.discretisation import Discretisation
 
 
 def matrix(grid):
@@ -89,7 +73,7 @@ def test_iterations_stay_level_with_a_thin_sheet_and_long_steps():
     # A sheet one cell thick: points of both faces are near for what lives inside, far apart for what lives outside.
     mesh = box(12, region=lambda x: 1 + (np.abs(x[:, 2] - 0.54) < 0.04), names={1: "cytosol", 2: "er"})
     species = [Species("a", "cyt", 220, 1), Species("b", "er", 6, 1)]
-    p = Problem(bind(Model({"cyt": "cytosol", "er": "er"}, species), mesh))
+    p = Discretisation(bind(Model({"cyt": "cytosol", "er": "er"}, species), mesh))
     counts = []
     for dt in (1e-4, 1e-2, 1.0):
         assert p.linearise(0.0, p.initial(), 2 / dt)

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from balls import round_ball
-from meshcell import schemes
-from meshcell.analysis import total
-from meshcell.models import Model, Reaction, Species
-from meshcell.solver import solve
-from meshes import box
+from gallery.balls import round_ball
+from gallery.meshes import box
+from meshcell.analysis.quantities import total
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
+from meshcell.solving import schemes
+from meshcell.solving.solver import solve
 
 BALL = {"ball": "ball", "rim": ("ball", "outside")}
 

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from balls import round_ball
-from meshcell.models import Model, Reaction, Species
-from meshcell.solver import checked_times, solve
+from gallery.balls import round_ball
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
+from meshcell.solving.options import checked_times
+from meshcell.solving.solver import solve
 
 MODEL = Model({"ball": "ball"}, [Species("u", "ball", 1, 1)], [Reaction("r", "ball", "u", {"u": -1})])
 

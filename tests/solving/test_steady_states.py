@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from balls import round_ball
-from meshcell.analysis import mean, total
-from meshcell.models import Model, Reaction, Species
-from meshcell.solver import solve
-from meshcell.steadystates import steady
-from meshcell.types import SolveError
-from meshes import box
-from test_engine import BALL, calcium, exchange, well
+from gallery.balls import round_ball
+from gallery.meshes import box
+from gallery.models import BALL, calcium, exchange, well
+from meshcell.analysis.quantities import mean, total
+from meshcell.core.errors import SolveError
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
+from meshcell.solving.solver import solve
+from meshcell.solving.steady_states import steady
 
 
 def test_the_gradient_of_the_surface_kinase_is_where_a_long_run_ends():

@@ -5,27 +5,17 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
-from balls import round_ball
-from meshcell.models import Model, Reaction, Species
-from meshcell.solver import solve
-from meshes import box
-from test_engine import BALL, ROBERTSON, calcium, exchange, well
+from gallery.balls import round_ball
+from gallery.meshes import box
+from gallery.models import BALL, ROBERTSON, brusselator, calcium, exchange, well
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
+from meshcell.solving.solver import solve
 
 
 def kinase():
     reactions = [Reaction("kin", "rim", "k*(1 - c)", {"c": 1}), Reaction("phos", "ball", "p*c", {"c": -1})]
     return Model(BALL, [Species("c", "ball", 10, 0.1)], reactions, {"k": 50 / 3, "p": 10})
-
-
-def brusselator():
-    species = [Species("u", "ball", 0.1, "1.2 + 0.3*x"), Species("v", "ball", 0.05, "3.1 + 0.3*y")]
-    reactions = [
-        Reaction("feed", "ball", "1", {"u": 1}),
-        Reaction("autocatalysis", "ball", "u*u*v", {"u": 1, "v": -1}),
-        Reaction("turn", "ball", "3*u", {"u": -1, "v": 1}),
-        Reaction("loss", "ball", "u", {"u": -1}),
-    ]
-    return Model({"ball": "ball"}, species, reactions)
 
 
 PROBLEMS = {

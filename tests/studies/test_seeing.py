@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.models import Model, Reaction, Species
-from meshcell.tomography import compare, report, stain
-from phantoms import nested_balls
+from gallery.labels import nested_balls
+from meshcell.imaging.tomograms import stain
+from meshcell.models.model import Model
+from meshcell.models.species import Reaction, Species
+from meshcell.studies.seeing import compare, report
 
 
 def seen(largest):

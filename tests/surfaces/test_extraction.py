@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.surfaces import BOX_FACES
-from phantoms import halves, nested_balls, noise, sphere, voronoi
+from gallery.labels import halves, nested_balls, noise, sphere, voronoi
+from meshcell.core.validation import BOX_FACES
 
 NOISE = [noise(seed) for seed in range(12)]
 

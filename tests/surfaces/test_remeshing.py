@@ -4,17 +4,20 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell import adjacency
-from meshcell.decimation import decimate, remesh
-from meshcell.intersections import intersecting_pairs, self_intersections
+from gallery.labels import tangle
+from meshcell.core import adjacency
+from meshcell.core.types import Surface, Volume
+from meshcell.geometry.features import feature_edges, interface_ids
+from meshcell.geometry.intersections import intersecting_pairs, self_intersections
+from meshcell.geometry.measures import areas, enclosed_volumes
+from meshcell.geometry.proximity import base_of, closest, gather, grid_of, insert, nearest, parted, remove
 from meshcell.io import load
-from meshcell.proximity import base_of, closest, gather, grid_of, insert, nearest, parted, remove
-from meshcell.quadrics import quadric_error, quadrics_of
-from meshcell.remeshing import least_angle
-from meshcell.smoothing import feature_edges, interface_ids, smooth
-from meshcell.surfaces import areas, enclosed_volumes, extract, patch
-from meshcell.types import Surface, Volume
-from phantoms import tangle
+from meshcell.surfaces.extraction import extract
+from meshcell.surfaces.net import least_angle
+from meshcell.surfaces.patches import patch
+from meshcell.surfaces.quadrics import quadric_error, quadrics_of
+from meshcell.surfaces.remeshing import decimate, remesh
+from meshcell.surfaces.smoothing import smooth
 
 VOXEL = 0.01
 EDGE = 0.02

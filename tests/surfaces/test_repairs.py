@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from phantoms import nested_balls
+from gallery.labels import nested_balls
 
 SOUND = mc.remesh(mc.smooth(mc.extract(nested_balls(16))), edge=0.015)
 POINTS, TRIANGLES, SIDES = SOUND.points, SOUND.triangles, SOUND.sides

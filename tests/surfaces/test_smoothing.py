@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.intersections import self_intersections
-from meshcell.smoothing import FREE, VOLUME_OFF, _kinds, _smoothing_neighbours, _taubin, feature_edges, point_kinds
-from phantoms import halves, nested_balls, noise, scraps, sheet, sphere, torus, tube, voronoi
+from gallery.labels import halves, nested_balls, noise, scraps, sheet, sphere, torus, tube, voronoi
+from meshcell.geometry.features import FREE, feature_edges, point_kinds
+from meshcell.geometry.intersections import self_intersections
+from meshcell.surfaces.smoothing import VOLUME_OFF, _kinds, _smoothing_neighbours, _taubin
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.windings import winding_numbers
-from phantoms import halves, nested_balls
+from gallery.labels import halves, nested_balls
+from meshcell.surfaces.windings import winding_numbers
 
 BALLS = mc.smooth(mc.extract(nested_balls(20)))
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-from meshcell.types import Array, Floats
-
-if TYPE_CHECKING:
-    from meshcell.phantoms.packing import Scene
-    from meshcell.phantoms.templates import Template
+from meshcell.core.arrays import Array, Floats
+from meshcell.phantoms.crowds.box import Scene
+from meshcell.phantoms.crowds.templates import Template
 
 # Room is kept in quarters of the shortest voxel edge: finer than its error, and 63 voxels far in one byte.
 QUANTA = 4

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.phantoms.paths import generator
-from meshcell.phantoms.recipes import Recipe
-from meshcell.phantoms.sample_files import read_sample, write_sample
-from meshcell.types import Sample
+from meshcell.core.randomness import generator
+from meshcell.phantoms.crowds.recipes import Recipe, to_toml
+from meshcell.phantoms.crowds.sample_files import read_sample, write_sample
+from meshcell.phantoms.crowds.samples import Sample
 
 
 def samples(
@@ -55,7 +55,6 @@ def samples(
 
 
 def _check(recipe: Recipe, path: Path) -> None:
-    from meshcell.phantoms.recipes import to_toml
 
     there = path / "recipe.toml"
     if there.exists() and there.read_text(encoding="utf-8") != to_toml(recipe):

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.phantoms.standins import standin
-from meshcell.phantoms.templates import Template, template
-from meshcell.types import Array, Volume
-from meshcell.units import convert
+from meshcell.core.arrays import Array
+from meshcell.core.types import Volume
+from meshcell.core.units import convert
+from meshcell.formats.endings import read
+from meshcell.phantoms.crowds.standins import standin
+from meshcell.phantoms.crowds.templates import Template, template
 
 ATOMS = (".pdb", ".ent", ".cif", ".mmcif", ".pdb.gz", ".cif.gz")
 ANGSTROM = 1e-4  # um
@@ -108,13 +110,12 @@ def unit_template(source: Any, step: float, *, level: float | None = None, resol
 
 
 def _read(path: Path, step: float, resolution: Any) -> Volume:
-    from meshcell.io import load
 
     if path.name.lower().endswith(ATOMS):
         if not path.exists():
             raise FileNotFoundError(f"{path} should be a file; there is none")
         return atoms_density(path, step, resolution=resolution)
-    volume = load(path)
+    volume = read(path)
     if not isinstance(volume, Volume) or volume.is_labels:
         raise ValueError(f"{path} should be a density map (floating intensities); got {type(volume).__name__}")
     return volume

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from meshcell.phantoms.packing import Scene
-from meshcell.phantoms.recipes import Reached, bounded, checked_count, checked_group, drawn
-from meshcell.phantoms.worms import bent, concentration, cross, normals
-from meshcell.types import Floats, Ints
-from meshcell.units import convert
+from meshcell.core.arrays import Floats, Ints
+from meshcell.core.units import convert
+from meshcell.phantoms.crowds.box import Scene
+from meshcell.phantoms.crowds.quantities import Reached, bounded, checked_count, checked_group, drawn
+from meshcell.phantoms.crowds.wormlike_chains import bent, concentration, cross, normals
 
 # Bends offered at each step before a filament ends.
 BENDS = 8

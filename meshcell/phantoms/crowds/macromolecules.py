@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.phantoms.density_maps import unit_template
-from meshcell.phantoms.membranes import Seat
-from meshcell.phantoms.packing import Ready, Scene, aligned, fill, place, quaternions
-from meshcell.phantoms.recipes import Reached, bounded, checked_group, drawn, limits
-from meshcell.phantoms.rooms import quantum, room_needed
-from meshcell.phantoms.templates import Template
-from meshcell.types import Array, Floats
-from meshcell.units import convert
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.units import convert
+from meshcell.phantoms.crowds.box import Scene
+from meshcell.phantoms.crowds.clearances import quantum, room_needed
+from meshcell.phantoms.crowds.density_maps import unit_template
+from meshcell.phantoms.crowds.membranes import Seat
+from meshcell.phantoms.crowds.packing import Ready, aligned, fill, place, quaternions, ready
+from meshcell.phantoms.crowds.quantities import Reached, bounded, checked_group, drawn, limits
+from meshcell.phantoms.crowds.templates import Template
 
 # Poses offered to each unit of a chain before the chain ends.
 POSES = 64
@@ -162,7 +163,6 @@ def placed(
     scene: Scene, room: Array, plan: Plan, seats: list[Seat], *, reach: float, tries: int, rng: np.random.Generator
 ) -> Reached:
     """Place a group until its occupancy is reached or `tries` starts in a row failed."""
-    from meshcell.phantoms.packing import ready
 
     group = plan.group
     prepared = [

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from meshcell.types import Array, Floats, Ints
-from meshcell.validation import frozen
+from meshcell.core.arrays import Array, Floats, Ints, frozen
+from meshcell.phantoms.crowds import wormlike_chains
 
 FAR = np.float32(1e9)
 
@@ -87,10 +87,9 @@ def harmonic(radius: float, roughness: float, degree: int, step: float, rng: np.
 
 def transported(tangents: Floats) -> Floats:
     """Carry a normal along (n, 3) unit tangents without twist; return (n, 3) unit normals."""
-    from meshcell.phantoms.worms import normals
 
     carried = np.empty_like(tangents)
-    carried[0] = normals(tangents[:1])[0][0]
+    carried[0] = wormlike_chains.normals(tangents[:1])[0][0]
     for row in range(1, len(tangents)):
         across = carried[row - 1] - (carried[row - 1] @ tangents[row]) * tangents[row]
         carried[row] = across / np.linalg.norm(across)

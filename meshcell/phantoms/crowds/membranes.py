@@ -12,11 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.phantoms import shells
-from meshcell.phantoms.packing import Scene, quaternions, rotation
-from meshcell.phantoms.recipes import Reached, bounded, checked_count, checked_group, drawn
-from meshcell.phantoms.shells import Shell, distances, fits, write
-from meshcell.types import Floats, Surface
+from meshcell.core.arrays import Floats
+from meshcell.core.types import Surface
+from meshcell.phantoms.crowds import membrane_shapes
+from meshcell.phantoms.crowds.box import Scene
+from meshcell.phantoms.crowds.membrane_shapes import Shell, distances, fits, write
+from meshcell.phantoms.crowds.packing import quaternions, rotation
+from meshcell.phantoms.crowds.quantities import Reached, bounded, checked_count, checked_group, drawn
+from meshcell.phantoms.crowds.wormlike_chains import worm
+from meshcell.phantoms.curves import smooth_path
 
 # Points on a mid-surface stand about this far apart where molecules look for a seat, um.
 SEAT_STEP = 0.002
@@ -74,7 +78,7 @@ class SphereMembrane(Membrane):
     radius: Any = (0.02, 0.06)
 
     def shape(self, rng: np.random.Generator, step: float) -> list[Shell]:
-        return [shells.ellipsoid(np.full(3, self._length("radius", rng)), step)]
+        return [membrane_shapes.ellipsoid(np.full(3, self._length("radius", rng)), step)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +101,7 @@ class EllipsoidMembrane(Membrane):
         for _ in range(1000):
             radii = np.array([self._length("radius", rng) for _ in range(3)])
             if radii.max() <= radii.min() * longest:
-                return [shells.ellipsoid(radii, step)]
+                return [membrane_shapes.ellipsoid(radii, step)]
         raise ValueError(f"eccentricity of {self.name!r} should be reachable; {self.eccentricity} failed 1000 draws")
 
 
@@ -110,7 +114,7 @@ class TorusMembrane(Membrane):
 
     def shape(self, rng: np.random.Generator, step: float) -> list[Shell]:
         lengths = self._length("ring", rng), self._length("radius", rng)
-        return [shells.torus(max(lengths), min(lengths), step)]
+        return [membrane_shapes.torus(max(lengths), min(lengths), step)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,14 +126,12 @@ class TubeMembrane(Membrane):
     persistence: Any = 0.1
 
     def shape(self, rng: np.random.Generator, step: float) -> list[Shell]:
-        from meshcell.phantoms.paths import smooth_path
-        from meshcell.phantoms.worms import worm
 
         radius, length = self._length("radius", rng), self._length("length", rng)
         # Knots two radii apart: a tube that bends within its own radius would fold.
         knots = worm(max(2, int(length / (2 * radius)) + 1), 2 * radius, self._length("persistence", rng), rng)
         path = smooth_path(knots, max(step, radius / 4))
-        return [shells.tube(path - path.mean(axis=0), radius, step)]
+        return [membrane_shapes.tube(path - path.mean(axis=0), radius, step)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +153,7 @@ class SheetStack(Membrane):
     def shape(self, rng: np.random.Generator, step: float) -> list[Shell]:
         radius, lumen, gap = (self._length(key, rng) for key in ("radius", "lumen", "gap"))
         heights = (np.arange(self.sheets) - (self.sheets - 1) / 2) * (lumen + gap)
-        return [shells.disc(radius, lumen / 2, z, step) for z in heights]
+        return [membrane_shapes.disc(radius, lumen / 2, z, step) for z in heights]
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +175,7 @@ class HarmonicMembrane(Membrane):
 
     def shape(self, rng: np.random.Generator, step: float) -> list[Shell]:
         roughness = drawn(self.roughness, "", f"roughness of {self.name!r}", rng)
-        return [shells.harmonic(self._length("radius", rng), roughness, self.degree, step, rng)]
+        return [membrane_shapes.harmonic(self._length("radius", rng), roughness, self.degree, step, rng)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,7 +314,7 @@ def _seat(name: str, scene: Scene, points: Floats, triangles: Any, rng: np.rando
     within = ((drawn_points >= 0) & (drawn_points <= scene.size)).all(axis=1)
     # Between the normals of the corners, as those of flat triangles would tilt the molecules by degrees.
     weights = np.array([1 - u - v, u, v])
-    upright = np.einsum("kn,nkj->nj", weights, shells.normals(points, triangles)[triangles[rows]])
+    upright = np.einsum("kn,nkj->nj", weights, membrane_shapes.normals(points, triangles)[triangles[rows]])
     upright /= np.linalg.norm(upright, axis=1, keepdims=True)
     area = float(areas.sum()) * within.mean()
     return Seat(name, scene.units, drawn_points[within], upright[within], area, float(np.sqrt(areas.sum() / n)))

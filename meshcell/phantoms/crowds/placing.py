@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.phantoms import filaments as filament_growth, membranes as membrane_growth
-from meshcell.phantoms.filaments import Filament
-from meshcell.phantoms.macromolecules import Cluster, Macromolecule, Plan, placed, planned
-from meshcell.phantoms.membranes import Membrane, Placed, Seat
-from meshcell.phantoms.packing import Scene
-from meshcell.phantoms.paths import generator
-from meshcell.phantoms.recipes import Reached, Recipe
-from meshcell.phantoms.rooms import rooms
-from meshcell.types import OUTSIDE, Floats, Sample, Volume, label_of
+from meshcell.core.arrays import Floats
+from meshcell.core.randomness import generator
+from meshcell.core.types import Volume
+from meshcell.core.validation import OUTSIDE, label_of
+from meshcell.phantoms.crowds import filaments as filament_growth, membranes as membrane_growth
+from meshcell.phantoms.crowds.box import Scene
+from meshcell.phantoms.crowds.clearances import rooms
+from meshcell.phantoms.crowds.filaments import Filament
+from meshcell.phantoms.crowds.macromolecules import Cluster, Macromolecule, Plan, placed, planned
+from meshcell.phantoms.crowds.membranes import Membrane, Placed, Seat
+from meshcell.phantoms.crowds.quantities import Reached
+from meshcell.phantoms.crowds.recipes import Recipe
+from meshcell.phantoms.crowds.samples import Sample
 
 log = logging.getLogger("meshcell")
 

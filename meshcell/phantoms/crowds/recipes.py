@@ -6,51 +6,21 @@ import json
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from meshcell.types import Sample, Surface, Triple, Volume, checked_spacing
-from meshcell.units import convert
-
-if TYPE_CHECKING:
-    from meshcell.phantoms.filaments import Filament
-    from meshcell.phantoms.macromolecules import Cluster, Macromolecule
-    from meshcell.phantoms.membranes import Membrane
-
+from meshcell.core.arrays import Triple
+from meshcell.core.types import Surface, Volume
+from meshcell.core.validation import checked_spacing
+from meshcell.formats.endings import read
+from meshcell.phantoms.crowds import filaments, macromolecules, membranes
+from meshcell.phantoms.crowds.filaments import Filament
+from meshcell.phantoms.crowds.macromolecules import Cluster, Macromolecule
+from meshcell.phantoms.crowds.membranes import Membrane
+from meshcell.phantoms.crowds.quantities import checked_count
 
 KEYS = ("membranes", "filaments", "macromolecules")
-# Signs of a name that the motif table holds.
-LONGEST = 64
-
-
-@dataclass(frozen=True)
-class Reached:
-    """What one species of a recipe came to.
-
-    Parameters
-    ----------
-    species : str
-    asked, reached : float
-        Share of the box's voxels; of the membrane's area for what is bound to one.
-    units : int
-        Placed units; of filaments their subunits' groups.
-    chains : int
-        Membranes, filaments or clusters.
-    why : str
-        Empty where the target was reached, else what ended it.
-    """
-
-    species: str
-    asked: float
-    reached: float
-    units: int
-    chains: int
-    why: str = ""
-
-    def __str__(self) -> str:
-        end = f"; {self.why}" if self.why else ""
-        return f"  {self.species}: {self.reached:.3%} of {self.asked:.3%}, {self.units:,} units{end}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +68,6 @@ class Recipe:
                 )
 
     def _check_ingredients(self) -> None:
-        from meshcell.phantoms import filaments, macromolecules, membranes
-
         for key, kinds in zip(KEYS, (membranes.KINDS, filaments.KINDS, macromolecules.KINDS), strict=True):
             group = getattr(self, key)
             if not isinstance(group, (tuple, list)) or not all(isinstance(item, kinds) for item in group):
@@ -117,79 +85,11 @@ class Recipe:
         names = [membrane.name for membrane in self.membranes] + [filament.name for filament in self.filaments]
         return names + [member.name for group in self.macromolecules for member in group.members]
 
-    def make(self) -> Sample:
-        """Make the sample; the same bytes each time."""
-        from meshcell.phantoms.crowds import made
+    def make(self) -> Any:
+        """Make the `Sample`; the same bytes each time."""
+        from meshcell.phantoms.crowds.placing import made
 
         return made(self)
-
-
-def drawn(value: Any, unit: str, what: str, rng: np.random.Generator) -> float:
-    """Return a number or a quantity in `unit`; of a pair, a uniform draw from the range.
-
-    Examples
-    --------
-    >>> drawn("8 nm", "um", "radius", np.random.default_rng(0))
-    0.008
-    """
-    low, high = limits(value, unit, what)
-    # One draw in either case, so that a range that shrinks to a number leaves the rest of the sample alone.
-    at = rng.random()
-    return low if low == high else low + at * (high - low)
-
-
-def limits(value: Any, unit: str, what: str) -> tuple[float, float]:
-    """Return both ends of a range, or twice a single value.
-
-    Raises
-    ------
-    ValueError
-        A range upside down, or not of two values.
-    """
-    both = value if isinstance(value, (tuple, list)) else (value, value)
-    if len(both) != 2:
-        raise ValueError(f"{what} should be one value or a range (low, high); got {value!r}")
-    low, high = (float(v) if unit == "" else convert(v, unit, what) for v in both)
-    if not low <= high or not np.isfinite([low, high]).all():
-        raise ValueError(f"{what} should be a finite range (low, high); got {value!r}")
-    return low, high
-
-
-def bounded(value: Any, unit: str, what: str, least: float = 0.0, *, open_: bool = False) -> tuple[float, float]:
-    """Return the ends of a range that keeps at or, where `open_`, above its least value.
-
-    Raises
-    ------
-    ValueError
-        A range that goes below.
-    """
-    low, high = limits(value, unit, what)
-    if low < least or (open_ and low == least):
-        bound = "positive" if open_ and least == 0 else f"at least {least:g}"
-        raise ValueError(f"{what} should be {bound}; got {value!r}")
-    return low, high
-
-
-def checked_share(occupancy: Any, name: str) -> None:
-    """Refuse an occupancy outside 0 ... 1."""
-    low, high = limits(occupancy, "", f"occupancy of {name!r}")
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"occupancy of {name!r} should be a share from 0 to 1; got {occupancy!r}; 25 % is 0.25")
-
-
-def checked_count(value: Any, what: str, least: int = 1) -> None:
-    """Refuse what is not a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{what} should be a whole number >= {least}; got {value!r}")
-
-
-def checked_group(name: Any, occupancy: Any, tries: Any) -> None:
-    """Refuse a name that does not fit the motif table or a file's name, a bad occupancy, bad tries."""
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST or set(name) & set("/\\\n"):
-        raise ValueError(f"name should be a text of 1 to {LONGEST} signs without slashes; got {name!r}")
-    checked_share(occupancy, name)
-    if tries is not None:
-        checked_count(tries, f"tries of {name!r}")
 
 
 # --- TOML ---
@@ -197,8 +97,6 @@ def checked_group(name: Any, occupancy: Any, tries: Any) -> None:
 
 def ingredients() -> dict[str, type]:
     """Return every ingredient's class by its name."""
-    from meshcell.phantoms import filaments, macromolecules, membranes
-
     classes = [*membranes.KINDS, *filaments.KINDS, *macromolecules.KINDS]
     return {kind.__name__: kind for kind in classes}
 
@@ -264,7 +162,6 @@ def from_toml(text: str, folder: Path | None = None) -> Recipe:
     >>> recipe.macromolecules[0].name
     'ribosome'
     """
-    from meshcell.io import load
 
     content = tomllib.loads(text)
     within = content.pop("within", None)
@@ -272,13 +169,12 @@ def from_toml(text: str, folder: Path | None = None) -> Recipe:
     known = {"shape", "spacing", "tries", "order", "seed"}
     if not content.keys() <= known or not {"shape", "spacing"} <= content.keys():
         raise ValueError(f"a recipe should have shape, spacing and maybe {sorted(known)}; got {sorted(content)}")
-    volume = None if within is None else load((folder or Path()) / within)
+    volume = None if within is None else read((folder or Path()) / within)
     content["shape"] = tuple(content["shape"])
     return Recipe(**content, **kinds, within=volume)  # type: ignore[arg-type]
 
 
 def _item(entry: dict[str, Any], where: str, folder: Path | None) -> Any:
-    from meshcell.io import load
 
     entry, classes = dict(entry), ingredients()
     kind = entry.pop("kind", None)
@@ -295,5 +191,5 @@ def _item(entry: dict[str, Any], where: str, folder: Path | None) -> Any:
         values["members"] = tuple(_item(member, f"{where}.members", folder) for member in entry["members"])
     for key in ("density", "surface"):
         if isinstance(values.get(key), str) and values[key].endswith(".npz"):
-            values[key] = load((folder or Path()) / values[key])
+            values[key] = read((folder or Path()) / values[key])
     return classes[kind](**values)

@@ -10,9 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.io.files import FileError, replacing, replacing_folder, truncated
-from meshcell.phantoms.recipes import Reached, Recipe, from_toml, to_toml
-from meshcell.types import MOTIF, Array, Floats, Sample, Surface, Volume
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.files import FileError, replacing, replacing_folder, tagged, truncated, untagged
+from meshcell.core.types import Surface, Volume
+from meshcell.formats.endings import read, write
+from meshcell.formats.vtk_xml import read_vtk, write_vtk
+from meshcell.phantoms.crowds.motifs import MOTIF
+from meshcell.phantoms.crowds.quantities import Reached
+from meshcell.phantoms.crowds.recipes import Recipe, from_toml, to_toml
+from meshcell.phantoms.crowds.samples import Sample
 
 COLUMNS = ("species", "instance", "chain", "host", "voxels", "x", "y", "z", "qw", "qx", "qy", "qz")
 ANGSTROM = 1e-4  # um
@@ -22,21 +28,20 @@ EXACT = 2**24
 
 def write_sample(folder: Path, sample: Sample) -> None:
     """Write a sample into a new folder, which appears whole or not at all."""
-    from meshcell.io import save
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(folder) as fresh:
-        save(fresh / "density.mrc", sample.density)
-        save(fresh / "labels.mrc", sample.labels)
-        save(fresh / "instances.mrc", _storable(sample.instances))
+        write(fresh / "density.mrc", sample.density)
+        write(fresh / "labels.mrc", sample.labels)
+        write(fresh / "instances.mrc", _storable(sample.instances))
         write_csv(fresh / "motifs.csv", sample.motifs)
         write_star(fresh / "motifs.star", sample)
         for row, (name, surface) in enumerate(sample.surfaces.items()):
-            save(fresh / "surfaces" / f"{row:04d}.vtp", surface)
+            write(fresh / "surfaces" / f"{row:04d}.vtp", surface)
             (fresh / "surfaces" / f"{row:04d}.txt").write_text(name, encoding="utf-8")
         write_lines(fresh / "centrelines.vtp", sample.centrelines)
         for name, thing in _parts(sample.recipe):
-            save(fresh / name, thing)
+            write(fresh / name, thing)
         report = [vars(row) for row in sample.report]
         (fresh / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
         # Last: a folder with a recipe is a whole sample.
@@ -73,20 +78,19 @@ def read_sample(folder: Path) -> Sample:
     ValueError
         `FileError`: no recipe in it, or a table that does not fit the instances.
     """
-    from meshcell.io import load
 
     if not (folder / "recipe.toml").exists():
         raise FileError(f"{folder} should be a sample's folder; it has no recipe.toml; give a file or another folder")
     recipe = from_toml((folder / "recipe.toml").read_text(encoding="utf-8"), folder)
     density, labels, instances = (
-        load(folder / f"{name}.mrc", spacing=recipe.spacing) for name in ("density", "labels", "instances")
+        read(folder / f"{name}.mrc", spacing=recipe.spacing) for name in ("density", "labels", "instances")
     )
     assert isinstance(density, Volume) and isinstance(labels, Volume) and isinstance(instances, Volume)
     motifs = read_csv(folder / "motifs.csv")
     if int(instances.data.max()) > len(motifs):
         truncated(folder / "motifs.csv", f"{int(instances.data.max())} instances", f"it has {len(motifs)} rows")
     surfaces: dict[str, Any] = {
-        path.with_suffix(".txt").read_text(encoding="utf-8"): load(path)
+        path.with_suffix(".txt").read_text(encoding="utf-8"): read(path)
         for path in sorted((folder / "surfaces").glob("*.vtp"))
     }
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
@@ -172,8 +176,6 @@ def write_star(path: Path, sample: Sample) -> None:
 
 def write_lines(path: Path, lines: dict[str, Floats]) -> None:
     """Write polylines as one VTP; their names travel as a text beside the numbers."""
-    from meshcell.io.files import tagged
-    from meshcell.io.vtkxml import write_vtk
 
     lengths = [len(line) for line in lines.values()]
     points = np.concatenate([np.zeros((0, 3)), *lines.values()])
@@ -187,8 +189,6 @@ def write_lines(path: Path, lines: dict[str, Floats]) -> None:
 
 def read_lines(path: Path) -> dict[str, Floats]:
     """Read what `write_lines` wrote."""
-    from meshcell.io.files import untagged
-    from meshcell.io.vtkxml import read_vtk
 
     piece = read_vtk(path, "PolyData")
     names = untagged(piece.texts.get("meshcell"), "Lines").get("names", [])

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from meshcell.phantoms import distances as sdf
-from meshcell.phantoms.distances import Shape
-from meshcell.types import Array, Floats
-from meshcell.validation import frozen
+from meshcell.core.arrays import Array, Floats, frozen
+from meshcell.phantoms import signed_distances as sdf
+from meshcell.phantoms.signed_distances import Shape
 
 NM = 1e-3  # um
 # Parts of a voxel's edge by which the share of a molecule in it is counted.

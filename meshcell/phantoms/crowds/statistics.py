@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from meshcell.phantoms.paths import generator
-from meshcell.phantoms.shells import normals
-from meshcell.types import Array, Floats, Sample, Surface
+from meshcell.core.arrays import Array, Floats
+from meshcell.core.randomness import generator
+from meshcell.core.types import Surface
+from meshcell.phantoms.crowds.membrane_shapes import normals
+from meshcell.phantoms.crowds.samples import Sample
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.types import Array, Floats
+from meshcell.core.arrays import Array, Floats
 
 # The coarse points of a unit: enough to refuse nearly every pose that does not fit.
 COARSE = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from meshcell.types import Floats
+from meshcell.core.arrays import Floats
 
 
 def concentration(step: float, persistence: float) -> float:

@@ -1,0 +1,5 @@
+"""Where a solution is not resolved, and the mesh refined there."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""What can be said of a thing that is there: totals, fluxes, profiles, problems, fidelity."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,137 @@
+"""Which format belongs to which ending of a file's name; a new format is a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from meshcell.core.files import FileError, reading
+from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.formats.gmsh import read_msh, write_msh
+from meshcell.formats.hdf5 import read_hdf5, write_hdf5
+from meshcell.formats.mrc_npy import Picture, read_mrc, read_npy, to_volume, write_mrc
+from meshcell.formats.npz import read_npz, write_npz
+from meshcell.formats.ply import read_ply, write_ply
+from meshcell.formats.segmenters import read_cellpose, read_nifti, read_png
+from meshcell.formats.stl_obj import read_obj, read_stl, write_obj, write_stl
+from meshcell.formats.tiff import read_tiff, write_imagej, write_ome
+from meshcell.formats.vtk import read_vtp, read_vtu, write_vtp, write_vtu
+from meshcell.formats.xdmf import companion, read_xdmf, write_xdmf
+
+Thing = Volume | Surface | TetMesh
+
+# Longer endings first, so that .ome.tif is not taken for .tif.
+VOLUME_READERS: dict[str, tuple[str, Callable[[Path], Picture]]] = {
+    ".ome.tiff": ("an OME-TIFF stack", read_tiff),
+    ".ome.tif": ("an OME-TIFF stack", read_tiff),
+    ".tiff": ("a TIFF stack", read_tiff),
+    ".tif": ("a TIFF stack", read_tiff),
+    ".nii.gz": ("a NIfTI-1 volume", read_nifti),
+    ".nii": ("a NIfTI-1 volume", read_nifti),
+    "_seg.npy": ("masks of Cellpose", read_cellpose),
+    ".npy": ("a NumPy array", read_npy),
+    ".png": ("a picture", read_png),
+    ".mrc": ("an MRC2014 volume", read_mrc),
+    ".rec": ("an MRC2014 volume", read_mrc),
+    ".map": ("an MRC2014 volume", read_mrc),
+    ".hdf5": ("an HDF5 file with one volume", read_hdf5),
+    ".h5": ("an HDF5 file with one volume", read_hdf5),
+}
+
+MESH_READERS: dict[str, tuple[str, Callable[[Path, Mapping[int, str] | None], Surface | TetMesh]]] = {
+    ".ply": ("a PLY surface", read_ply),
+    ".stl": ("an STL surface", read_stl),
+    ".obj": ("an OBJ surface", read_obj),
+    ".vtp": ("a VTK surface", read_vtp),
+    ".vtu": ("a VTK mesh of tetrahedra", read_vtu),
+    ".xdmf": ("an XDMF mesh of tetrahedra", read_xdmf),
+    ".msh": ("a Gmsh mesh of tetrahedra", read_msh),
+}
+
+WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
+    ".ome.tiff": (Volume, write_ome),
+    ".ome.tif": (Volume, write_ome),
+    ".tiff": (Volume, write_imagej),
+    ".tif": (Volume, write_imagej),
+    ".mrc": (Volume, write_mrc),
+    ".rec": (Volume, write_mrc),
+    ".map": (Volume, write_mrc),
+    ".hdf5": (Volume, write_hdf5),
+    ".h5": (Volume, write_hdf5),
+    ".ply": (Surface, write_ply),
+    ".stl": (Surface, write_stl),
+    ".obj": (Surface, write_obj),
+    ".vtp": (Surface, write_vtp),
+    ".vtu": (TetMesh, write_vtu),
+    ".xdmf": (TetMesh, write_xdmf),
+    ".msh": (TetMesh, write_msh),
+}
+
+
+def read(path: Path, spacing: Any = None, names: Mapping[int, str] | None = None) -> Thing:
+    """Read a volume, surface or mesh by the ending of the file's name; as `load`."""
+    ending = ending_of(path, [".npz", *VOLUME_READERS, *MESH_READERS])
+    check_there(path)
+    if ending == ".npz":
+        with reading(path, "a NumPy archive"):
+            return read_npz(path, spacing, names)
+    if ending in VOLUME_READERS:
+        expected, read_picture = VOLUME_READERS[ending]
+        with reading(path, expected):
+            return to_volume(path, read_picture(path), spacing, names)
+    if spacing is not None:
+        raise FileError(f"{path}: spacing= is for volumes; a {ending} file has points in um; leave it out")
+    expected, read_mesh = MESH_READERS[ending]
+    with reading(path, expected):
+        return read_mesh(path, names)
+
+
+def write(path: Path, thing: Thing) -> None:
+    """Write a volume, surface or mesh by the ending of the file's name, replacing what is there; as `save`."""
+    ending = ending_of(path, [".npz", *WRITERS, ".npy"])
+    kind, put = (type(thing), write_npz) if ending == ".npz" else WRITERS.get(ending, (None, write_npz))
+    if not isinstance(thing, kind or ()):
+        raise FileError(f"{path} cannot be written: {misfit_of(ending, thing, WRITERS)}")
+    if path.is_dir():
+        raise FileError(f"{path} should be the name of a file; it is a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    put(path, thing)
+
+
+def check_there(path: Path) -> None:
+    """Refuse what is no file, or an empty one."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} should be a file; there is none; check the name and the folder {path.parent}")
+    if not path.is_file() or path.stat().st_size == 0:
+        raise FileError(f"{path} should be a file with content; it is {'empty' if path.is_file() else 'a folder'}")
+
+
+def ending_of(path: Path, known: Iterable[str]) -> str:
+    """Return the longest of the known endings that the file's name has."""
+    known = set(known)
+    name = path.name.lower()
+    for ending in sorted(known, key=len, reverse=True):
+        if name.endswith(ending):
+            return ending
+    raise FileError(
+        f"{path} should end in one of {', '.join(sorted(known))}; got {path.suffix or 'no ending'!r}; "
+        "rename or convert it"
+    )
+
+
+def misfit_of(ending: str, thing: Any, writers: Mapping[str, tuple[type, Any]]) -> str:
+    """Say why a thing does not go into a file of this ending, and into which it does."""
+    own = [".npz", *(other for other, (kind, _) in writers.items() if isinstance(thing, kind))]
+    advice = f"a {type(thing).__name__} is written as {', '.join(own)}"
+    if ending == ".npy":
+        return f"an .npy file loses the voxel size; {advice}, or np.save(path, volume.data) if the bare array is wanted"
+    if isinstance(thing, TetMesh) and writers[ending][0] is Surface:
+        return f"{ending} holds surfaces; {advice}, or give mesh.surface"
+    return f"{ending} holds a {writers[ending][0].__name__}; {advice}"
+
+
+def targets_of(path: Path, ending: str) -> list[Path]:
+    """Return all that is written for a file of this ending."""
+    beside = {".xdmf": [companion(path)], ".pvd": [path.with_suffix("")]}
+    return [path, *beside.get(ending, [])]

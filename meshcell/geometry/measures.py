@@ -1,0 +1,40 @@
+"""Areas of interfaces and volumes of regions."""
+
+from __future__ import annotations
+
+from meshcell.core.measures import enclosed
+from meshcell.core.types import ByInterface, Surface, TetMesh
+from meshcell.core.validation import name_of
+
+
+def areas(mesh: Surface | TetMesh) -> dict[tuple[str, str], float]:
+    """Measure the area of every interface.
+
+    Returns
+    -------
+    dict[(str, str), float]
+        (behind, front) region names -> um^2. The pair may be asked for in either order.
+    """
+    return ByInterface({pair: float(mesh.areas[rows].sum()) for pair, rows in mesh.interfaces.items()})
+
+
+def enclosed_volumes(mesh: Surface | TetMesh) -> dict[str, float]:
+    """Measure the volume of every region that the interfaces bound.
+
+    Parameters
+    ----------
+    mesh : Surface or TetMesh
+        Closed around each region except "outside". Of a TetMesh its facets are measured, not its tetrahedra.
+
+    Returns
+    -------
+    dict[str, float]
+        Region name -> volume in um^3.
+
+    Notes
+    -----
+    Divergence theorem, see `core.measures.enclosed`.
+    """
+    triangles = mesh.triangles if isinstance(mesh, Surface) else mesh.facets
+    volumes = enclosed(mesh.points, triangles, mesh.sides)
+    return {name_of(mesh.names, label): volume for label, volume in volumes.items()}

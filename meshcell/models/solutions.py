@@ -1,0 +1,99 @@
+"""Solutions: what a simulation found, and access to it by species and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from meshcell.core.arrays import Array, Floats, Ints, frozen, set_fields
+from meshcell.core.types import TetMesh
+from meshcell.models.binding import bound_compartment
+from meshcell.models.model import Model
+
+
+def species_name(solution: Solution, name: Any) -> str:
+    """Return the name if the solution holds such a species, or say which it holds."""
+    if not isinstance(name, str) or name not in solution.values:
+        raise ValueError(f"no species is called {name!r}; there are {', '.join(solution.values)}")
+    return name
+
+
+def compartment_rows(solution: Solution, species: str) -> tuple[int, Array]:
+    """Find where a species lives: (3, rows of `mesh.tets`) in a region, (2, rows of `mesh.facets`) on an interface."""
+
+    home = next(one.compartment for one in solution.model.species if one.name == species)
+    place = bound_compartment(solution.model, home, solution.mesh)
+    return place.dimension, place.rows
+
+
+def values_at(solution: Solution, species: str, time: float) -> Floats:
+    """Interpolate linearly between the saved times."""
+    times = solution.times
+    slack = 1e-9 * max(float(np.ptp(times)), abs(float(times[-1])))
+    if not times[0] - slack <= time <= times[-1] + slack:
+        raise ValueError(
+            f"at should be a time between {times[0]:g} and {times[-1]:g} s, the simulated ones; got {time:g}"
+        )
+    after = int(np.clip(np.searchsorted(times, time), 1, max(len(times) - 1, 1)))
+    values = solution.values[species]
+    if len(times) == 1:
+        return np.asarray(values[0])
+    weight = float(np.clip((time - times[after - 1]) / (times[after] - times[after - 1]), 0, 1))
+    return np.asarray((1 - weight) * values[after - 1] + weight * values[after])
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Concentrations over a mesh at the asked times.
+
+    Parameters
+    ----------
+    mesh : TetMesh
+    model : Model
+    times : (k,) floats, s
+    values : dict[str, (k, m) floats]
+        Species -> molecules/um^3, or molecules/um^2 for a species that lives on an interface.
+    nodes : dict[str, (m,) int32]
+        Species -> rows of `mesh.points` that its columns stand for.
+    stats : dict
+        Steps, rejections, Newton and linear iterations, seconds, mass drift.
+    message : str
+        Empty when finished; else what stopped the run and what to try.
+    """
+
+    mesh: TetMesh
+    model: Model
+    times: Floats
+    values: dict[str, Floats]
+    nodes: dict[str, Ints]
+    stats: dict[str, Any] = field(default_factory=dict)
+    message: str = ""
+
+    def __post_init__(self) -> None:
+        times = frozen(np.atleast_1d(np.asarray(self.times, np.float64)))
+        nodes = {name: frozen(np.asarray(rows, np.int32)) for name, rows in self.nodes.items()}
+        values = {name: frozen(np.asarray(array, np.float64)) for name, array in self.values.items()}
+        if values.keys() != nodes.keys():
+            raise ValueError(f"values and nodes should name the same species; got {sorted(values)} and {sorted(nodes)}")
+        for name, array in values.items():
+            if array.shape != (len(times), len(nodes[name])):
+                raise ValueError(
+                    f"values of {name!r} should have shape {(len(times), len(nodes[name]))} (times, nodes); "
+                    f"got {array.shape}"
+                )
+        set_fields(self, times=times, nodes=nodes, values=values)
+
+    def __repr__(self) -> str:
+        span = f"{self.times[0]:.4g} ... {self.times[-1]:.4g} s" if len(self.times) else "no times"
+        rows = [
+            f"  {name}: {array.shape[1]:,} nodes, {array.min():.4g} ... {array.max():.4g}"
+            for name, array in self.values.items()
+            if array.size
+        ]
+        stats = ", ".join(f"{key} {value:.4g}" for key, value in self.stats.items() if isinstance(value, (int, float)))
+        notes = [f"  {stats}"] if stats else []
+        if self.message:
+            notes.append(f"  NOT FINISHED: {self.message}")
+        return "\n".join([f"Solution: {len(self.times)} times, {span}", *rows, *notes])

@@ -1,0 +1,214 @@
+"""Species and reactions: what is simulated, and its checks."""
+
+from __future__ import annotations
+
+import keyword
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from meshcell.core import units
+from meshcell.core.arrays import Floats, set_fields
+from meshcell.core.units import CONCENTRATION, DENSITY, Unit
+from meshcell.models import expressions
+from meshcell.models.compartments import Place
+from meshcell.models.expressions import POSITION, VARIABLES, Expression
+from meshcell.models.formula_trees import FUNCTIONS
+from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit
+
+
+class Described(Protocol):
+    """What a model says of itself; its checks and its equations need no more of it."""
+
+    @property
+    def compartments(self) -> Mapping[str, Place]: ...
+    @property
+    def species(self) -> tuple[Species, ...]: ...
+    @property
+    def reactions(self) -> tuple[Reaction, ...]: ...
+    @property
+    def parameters(self) -> Mapping[str, Given]: ...
+    @property
+    def parameter_values(self) -> dict[str, float]: ...
+    def rate(self, reaction: Reaction, /) -> Expression: ...
+    def fixed_formula(self, species: Species, compartment: str, /) -> tuple[Expression, dict[str, Varying]]: ...
+
+
+@dataclass(frozen=True)
+class Species:
+    """Something that diffuses and reacts in one compartment.
+
+    Parameters
+    ----------
+    name : str
+        An identifier, because rates refer to it.
+    compartment : str
+        Key of `Model.compartments`.
+    diffusion : number (um^2/s), text or pint quantity
+        Such as "220 um^2/s"; on an interface the species diffuses along it.
+    initial : number, text, pint quantity, array, Field or callable
+        A plain number is in molecules/um^3, on an interface molecules/um^2. A text that starts with a number directly
+        followed by letters is a quantity with its unit ("0.1 uM", "10 molecule/um^2"); any other text is a formula in
+        x, y, z (um) whose value is in molecules/um^3 or molecules/um^2 ("1 + 0.1*x"). An array holds one value per
+        node or cell (`Field` gives it a unit); a function gets the nodes' positions (m, 3) in um and returns (m,)
+        values. It may be negative, as a membrane potential is.
+    fixed : dict[str, number, text, function of time, Table or Field]
+        Compartment -> the value that the species is held at there (Dirichlet): on a membrane or patch for a species of
+        a region, {"PM": "1 uM"}. Texts are quantities or formulas in t, x, y, z and the model's parameters. Where two
+        parts meet the first one holds; initial values give way. Reactions do not change the species there.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Reserved or unusable names, negative or wrongly dimensioned diffusion, an initial value of another dimension.
+
+    Examples
+    --------
+    >>> Species("Ca", "cyt", diffusion="220 um^2/s", initial="0.1 uM")
+    Species(name='Ca', compartment='cyt', diffusion='220 um^2/s', initial='0.1 uM', fixed={})
+    """
+
+    name: str
+    compartment: str
+    diffusion: float | str = 0.0
+    initial: float | str | Field | Callable[[Floats], Floats] | Floats = 0.0
+    fixed: Mapping[str, Given] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_symbol(self.name, "species")
+        what = f"species {self.name!r}"
+        check_text(self.compartment, f"compartment of {what}")
+        set_fields(self, diffusion=units.plain(self.diffusion, f"diffusion of {what}"))
+        set_fields(self, initial=_checked_initial(self.initial, f"initial of {what}"))
+        set_fields(self, fixed=_checked_fixed(self.fixed, what))
+        if not 0 <= self.diffusion_constant < math.inf:
+            raise ValueError(f"diffusion of {what} should be at least 0 um^2/s and finite; got {self.diffusion!r}")
+        unit = self.initial_unit
+        if unit not in (None, CONCENTRATION, DENSITY):
+            raise ValueError(
+                f"initial of {what} should be in {CONCENTRATION} (or uM), on an interface {DENSITY}; got "
+                f"{self.initial!r} in {unit}"
+            )
+
+    @property
+    def diffusion_constant(self) -> float:
+        """Diffusion coefficient in um^2/s."""
+        return units.convert(self.diffusion, "um^2/s", f"diffusion of species {self.name!r}")
+
+    @property
+    def initial_unit(self) -> Unit | None:
+        """Unit of the initial value, None where none was written."""
+        if isinstance(self.initial, Field):
+            return number_and_unit(self.initial, f"initial of species {self.name!r}")[1]
+        return self.initial_formula[1] if isinstance(self.initial, (float, str)) else None
+
+    @property
+    def initial_formula(self) -> tuple[Expression, Unit | None]:
+        """Initial value, where it is a number or text, as a formula in x, y, z in base units, and its unit."""
+        what = f"initial of species {self.name!r}"
+        if isinstance(self.initial, float):
+            if not math.isfinite(self.initial):
+                raise ValueError(f"{what} should be finite; got {self.initial!r}")
+            return Expression(str(self.initial), self.initial, ()), None
+        text = str(self.initial)
+        if units.is_quantity_text(text):
+            value, unit = units.to_base(text, what)
+            return Expression(text, value, ()), unit
+        return expressions.parse(text, what, POSITION), None
+
+    @property
+    def starts_at_zero(self) -> bool:
+        """Tell whether the initial value is zero, which it is in every unit."""
+        return isinstance(self.initial, (float, str)) and self.initial_formula[0].tree == 0
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """An event that changes species at a rate; on an interface, a flux.
+
+    Parameters
+    ----------
+    name : str
+    compartment : str
+        Key of `Model.compartments`: where it happens.
+    rate : str or number
+        Formula in species, parameters, t (s), x, y, z (um): events per um^3 and s in a region, per um^2 and s on an
+        interface or patch.
+    change : dict[str, number]
+        Species -> by how much one event changes it, so that no sign is ever guessed.
+
+    Examples
+    --------
+    >>> Reaction("pump", "PM", "v*Ca/(K + Ca)", {"Ca": -1}).change
+    {'Ca': -1.0}
+    """
+
+    name: str
+    compartment: str
+    rate: str
+    change: dict[str, float]
+
+    def __post_init__(self) -> None:
+        check_text(self.name, "name of a reaction")
+        what = f"reaction {self.name!r}"
+        check_text(self.compartment, f"compartment of {what}")
+        if units.is_plain(self.rate):
+            set_fields(self, rate=repr(units.number(self.rate, f"rate of {what}")))
+        expressions.parse(self.rate, f"rate of {what}")
+        if not isinstance(self.change, Mapping) or not self.change:
+            raise ValueError(
+                f'change of {what} should say by how much one event changes each species, such as {{"Ca": -1}}; got '
+                f"{self.change!r}"
+            )
+        change = {name: units.number(value, f"change of {name!r} in {what}") for name, value in self.change.items()}
+        bad = [name for name, value in change.items() if not math.isfinite(value)]
+        if bad:
+            raise ValueError(f"change of {bad[0]!r} in {what} should be finite; got {change[bad[0]]!r}")
+        set_fields(self, change=change)
+
+
+def check_symbol(name: Any, what: str) -> None:
+    """Refuse a name that a rate could not refer to."""
+    if not isinstance(name, str):
+        raise TypeError(f"name of a {what} should be a text; got {name!r}")
+    if name in VARIABLES or name in FUNCTIONS:
+        raise ValueError(
+            f"{what} {name!r} has a reserved name; t, x, y, z and the functions {', '.join(FUNCTIONS)} "
+            "mean themselves in rates; choose another name"
+        )
+    # Python's parser normalises identifiers, so a rate would never find the other spelling.
+    if not name.isidentifier() or keyword.iskeyword(name) or unicodedata.normalize("NFKC", name) != name:
+        usable = re.sub(r"\W", "_", unicodedata.normalize("NFKC", name))
+        usable = usable if usable.isidentifier() and not keyword.iskeyword(usable) else f"{what}_{usable}"
+        raise ValueError(
+            f"{what} {name!r} cannot be written in a rate; use letters, digits and _, not a digit first and no Python "
+            f"keyword, such as {usable!r}"
+        )
+
+
+def check_text(value: Any, what: str) -> None:
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{what} should be a text that is not empty; got {value!r}")
+
+
+def _checked_initial(initial: Any, what: str) -> Any:
+    if isinstance(initial, Field) or (callable(initial) and not isinstance(initial, (Table, Course))):
+        return initial
+    if isinstance(initial, np.ndarray) or np.ndim(getattr(initial, "magnitude", 0)):
+        return checked_given(initial, what)
+    return units.plain(initial, what)
+
+
+def _checked_fixed(fixed: Any, what: str) -> dict[str, Given]:
+    if not isinstance(fixed, Mapping):
+        raise TypeError(f'fixed of {what} should be a dict such as {{"PM": "1 uM"}}; got {fixed!r}')
+    checked = {name: checked_given(value, f"fixed value of {what} on {name!r}") for name, value in fixed.items()}
+    for name, value in checked.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"fixed value of {what} on {name!r} should be finite; got {value!r}")
+    return checked

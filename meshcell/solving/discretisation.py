@@ -1,0 +1,327 @@
+"""A bound model as equations at the nodes: stiffness, mass and rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from scipy.linalg import null_space
+from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+from meshcell.core.arrays import Floats, Ints
+from meshcell.core.types import TetMesh
+from meshcell.geometry import finite_elements as fem
+from meshcell.models.binding import BoundCompartment, BoundReaction, System
+from meshcell.solving.coarsening import Blocks
+from meshcell.solving.diffusion import Diffusion
+from meshcell.solving.multigrid import Multigrid
+
+Rows = npt.NDArray[np.int64]
+
+
+# Powers of the reactions' Jacobian that go into the measure of stiffness.
+POWERS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class NodalReaction:
+    """A reaction with the unknowns that it reads and changes.
+
+    Parameters
+    ----------
+    weights : (m,) floats
+        um^3 or um^2 that each node stands for.
+    reads : list of unknowns (m,), in the order of the compartments' nodes
+    changes : list of (such unknowns, events' stoichiometry)
+    entries : per read species, per changed one: places (m,) in the flat node blocks
+    """
+
+    bound: BoundReaction
+    xyz: Floats
+    weights: Floats
+    reads: list[Rows | slice]
+    changes: list[tuple[Rows | slice, float]]
+    entries: list[list[Rows]]
+
+    def amounts(self, t: float, u: Floats) -> Floats:
+        """(m,) events per s at every node."""
+        return self.weights * self.bound.rate([u[rows] for rows in self.reads], t, self.xyz)
+
+
+class Discretisation:
+    """M u' = -D K u + reactions: the unknowns species by species, their nodes so that neighbours stand close.
+
+    Unknowns with fixed values are no unknowns to the stepper: their rate is zero, their rows and columns of K and of
+    the Jacobian are empty, and what they exchange with their neighbours by diffusion counts among the reactions.
+    """
+
+    def __init__(self, system: System, start: float = 0.0) -> None:
+        self.system, self.start = system, start
+        self.names = list(system.species)
+        homes = {name: species.compartment for name, species in system.species.items()}
+        order = _node_order(system.mesh, list(homes.values()))
+        self._places = {name: np.argsort(order[home.nodes]) for name, home in homes.items()}
+        self.nodes = {name: home.nodes[self._places[name]] for name, home in homes.items()}
+        sizes = [len(rows) for rows in self.nodes.values()]
+        stops = np.cumsum([0, *sizes])
+        self.size = int(stops[-1])
+        self.slices = {name: slice(int(a), int(b)) for name, a, b in zip(self.names, stops, stops[1:], strict=False)}
+        # One species of each compartment stands for all: they have the same nodes.
+        first = {home.name: name for name, home in reversed(homes.items())}
+        shared = {home: _operators(system.mesh, homes[name], self.nodes[name]) for home, name in first.items()}
+        self.mass = np.concatenate([shared[homes[name].name][1] for name in self.names])
+        # Rates are taken in the order of the compartments' nodes, where most reactions find whole slices.
+        self._row_of = np.concatenate([stops[k] + self._places[name] for k, name in enumerate(self.names)])
+        self._unknown_of = np.argsort(self._row_of)
+        self._parts = [
+            (self._unknown_of[self._unknowns(name, part.nodes)], part)
+            for name in self.names
+            for part in system.species[name].fixed
+        ]
+        self._held = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in self._parts)])
+        emptied, self._pulls = self._emptied({name: shared[homes[name].name][0] for name in self.names})
+        self._stiffness = list(emptied.values())
+        # Species of one compartment share a matrix, but for those with fixed values.
+        groups: dict[tuple[str, str], list[str]] = {}
+        for name in self.names:
+            groups.setdefault((homes[name].name, name if system.species[name].fixed else ""), []).append(name)
+        self.diffusion = Diffusion(
+            self.size,
+            [
+                (
+                    emptied[own[0]],
+                    shared[home][1],
+                    [system.species[name].diffusion for name in own],
+                    [self.slices[name] for name in own],
+                )
+                for (home, _), own in groups.items()
+            ],
+        )
+        self.kept = _kept(system)
+        n_nodes = int(order.max()) + 1
+        self.blocks = Blocks.of(
+            np.concatenate([order[rows] for rows in self.nodes.values()]),
+            np.repeat(np.arange(len(sizes)), sizes),
+            n_nodes,
+        )
+        self.diagonal = self.blocks.entries(np.arange(self.size), np.arange(self.size))
+        held = np.zeros(self.size, bool)
+        held[self._held] = True
+        self._cut = np.flatnonzero(held[self.blocks.rows] | held[self.blocks.columns])
+        self._weights: dict[str, Floats] = {}
+        self.reactions = [self._nodal(reaction) for reaction in system.reactions]
+
+    @cached_property
+    def fixed(self) -> sp.csr_array:
+        """D K of all species, one block each."""
+        diffusion = [self.system.species[name].diffusion for name in self.names]
+        blocks = [D * K for D, K in zip(diffusion, self._stiffness, strict=True)]
+        return sp.csr_array(sp.block_diag(blocks, format="csr"))
+
+    @cached_property
+    def multigrid(self) -> Multigrid:
+        """The linear systems of implicit steps; made when first used."""
+        return Multigrid(self.fixed, self.blocks)
+
+    def _nodal(self, reaction: BoundReaction) -> NodalReaction:
+        home, mesh = reaction.compartment, self.system.mesh
+        if home.name not in self._weights:
+            cells = mesh.tets if home.dimension == 3 else mesh.facets
+            self._weights[home.name] = fem.lumped_mass(mesh.points, cells[home.rows])[home.nodes]
+        rows = {name: self._unknowns(name, home.nodes) for name in {*reaction.reads, *reaction.change}}
+        return NodalReaction(
+            reaction,
+            mesh.points[home.nodes],
+            self._weights[home.name],
+            [_as_slice(rows[name]) for name in reaction.reads],
+            [(_as_slice(rows[name]), change) for name, change in reaction.change.items()],
+            [
+                [self.blocks.entries(self._unknown_of[rows[to]], self._unknown_of[rows[by]]) for to in reaction.change]
+                for by in reaction.reads
+            ],
+        )
+
+    def _emptied(self, stiffness: dict[str, sp.csr_array]) -> tuple[dict[str, sp.csr_array], list[Any]]:
+        """Return every species' K without its held unknowns, and D times what those had in the others' rows."""
+        emptied, pulls = dict(stiffness), []
+        held = np.zeros(self.size, bool)
+        held[self._held] = True
+        for name, species in self.system.species.items():
+            if species.fixed:
+                own = self.slices[name]
+                emptied[name], pull = _without(stiffness[name], held[own])
+                pulls.append((own, species.diffusion * pull))
+        return emptied, pulls
+
+    def _unknowns(self, name: str, nodes: Ints) -> Rows:
+        """Return the unknowns of a species at some nodes, in the order of the compartments' nodes."""
+        home = self.system.species[name].compartment
+        lookup = np.full(len(self.system.mesh.points), -1, np.int64)
+        lookup[home.nodes] = np.arange(self.slices[name].start, self.slices[name].stop)
+        return lookup[nodes]
+
+    def initial(self) -> Floats:
+        """(u,) the unknowns at the first time."""
+        species = self.system.species
+        u = np.concatenate([species[name].initial[self._places[name]] for name in self.names])
+        return self.held(self.start, u)
+
+    def held(self, t: float, u: Floats) -> Floats:
+        """(u,) the state with the fixed values of time t."""
+        if not self._parts:
+            return u
+        u = u.copy()
+        for rows, part in self._parts:
+            u[rows] = part.values(t)
+        return u
+
+    def outward(self, states: list[Floats], times: Floats) -> dict[str, Floats]:
+        """Turn states (u,) into values per species (k, m) in the order of their compartments' nodes."""
+        values = {name: np.empty((len(states), len(self._places[name]))) for name in self.names}
+        for row, (u, t) in enumerate(zip(states, times, strict=False)):
+            u = self.held(float(t), u)
+            for name in self.names:
+                values[name][row, self._places[name]] = u[self.slices[name]]
+        return values
+
+    def rate(self, t: float, u: Floats) -> Floats:
+        """(u,) M du/dt in molecules/s."""
+        return self.reacted(t, u) - self.diffusion.apply(u)
+
+    def reacted(self, t: float, u: Floats) -> Floats:
+        """(u,) the reactions' share of `rate`, and what diffuses in from fixed values."""
+        u = self.held(t, u)
+        result, ordered = np.zeros(self.size), u[self._unknown_of]
+        with np.errstate(all="ignore"):
+            for reaction in self.reactions:
+                events = reaction.amounts(t, ordered)
+                for rows, change in reaction.changes:
+                    if change == -1:
+                        result[rows] -= events
+                    else:
+                        result[rows] += events if change == 1 else change * events
+        ours: Floats = result[self._row_of]
+        for own, pull in self._pulls:
+            ours[own] -= pull @ u[own]
+        ours[self._held] = 0
+        return ours
+
+    def store(self, storage: float) -> None:
+        """Set the matrix to storage * M + D K."""
+        values = np.zeros(len(self.blocks.rows))
+        values[self.diagonal] = storage * self.mass
+        self.multigrid.update(values)
+
+    def linearise(self, t: float, u: Floats, storage: float) -> bool:
+        """Set the matrix to storage * M + D K - d(reactions)/du; tell whether it is finite."""
+        values = self._slopes(t, u)
+        np.negative(values, out=values)
+        values[self.diagonal] += storage * self.mass
+        finite = bool(np.isfinite(values).all())
+        if finite:
+            self.multigrid.update(values)
+        return finite
+
+    def sharpness(self, t: float, u: Floats) -> float:
+        """Bound how fast reactions alone may change a node, 1/s: the spectral radius of M^-1 d(reactions)/du.
+
+        The radius of a matrix is at most max (|J| x)_i / x_i for whatever x > 0 (Collatz and Wielandt); some powers
+        of |J| make a good x.
+        """
+        blocks, slopes = self.blocks, np.abs(self._slopes(t, u))
+        slopes /= self.mass[blocks.rows]
+        largest = float(slopes.max(initial=0))
+        if not np.isfinite(largest) or largest == 0:
+            return largest if largest == 0 else np.inf
+        x, bound = np.ones(self.size), np.inf
+        for _ in range(POWERS):
+            image = np.bincount(blocks.rows, slopes * x[blocks.columns], self.size)
+            bound = min(bound, float((image / x).max()))
+            x = image / image.max() + 1e-9
+        return bound
+
+    def _slopes(self, t: float, u: Floats) -> Floats:
+        """Return the node blocks (z,) of d(reactions)/du."""
+        values, ordered = np.zeros(len(self.blocks.rows)), self.held(t, u)[self._unknown_of]
+        with np.errstate(all="ignore"):
+            for reaction in self.reactions:
+                read = [ordered[rows] for rows in reaction.reads]
+                for derivative, entries in zip(reaction.bound.derivatives, reaction.entries, strict=True):
+                    slope = reaction.weights * derivative(read, t, reaction.xyz)
+                    for (_, change), where in zip(reaction.changes, entries, strict=True):
+                        values[where] += change * slope
+        values[self._cut] = 0
+        return values
+
+    def tolerances(self, atol: float | dict[str, float] | None) -> Floats | None:
+        """Return the absolute tolerance of every species, or None for those that follow the species' size."""
+        if atol is None:
+            return None
+        given = atol if isinstance(atol, dict) else dict.fromkeys(self.names, atol)
+        return np.array([given.get(name, np.nan) for name in self.names])
+
+    def place(self, unknown: int) -> tuple[str, Floats]:
+        """Return the species and the position (um) of an unknown."""
+        name = next(name for name in self.names if self.slices[name].stop > unknown)
+        return name, self.system.mesh.points[self.nodes[name][unknown - self.slices[name].start]]
+
+
+def _node_order(mesh: TetMesh, homes: list[BoundCompartment]) -> Rows:
+    """Number the points that carry species so that neighbours stand close together; -1 for the others."""
+    n = len(mesh.points)
+    used = np.zeros(n, bool)
+    for home in homes:
+        used[home.nodes] = True
+    by_bandwidth = reverse_cuthill_mckee(sp.csr_matrix(_adjacency(mesh.edges, n)), symmetric_mode=True)
+    order = np.full(n, -1, np.int64)
+    kept = by_bandwidth[used[by_bandwidth]]
+    order[kept] = np.arange(len(kept))
+    return order
+
+
+def _adjacency(pairs: Any, n: int) -> sp.csr_array:
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    return sp.csr_array((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(n, n))
+
+
+def _operators(mesh: TetMesh, home: BoundCompartment, nodes: Ints) -> tuple[sp.csr_array, Floats]:
+    """Stiffness and lumped mass of a compartment, on its nodes in the given order."""
+    lookup = np.full(len(mesh.points), -1, np.int32)
+    lookup[nodes] = np.arange(len(nodes))
+    cells = lookup[(mesh.tets if home.dimension == 3 else mesh.facets)[home.rows]]
+    points = mesh.points[nodes]
+    return fem.stiffness(points, cells), fem.lumped_mass(points, cells)
+
+
+def _without(K: sp.csr_array, held: npt.NDArray[np.bool_]) -> tuple[sp.csr_array, sp.csr_array]:
+    """Empty the rows and columns of held unknowns, and return what was in the columns beside them."""
+    rows, columns = np.repeat(held, np.diff(K.indptr)), held[K.indices]
+    # A copy: zeros are taken out of it in place.
+    pull = sp.csr_array((np.where(~rows & columns, K.data, 0.0), K.indices, K.indptr), shape=K.shape, copy=True)
+    kept = sp.csr_array((np.where(rows | columns, 0.0, K.data), K.indices, K.indptr), shape=K.shape)
+    pull.eliminate_zeros()
+    return kept, pull
+
+
+def _as_slice(rows: Rows) -> Rows | slice:
+    """Return a slice where rows follow each other: it takes no copy."""
+    if len(rows) and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
+def _kept(system: System) -> Floats:
+    """Find the sums of molecules that the model keeps: (k, s) weights, the left null vectors of the stoichiometry.
+
+    What is held at fixed values anywhere is not kept, as if a reaction made it out of nothing.
+    """
+    names = list(system.species)
+    columns = [[reaction.change.get(name, 0.0) for name in names] for reaction in system.reactions]
+    columns += [[float(name == item.name) for name in names] for item in system.species.values() if item.fixed]
+    if not columns:
+        return np.eye(len(names))
+    return np.asarray(null_space(np.array(columns)).T, np.float64)

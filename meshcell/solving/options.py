@@ -1,0 +1,105 @@
+"""What a run needs to know beside mesh, model and times, and its checks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meshcell.core.arrays import Floats
+from meshcell.core.types import TetMesh
+from meshcell.models.model import Model
+
+RTOL_RANGE = (1e-12, 0.1)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an engine needs to know beside the mesh, the model and the times; as in `solve`."""
+
+    rtol: float = 1e-4
+    atol: float | dict[str, float] | None = None
+    step: float | None = None
+    throw: bool = True
+    progress: bool = False
+    scheme: str | None = None
+    events: tuple[float, ...] = ()
+    checkpoint: Path | None = None
+
+
+def checked_input(mesh: Any, model: Any) -> None:
+    """Refuse anything but a mesh and a model."""
+
+    if not isinstance(mesh, TetMesh):
+        raise TypeError(f"mesh should be a TetMesh; got {type(mesh).__name__}; make one with tetrahedralize")
+    if not isinstance(model, Model):
+        raise TypeError(f"model should be a Model; got {type(model).__name__}")
+
+
+def checked_times(times: Any) -> Floats:
+    """Return times as floats, or raise a ValueError that says what is wrong with them."""
+    wanted = "times should be a list of numbers, in s, such as np.linspace(0, 2, 41)"
+    try:
+        array = np.asarray(times, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{wanted}; got {times!r:.80}") from error
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"{wanted}; got shape {array.shape}")
+    bad = np.flatnonzero(~np.isfinite(array))
+    if len(bad):
+        raise ValueError(f"times should be finite; got {array[bad[0]]} at row {bad[0]}")
+    back = np.flatnonzero(np.diff(array) <= 0)
+    if len(back):
+        raise ValueError(
+            f"times should ascend; got {array[back[0]]:g} s and then {array[back[0] + 1]:g} s at row {back[0] + 1}; "
+            "np.unique(times) sorts them"
+        )
+    return array
+
+
+def checked_scheme(scheme: str, step: float | None) -> str | None:
+    """Return the scheme that engines are told, None where they choose."""
+    if scheme not in ("implicit", "imex", "imex2", "auto"):
+        raise ValueError(f"scheme should be 'implicit', 'imex', 'imex2' or 'auto'; got {scheme!r}")
+    if scheme == "imex2" and step is None:
+        raise ValueError("scheme 'imex2' does not know its error and needs fixed steps: give step=, or take 'imex'")
+    return None if scheme == "auto" else scheme
+
+
+def checked_events(events: list[float]) -> tuple[float, ...]:
+    bad = [event for event in events if not math.isfinite(event)]
+    if bad:
+        raise ValueError(f"events should be finite times in s at which rates jump; got {bad[0]}")
+    return tuple(sorted({float(event) for event in events}))
+
+
+def checked_rtol(rtol: float) -> float:
+    """Return a relative tolerance as a float, or raise a ValueError."""
+    low, high = RTOL_RANGE
+    if not low <= float(rtol) <= high:
+        raise ValueError(f"rtol should be between {low:g} and {high:g}; got {rtol!r}; 1e-4 is usual")
+    return float(rtol)
+
+
+def checked_atol(atol: Any, species: list[str]) -> float | dict[str, float] | None:
+    if atol is None:
+        return None
+    given = dict(atol) if isinstance(atol, Mapping) else {"": float(atol)}
+    unknown = [name for name in given if name and name not in species]
+    if unknown:
+        raise ValueError(f"atol names {unknown[0]!r}, which is no species of the model; it has {', '.join(species)}")
+    for name, value in given.items():
+        if not 0 <= float(value) < math.inf:
+            what = f"atol of {name!r}" if name else "atol"
+            raise ValueError(f"{what} should be at least 0 molecules/um^3 (or /um^2) and finite; got {value!r}")
+    return {name: float(value) for name, value in given.items()} if isinstance(atol, Mapping) else float(atol)
+
+
+def checked_step(step: float | None) -> float | None:
+    if step is not None and not 0 < float(step) < math.inf:
+        raise ValueError(f"step should be a positive, finite time in s, or None for controlled steps; got {step!r}")
+    return None if step is None else float(step)
