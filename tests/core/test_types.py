@@ -134,14 +134,17 @@ def test_pairs_may_be_asked_for_in_either_order():
 def test_import_is_light_and_quick():
     heavy = ["sympy", "pint", "pyvista", "meshio", "pymeshlab", "tetgen", "matplotlib", "vtk", "mmgpy", "trimesh"]
     code = (
-        "import sys, time; start = time.perf_counter(); import meshcell as mc; mc.Volume; mc.extract; mc.smooth;"
-        f"print(time.perf_counter() - start, *[name for name in {heavy} if name in sys.modules])"
+        "import sys, time, numpy; start = time.process_time();"
+        "import meshcell as mc; alone = time.process_time() - start;"
+        "mc.Volume; mc.extract; mc.smooth;"
+        f"print(alone, time.process_time() - start, *[name for name in {heavy} if name in sys.modules])"
     )
     seconds = []
-    for _ in range(2):
+    for _ in range(3):
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        time, *loaded = result.stdout.split()
+        alone, all_of_it, *loaded = result.stdout.split()
         assert not loaded
-        seconds.append(float(time))
-    # The second start is warm; the promise is 2 s.
-    assert min(seconds) < 2
+        seconds.append((float(alone), float(all_of_it)))
+    # CPU seconds on top of numpy; the first start may still write byte code.
+    assert min(alone for alone, _ in seconds) < 0.1
+    assert min(all_of_it for _, all_of_it in seconds) < 2

@@ -264,7 +264,7 @@ def test_kinks_take_the_mean_of_both_sides():
 
 def test_derivatives_do_not_depend_on_the_hash_seed():
     code = (
-        "from meshcell.expressions import parse, derivative\n"
+        "from meshcell.models.expressions import parse, derivative\n"
         "print(derivative(parse('max(a*b, min(c, d, e), f)**2*exp(-a*d)/(b + c + a**3)'), 'a'))"
     )
     texts = {

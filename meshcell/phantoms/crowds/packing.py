@@ -7,7 +7,7 @@ voxel that is not free, proposes where a unit may go; whether it fits is decided
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -26,6 +26,34 @@ PLACES = 20
 SURE = 0.95
 
 
+class Voxels(NamedTuple):
+    """What kernels see of a scene: labels, instances, densities, room, and the edges (3,) of a voxel in um."""
+
+    labels: Array
+    instances: Array
+    density: Array
+    room: Array
+    h: Floats
+
+
+class Unit(NamedTuple):
+    """What kernels see of a unit: its template, what it takes of the room around it, what it must keep clear.
+
+    The core is the ball, SURE of its radius, that the unit occupies however it is turned.
+    """
+
+    values: Array
+    step: float
+    level: float
+    centre: Floats
+    core: Floats
+    core_radius: float
+    points: Floats
+    halo: Array
+    halo_centre: Floats
+    offsets: Array
+
+
 def clearance_offsets(spacing: Floats, clearance: float) -> Array:
     """Return the (m, 3) voxel offsets within the clearance (um), the voxel itself left out; none for 0."""
     reach = np.floor(clearance / spacing + 1e-9).astype(int)
@@ -38,24 +66,27 @@ def clearance_offsets(spacing: Floats, clearance: float) -> Array:
 class Ready:
     """A template made ready for one scene: how it narrows the room, what it must keep clear, space to work in."""
 
-    unit: Template
+    template: Template
     species: str
     label: int
     home: int
     need: int
-    halo: Array
-    halo_centre: Floats
-    offsets: Array
+    unit: Unit
     space: tuple[Array, Array]
 
 
 def ready(
-    scene: Scene, unit: Template, *, species: str, label: int, home: int = 0, reach: float, clearance: float = 0.0
+    scene: Scene, template: Template, *, species: str, label: int, home: int = 0, reach: float, clearance: float = 0.0
 ) -> Ready:
     """Prepare a template; `reach` (um): this and all later units ask for no more room."""
-    halo, halo_centre = gaps(unit, reach, quantum(scene.spacing))
-    offsets, need = clearance_offsets(scene.spacing, clearance), room_needed(unit, scene.spacing)
-    return Ready(unit, species, label, home, need, halo, halo_centre, offsets, buffers(unit, scene.spacing))
+    halo, halo_centre = gaps(template, reach, quantum(scene.spacing))
+    offsets, need = clearance_offsets(scene.spacing, clearance), room_needed(template, scene.spacing)
+    unit = Unit(
+        *(template.values, template.step, template.level, template.centre),
+        *(template.core, SURE * template.core_radius, template.points),
+        *(halo, halo_centre, offsets),
+    )
+    return Ready(template, species, label, home, need, unit, buffers(template, scene.spacing))
 
 
 def fill(
@@ -74,7 +105,7 @@ def fill(
     taken, failures = 0, 0
     # Units may have fewer voxels than their volume says, so that more of them fit than there are rows for at first.
     while True:
-        rows = most or int((voxels - taken) / max(1.0, 0.5 * this.unit.volume / scene.voxel)) + 16
+        rows = most or int((voxels - taken) / max(1.0, 0.5 * this.template.volume / scene.voxel)) + 16
         placed, stamped, failures = _fill(scene, room, this, voxels - taken, tries * PLACES, rows, rng)
         taken += stamped
         if most or placed < rows or taken >= voxels:
@@ -85,13 +116,10 @@ def _fill(
     scene: Scene, room: Array, this: Ready, voxels: int, places: int, most: int, rng: np.random.Generator
 ) -> tuple[int, int, int]:
     """Place up to `most` units until `places` in a row failed; return how many, their voxels, and the last failures."""
-    unit = this.unit
     positions, rotations, counts = np.empty((most, 3)), np.empty((most, 4)), np.zeros(most, np.int64)
-    placed, failures = pack(
-        scene.labels, scene.instances, scene.density, room, scene.spacing, this.home, this.label, scene.units + 1,
-        voxels, places, this.need, unit.values, unit.step, unit.level, unit.centre, unit.core, SURE * unit.core_radius,
-        unit.points, this.halo, this.halo_centre, this.offsets, this.space, rng, positions, rotations, counts,
-    )  # fmt: skip
+    box = Voxels(scene.labels, scene.instances, scene.density, room, scene.spacing)
+    identity, limits = (this.home, this.label, scene.units + 1), (voxels, places, this.need)
+    placed, failures = pack(box, this.unit, identity, limits, this.space, rng, positions, rotations, counts)
     chains = scene.chains + 1 + np.arange(placed)
     scene.chains += placed
     scene.record(this.species, chains, 0, positions[:placed], rotations[:placed], counts[:placed])
@@ -117,12 +145,10 @@ def place(
     (which, voxels)
         The pose's row, or -1, and how many voxels the unit took.
     """
-    unit = this.unit
-    which, voxels, cut = first_fit(
-        scene.labels, scene.instances, scene.density, room, scene.spacing, this.home, this.label, scene.units + 1, host,
-        unit.values, unit.step, unit.level, unit.centre, unit.points, this.halo, this.halo_centre, this.offsets,
-        this.space, np.ascontiguousarray(positions), np.ascontiguousarray(rotations),
-    )  # fmt: skip
+    box = Voxels(scene.labels, scene.instances, scene.density, room, scene.spacing)
+    identity = this.home, this.label, scene.units + 1
+    poses = np.ascontiguousarray(positions), np.ascontiguousarray(rotations)
+    which, voxels, cut = first_fit(box, this.unit, identity, host, this.space, *poses)
     if which >= 0:
         scene.record(this.species, chain, host, positions[which : which + 1], rotations[which : which + 1], voxels)
         if cut:
@@ -250,11 +276,13 @@ def _interpolated(flat, m, o, u, v, w):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _voxels(labels, instances, h, home, host, values, step, level, centre, R, p, found, densities):  # type: ignore[no-untyped-def]
+def _voxels(box, unit, home, host, R, p, found, densities):  # type: ignore[no-untyped-def]
     """List the voxels with some density of the turned unit; -1 where one that it occupies is not free.
 
     The template's window may reach beyond the box, the voxels that it occupies may not.
     """
+    labels, instances, h = box.labels, box.instances, box.h
+    values, step, level, centre = unit.values, unit.step, unit.level, unit.centre
     nx, ny, nz = labels.shape
     window = window_of(h, centre, step, values.shape, R, p)
     n = 0
@@ -304,9 +332,9 @@ def _is_clear(labels, instances, home, host, level, offsets, found, densities, n
 
 
 @njit(cache=True)
-def _stamp(labels, instances, density, label, instance, level, found, densities, n):  # type: ignore[no-untyped-def]
+def _stamp(box, label, instance, level, found, densities, n):  # type: ignore[no-untyped-def]
     """Write a unit down; return its voxels and how many of them another instance (its host) had."""
-    flat_labels, flat_instances, flat_density = labels.ravel(), instances.ravel(), density.ravel()
+    flat_labels, flat_instances, flat_density = box.labels.ravel(), box.instances.ravel(), box.density.ravel()
     voxels, cut = 0, 0
     for m in range(n):
         v = found[m]
@@ -320,12 +348,16 @@ def _stamp(labels, instances, density, label, instance, level, found, densities,
 
 
 @njit(cache=True)
-def pack(  # type: ignore[no-untyped-def]
-    labels, instances, density, room, h, home, label, instance, goal, places, need, values, step, level, centre, core,
-    core_radius, points, halo, halo_centre, offsets, space, rng, positions, quaternions, counts,
-):  # fmt: skip
-    """Place units until `goal` voxels are taken, `places` in a row failed, or nothing has room."""
+def pack(box, unit, identity, limits, space, rng, positions, quaternions, counts):  # type: ignore[no-untyped-def]
+    """Place units until `goal` voxels are taken, `places` in a row failed, or nothing has room.
+
+    `identity` is the label that is free, the units' own label and the first one's instance; `limits` are the goal, the
+    places and the room that a core needs.
+    """
     found, densities = space
+    home, label, instance = identity
+    goal, places, need = limits
+    labels, instances, room, h, core = box.labels, box.instances, box.room, box.h, unit.core
     ny, nz = room.shape[1], room.shape[2]
     where, left = np.empty(0, np.int64), -1
     p, q = np.empty(3), np.empty(4)
@@ -336,7 +368,7 @@ def pack(  # type: ignore[no-untyped-def]
             break
         x, y, z = v // (ny * nz) + rng.random() - 0.5, v // nz % ny + rng.random() - 0.5, v % nz + rng.random() - 0.5
         failures += 1
-        if not core_fits(labels, h, home, x, y, z, core_radius):
+        if not core_fits(labels, h, home, x, y, z, unit.core_radius):
             continue
         for _ in range(TURNS):
             draw_quaternion(rng, q)
@@ -344,15 +376,15 @@ def pack(  # type: ignore[no-untyped-def]
             p[0] = x * h[0] - (R[0, 0] * core[0] + R[0, 1] * core[1] + R[0, 2] * core[2])
             p[1] = y * h[1] - (R[1, 0] * core[0] + R[1, 1] * core[1] + R[1, 2] * core[2])
             p[2] = z * h[2] - (R[2, 0] * core[0] + R[2, 1] * core[1] + R[2, 2] * core[2])
-            if not _may_fit(labels, instances, h, home, 0, points, R, p):
+            if not _may_fit(labels, instances, h, home, 0, unit.points, R, p):
                 continue
-            n = _voxels(labels, instances, h, home, 0, values, step, level, centre, R, p, found, densities)
-            if n < 0 or not _is_clear(labels, instances, home, 0, level, offsets, found, densities, n):
+            n = _voxels(box, unit, home, 0, R, p, found, densities)
+            if n < 0 or not _is_clear(labels, instances, home, 0, unit.level, unit.offsets, found, densities, n):
                 continue
-            voxels, _ = _stamp(labels, instances, density, label, instance + placed, level, found, densities, n)
+            voxels, _ = _stamp(box, label, instance + placed, unit.level, found, densities, n)
             if voxels == 0:
                 continue
-            shrink(room, h, halo, halo_centre, step, R, p)
+            shrink(room, h, unit.halo, unit.halo_centre, unit.step, R, p)
             positions[placed], quaternions[placed], counts[placed] = p, q, voxels
             taken += voxels
             placed += 1
@@ -362,22 +394,21 @@ def pack(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def first_fit(  # type: ignore[no-untyped-def]
-    labels, instances, density, room, h, home, label, instance, host, values, step, level, centre, points, halo,
-    halo_centre, offsets, space, positions, quaternions,
-):  # fmt: skip
+def first_fit(box, unit, identity, host, space, positions, quaternions):  # type: ignore[no-untyped-def]
     """Stamp the first pose that fits; return its row or -1, its voxels, and those taken from the host."""
     found, densities = space
+    home, label, instance = identity
+    labels, instances = box.labels, box.instances
     for n in range(len(positions)):
         R = rotation(quaternions[n])
         p = positions[n]
-        if not _may_fit(labels, instances, h, home, host, points, R, p):
+        if not _may_fit(labels, instances, box.h, home, host, unit.points, R, p):
             continue
-        m = _voxels(labels, instances, h, home, host, values, step, level, centre, R, p, found, densities)
-        if m <= 0 or not _is_clear(labels, instances, home, host, level, offsets, found, densities, m):
+        m = _voxels(box, unit, home, host, R, p, found, densities)
+        if m <= 0 or not _is_clear(labels, instances, home, host, unit.level, unit.offsets, found, densities, m):
             continue
-        voxels, cut = _stamp(labels, instances, density, label, instance, level, found, densities, m)
+        voxels, cut = _stamp(box, label, instance, unit.level, found, densities, m)
         if voxels > 0:
-            shrink(room, h, halo, halo_centre, step, R, p)
+            shrink(box.room, box.h, unit.halo, unit.halo_centre, unit.step, R, p)
             return n, voxels, cut
     return -1, 0, 0
