@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints
+from meshcell.core.kernels import njit
 from meshcell.core.types import TetMesh
 from meshcell.geometry.finite_elements import gradients
 from meshcell.models.binding import BoundCompartment, BoundReaction, BoundSpecies, System, bind

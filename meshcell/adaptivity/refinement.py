@@ -15,11 +15,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from meshcell.core.adjacency import TET_EDGES, TET_FACES
 from meshcell.core.arrays import Array, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.kernels import njit
 from meshcell.core.types import TetMesh
 
 logger = logging.getLogger("meshcell")

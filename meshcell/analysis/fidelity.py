@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from meshcell.analysis.problems import Problem, listed
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.kernels import njit
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import name_of
 from meshcell.geometry.measures import areas, enclosed_volumes

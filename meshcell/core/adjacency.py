@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from meshcell.core.errors import MeshError
+from meshcell.core.kernels import njit
 
 Ints = npt.NDArray[np.int32]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from meshcell.core.arrays import Floats, Ints
+from meshcell.core.kernels import njit
 from meshcell.core.types import Surface, TetMesh
 
 

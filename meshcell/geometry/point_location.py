@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from scipy.spatial import cKDTree
 
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.kernels import njit
 from meshcell.geometry.proximity import closest
 
 FIRST_CANDIDATES = 16

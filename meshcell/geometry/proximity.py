@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.kernels import njit
 from meshcell.geometry.intersections import triangles_intersect
 
 LEVELS = 32

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from meshcell.core import adjacency
 from meshcell.core.adjacency import join, root
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.kernels import njit
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import name_of
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from scipy import ndimage
 
 from meshcell.core.adjacency import root
 from meshcell.core.arrays import Array
+from meshcell.core.kernels import njit
 from meshcell.core.types import Volume
 from meshcell.core.validation import OUTSIDE
 

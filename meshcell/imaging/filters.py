@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from scipy import ndimage
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.kernels import njit
 from meshcell.core.threads import share
 from meshcell.core.types import Volume
 from meshcell.imaging.projection import Float32

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.files import (
@@ -25,6 +24,7 @@ from meshcell.core.files import (
     tagged,
     untagged,
 )
+from meshcell.core.kernels import njit
 from meshcell.core.randomness import generator
 from meshcell.core.threads import share
 from meshcell.core.types import Volume

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from meshcell.core.arrays import Array, Floats, Triple
+from meshcell.core.kernels import njit
 from meshcell.core.threads import share
 from meshcell.core.types import TiltSeries, Volume
 from meshcell.core.validation import checked_spacing

@@ -7,12 +7,12 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.kernels import njit
 from meshcell.core.randomness import uniform
 from meshcell.core.types import TetMesh
 from meshcell.core.units import convert

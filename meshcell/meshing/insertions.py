@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints
+from meshcell.core.kernels import njit
 from meshcell.core.randomness import uniform
 from meshcell.meshing.swaps import EDGE_AND_REST, MAX_RING, replace, ring, squared_sine_of
 

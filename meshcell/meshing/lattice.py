@@ -7,11 +7,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from scipy import ndimage
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.kernels import njit
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import BOX_FACES, OUTSIDE
 from meshcell.geometry.voxels import depths_of, interface_area

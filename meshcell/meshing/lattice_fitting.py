@@ -7,10 +7,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.kernels import njit
 from meshcell.core.randomness import uniform
 from meshcell.core.types import Surface
 from meshcell.core.validation import OUTSIDE, label_of

@@ -6,10 +6,10 @@ import logging
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.kernels import njit
 from meshcell.core.types import Surface, Volume
 from meshcell.core.validation import OUTSIDE
 from meshcell.geometry.voxels import component_numbers, depths_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints
+from meshcell.core.kernels import njit
 
 # Rings of more tetrahedra than this around an edge are left: their triangulations are many and seldom better.
 MAX_RING = 8

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from meshcell.core.arrays import Floats, Triple
+from meshcell.core.kernels import njit
 from meshcell.phantoms.warps import STRAIGHT, Warp, warped
 
 CONE, ELLIPSOID, SUPERELLIPSOID, CAP = range(4)

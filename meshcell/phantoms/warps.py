@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.kernels import njit
 
 # Up to this many waves their worst combination is looked for, beyond that their strains are summed.
 MOST_SIGNS = 10

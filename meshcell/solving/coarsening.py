@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from numba import njit
 
+from meshcell.core.kernels import njit
 from meshcell.core.threads import pieces
 from meshcell.solving.sparse_products import Product
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from numba import njit
 
+from meshcell.core.kernels import njit
 from meshcell.core.threads import share
 from meshcell.solving.krylov import dot
 from meshcell.solving.sparse_products import Product

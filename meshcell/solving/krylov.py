@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg as sl
-from numba import njit
 
+from meshcell.core.kernels import njit
 from meshcell.core.threads import share, spread
 
 Floats = npt.NDArray[np.float64]

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg as sl
 import scipy.sparse as sp
-from numba import njit
 
+from meshcell.core.kernels import njit
 from meshcell.core.threads import share, spread
 from meshcell.solving.coarsening import Blocks, levels_of
 from meshcell.solving.krylov import Directions, gmres, norm

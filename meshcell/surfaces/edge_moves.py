@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from meshcell.core.kernels import njit
 from meshcell.geometry.proximity import collides, distance2, insert, nearest, remove
 from meshcell.surfaces.net import (
     CURVE,

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.kernels import njit
 from meshcell.geometry.proximity import Base, Grid, collides, insert, nearest, remove
 
 FREE, CURVE, FIXED, GONE = 0, 1, 2, 3

@@ -6,8 +6,8 @@ import heapq
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from meshcell.core.kernels import njit
 from meshcell.geometry.proximity import distance2
 from meshcell.surfaces.edge_moves import try_collapse
 from meshcell.surfaces.net import FIXED, GONE, STAR, around_edge, normal_at, star_of

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.kernels import njit
 from meshcell.core.types import Surface
 from meshcell.geometry.measures import enclosed_volumes
 from meshcell.geometry.openings import region_edges

@@ -6,13 +6,14 @@ import logging
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from scipy import sparse
 from scipy.sparse.linalg import lsqr
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.kernels import njit
 from meshcell.core.types import Surface
 from meshcell.core.validation import BOX_FACES
 from meshcell.geometry.features import CURVE, FIXED, FREE, feature_edges, point_kinds, range_around

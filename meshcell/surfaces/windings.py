@@ -7,10 +7,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from meshcell.core.arrays import Array, Floats
 from meshcell.core.errors import MeshError
+from meshcell.core.kernels import njit
 from meshcell.core.threads import share
 from meshcell.core.types import Surface, Volume
 from meshcell.core.validation import BOX_FACES, OUTSIDE, checked_spacing, name_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.kernels import njit
 from meshcell.phantoms.crowds.box import Scene
 from meshcell.phantoms.crowds.templates import Template
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from meshcell.core.arrays import Floats, Ints
+from meshcell.core.kernels import njit
 from meshcell.core.units import convert
 from meshcell.phantoms.crowds.box import Scene
 from meshcell.phantoms.crowds.quantities import Reached, bounded, checked_count, checked_group, drawn

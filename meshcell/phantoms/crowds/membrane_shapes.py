@@ -6,9 +6,9 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from meshcell.core.arrays import Array, Floats, Ints, frozen
+from meshcell.core.kernels import njit
 from meshcell.phantoms.crowds import wormlike_chains
 
 FAR = np.float32(1e9)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.kernels import njit
 from meshcell.phantoms.crowds.box import Scene
 from meshcell.phantoms.crowds.clearances import gaps, propose, quantum, room_needed, shrink, span_of, window_of
 from meshcell.phantoms.crowds.templates import Template
