@@ -15,7 +15,7 @@ from meshcell.core.arrays import Floats, Ints
 from meshcell.core.kernels import njit
 from meshcell.core.types import TetMesh
 from meshcell.geometry.finite_elements import gradients
-from meshcell.models.binding import BoundCompartment, BoundReaction, BoundSpecies, System, bind
+from meshcell.models.binding import BoundCompartment, BoundReaction, BoundSpecies, System
 from meshcell.models.solutions import Solution
 
 logger = logging.getLogger("meshcell")
@@ -76,9 +76,8 @@ def estimate(solution: Solution, *, species: str | Iterable[str] | None = None) 
     >>> estimate(Solution(mesh, model, [0.0], {"Ca": [[60, 60, 60, 60]]}, {"Ca": [0, 1, 2, 3]})).tolist()
     [0.0]
     """
-
     names = _checked_species(solution, species)
-    system = bind(solution.model, solution.mesh)
+    system = solution.system
     squares = np.zeros(len(solution.mesh.tets))
     places: dict[str, _Cells] = {}
     for name in names:

@@ -16,7 +16,6 @@ from meshcell.core.arrays import Array
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import name_of
 from meshcell.geometry import voxels
-from meshcell.models import expressions
 from meshcell.models.model import Model
 from meshcell.models.parameters import number_and_unit
 from meshcell.models.solutions import Solution
@@ -64,7 +63,6 @@ def check(thing: Volume | Surface | TetMesh | Model | Solution, *, against: Volu
     >>> report.ok, report.problems[0].message
     (False, 'all voxels are outside (label 0); there is nothing to mesh: is this the right file or dataset?')
     """
-
     subjects: dict[type, tuple[Callable[[Any], Iterator[Problem]], Callable[[Any], str]]] = {
         Volume: (_volume, repr),
         Surface: (surface_problems, repr),
@@ -232,7 +230,7 @@ def _rounded(n: float) -> str:
 
 def _model(model: Model) -> Iterator[Problem]:
 
-    read = {reaction.name: set(expressions.parse(reaction.rate).names) for reaction in model.reactions}
+    read = {reaction.name: set(reaction.formula.names) for reaction in model.reactions}
     names = set().union(*read.values())
     changed = {name for reaction in model.reactions for name, by in reaction.change.items() if by != 0}
     for species in model.species:

@@ -43,7 +43,6 @@ def surface_problems(surface: Surface) -> Iterator[Problem]:
 
 def _interfaces(surface: Surface) -> Iterator[Problem]:
     """Find what makes interfaces unfit to bound regions."""
-
     yield from _edges_of_regions(surface)
     yield from _bad_triangles(surface)
     inverted = [name for name, volume in enclosed_volumes(surface).items() if volume < 0]

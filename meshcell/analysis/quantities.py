@@ -14,7 +14,7 @@ import numpy as np
 from meshcell.core.arrays import Floats
 from meshcell.geometry import finite_elements as fem
 from meshcell.geometry.point_location import containing, nearest_on_surface
-from meshcell.models.binding import BoundCompartment, BoundReaction, System, bind, bound_compartment
+from meshcell.models.binding import BoundCompartment, BoundReaction, bound_compartment
 from meshcell.models.compartments import Place
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
@@ -74,7 +74,7 @@ def flux(solution: Solution, reaction: str) -> Floats:
     ValueError
         A reaction that the model does not have.
     """
-    known = {item.name: item for item in _bound(solution).reactions}
+    known = {item.name: item for item in solution.system.reactions}
     if reaction not in known:
         raise ValueError(f"reaction should be one of {', '.join(known) or '(none)'}; got {reaction!r}")
     return _events(solution, known[reaction])
@@ -100,7 +100,7 @@ def gains(solution: Solution, species: str) -> dict[str, Floats]:
         A species that the solution does not hold.
     """
     _home(solution, species)
-    changing = [item for item in _bound(solution).reactions if item.change.get(species)]
+    changing = [item for item in solution.system.reactions if item.change.get(species)]
     gained = {item.name: item.change[species] * _events(solution, item) for item in changing}
     return gained | _supplied(solution, species, changing)
 
@@ -148,7 +148,6 @@ def profile(solution: Solution, species: str, place: Place, *, bins: int | Seque
     ValueError
         An unknown species; a place that is no interface or patch; edges that do not ascend.
     """
-
     mesh, home = solution.mesh, _home(solution, species)
     rows = _facet_rows(solution, place)
     distances = nearest_on_surface(mesh.points[home.nodes], mesh.points, mesh.facets[rows])[0]
@@ -190,7 +189,6 @@ def probe(solution: Solution, species: str, points: Any) -> Floats:
     ValueError
         An unknown species, points of another shape.
     """
-
     mesh, home = solution.mesh, _home(solution, species)
     queries = np.atleast_2d(np.asarray(points, np.float64))
     if queries.ndim != 2 or queries.shape[1] != 3 or not np.isfinite(queries).all():
@@ -247,7 +245,7 @@ def _rates(solution: Solution, bound: BoundReaction) -> Floats:
 
 def _supplied(solution: Solution, species: str, changing: list[BoundReaction]) -> dict[str, Floats]:
     """Place -> (k,) molecules/s that flow in where values are fixed: what is missing there from the balance."""
-    bound = _bound(solution).species[species]
+    bound = solution.system.species[species]
     if not bound.fixed:
         return {}
     home, mesh = bound.compartment, solution.mesh
@@ -274,10 +272,9 @@ def _slope(values: Callable[[float], Floats], t: float) -> Floats:
 
 def _facet_rows(solution: Solution, place: Place) -> Any:
     """Find the facets of a compartment, patch or pair of regions."""
-
     mesh, model = solution.mesh, solution.model
     if isinstance(place, str) and place in model.compartments:
-        home = bound_compartment(model, place, mesh)
+        home = solution.system.compartments[place]
     else:
         home = bound_compartment(Model({"place": place}, ()), "place", mesh)
     if home.dimension != 2:
@@ -285,15 +282,10 @@ def _facet_rows(solution: Solution, place: Place) -> Any:
     return home.rows
 
 
-def _bound(solution: Solution) -> System:
-
-    return bind(solution.model, solution.mesh)
-
-
 def _home(solution: Solution, species: str) -> BoundCompartment:
     if not isinstance(species, str) or species not in solution.values:
         raise ValueError(f"species should be one of {', '.join(solution.values)}; got {species!r}")
-    return _bound(solution).species[species].compartment
+    return solution.system.species[species].compartment
 
 
 def _weights(solution: Solution, home: BoundCompartment) -> Floats:

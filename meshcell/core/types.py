@@ -186,7 +186,11 @@ class Surface:
     @property
     def interfaces(self) -> dict[tuple[str, str], Array]:
         """(behind, front) region names -> rows of `triangles`, in the order of their labels."""
-        return _interfaces(self.sides, self.names)
+        return {(name_of(self.names, a), name_of(self.names, b)): rows for a, b, rows in self._by_interface}
+
+    @functools.cached_property
+    def _by_interface(self) -> list[tuple[int, int, Array]]:
+        return _by_interface(self.sides)
 
     def __repr__(self) -> str:
 
@@ -282,7 +286,11 @@ class TetMesh:
     @property
     def interfaces(self) -> dict[tuple[str, str], Array]:
         """(behind, front) region names -> rows of `facets`, in the order of their labels."""
-        return _interfaces(self.sides, self.names)
+        return {(name_of(self.names, a), name_of(self.names, b)): rows for a, b, rows in self._by_interface}
+
+    @functools.cached_property
+    def _by_interface(self) -> list[tuple[int, int, Array]]:
+        return _by_interface(self.sides)
 
     @property
     def surface(self) -> Surface:
@@ -366,13 +374,13 @@ def _label_counts(data: Array) -> tuple[Array, Array]:
     return np.unique(data, return_counts=True)
 
 
-def _interfaces(sides: Ints, names: Mapping[int, str]) -> dict[tuple[str, str], Array]:
-    pairs, which = np.unique(sides, axis=0, return_inverse=True)
-    which = which.ravel()
-    return {
-        (name_of(names, int(a)), name_of(names, int(b))): np.flatnonzero(which == row)
-        for row, (a, b) in enumerate(pairs)
-    }
+def _by_interface(sides: Ints) -> list[tuple[int, int, Array]]:
+    """Return the labels of every pair of sides with its ascending rows; one sort, whatever the number of pairs."""
+    keys = sides[:, 0].astype(np.int64) << 32 | sides[:, 1]
+    order = np.argsort(keys, kind="stable")
+    first = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    parts = np.split(order, first[1:]) if len(first) else []
+    return [(int(a), int(b), frozen(rows)) for (a, b), rows in zip(sides[order[first]], parts, strict=True)]
 
 
 def _interface_rows(interfaces: Mapping[tuple[str, str], Array], areas: Floats) -> list[str]:

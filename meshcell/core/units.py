@@ -5,10 +5,12 @@ Moles and molecules are one dimension (1 mol = 6.02214076e23 molecules), so 1 uM
 
 from __future__ import annotations
 
+import ast
 import functools
 import math
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -35,8 +37,6 @@ _UNIT_TOKEN = re.compile(
 _QUANTITY = re.compile(rf"\s*({_NUMBER})(.*)", re.DOTALL)
 # Atomic, so that "1e3" cannot be read as 1 followed by letters.
 _FIRST_LETTER = re.compile(rf"\s*(?>{_NUMBER})\s*[^\W\d]")
-# Per um rather than in um: 8 / 1000 is the float nearest to 0.008, 8 * 0.001 is not.
-_LENGTHS_PER_UM = {"um": 1.0, "µm": 1.0, "μm": 1.0, "nm": 1e3, "mm": 1e-3}
 _EXAMPLES = '"8 nm", "220 um^2/s", "0.1 uM", "30 molecule/um^2/s"'
 
 
@@ -89,6 +89,28 @@ CONCENTRATION = Unit.of(molecule=1, um=-3)
 DENSITY = Unit.of(molecule=1, um=-2)
 DIFFUSION = Unit.of(um=2, s=-1)
 
+_MICRO, _MOLES = Fraction(1, 10**6), Fraction(602214076 * 10**15)
+# What models are usually written in, in base units and exactly, so that 8 nm is the float nearest to 0.008. All else is
+# known to pint, which takes half a second to load. Each µ is the letter that Python's parser makes of the other one.
+_PREFIXES = {"": Fraction(1), "m": 1000 * _MICRO, "u": _MICRO, "μ": _MICRO, "n": _MICRO / 1000, "p": _MICRO**2}
+_USUAL = {
+    prefix + symbol: (scale * size, unit)
+    for prefix, scale in _PREFIXES.items()
+    for symbol, size, unit in (
+        ("m", Fraction(10**6), Unit.of(um=1)),
+        ("s", Fraction(1), Unit.of(s=1)),
+        ("mol", _MOLES, Unit.of(molecule=1)),
+        ("l", Fraction(10**15), Unit.of(um=3)),
+        ("M", _MOLES / 10**15, Unit.of(molecule=1, um=-3)),
+    )
+} | {
+    "cm": (Fraction(10**4), Unit.of(um=1)),
+    "min": (Fraction(60), Unit.of(s=1)),
+    "h": (Fraction(3600), Unit.of(s=1)),
+    "molecule": (Fraction(1), Unit.of(molecule=1)),
+    "molecules": (Fraction(1), Unit.of(molecule=1)),
+}
+
 
 @functools.cache
 def registry() -> Any:
@@ -123,10 +145,9 @@ def convert(value: Any, unit: str, what: str) -> float:
     """
     if is_plain(value):
         return number(value, what)
-    if unit == "um" and isinstance(value, str):
-        length = _plain_length(value)
-        if length is not None:
-            return length
+    usual, wanted = _usual(value), _usual_unit(unit)
+    if usual and wanted and usual[1] == wanted[1]:
+        return _nearest(usual[0] / wanted[0])
     quantity, target = _quantity(value, what), registry().Unit(unit)
     if quantity.dimensionality != target.dimensionality:
         raise ValueError(f"{what} should be in {unit} or convertible to it; got {_named(value, quantity)}")
@@ -147,6 +168,9 @@ def to_base(value: Any, what: str) -> tuple[float, Unit]:
     >>> print(round(value, 3), unit)
     301107.038 molecule/um^3/s
     """
+    usual = _usual(value)
+    if usual:
+        return _nearest(usual[0]), usual[1]
     quantity = _quantity(value, what)
     dimensions = {str(name): float(power) for name, power in quantity.dimensionality.items()}
     unknown = sorted(dimensions.keys() - BASE_UNITS.keys())
@@ -198,11 +222,52 @@ def number(value: Any, what: str) -> float:
         raise TypeError(f"{what} should be a number or a text such as {_EXAMPLES}; got {value!r}") from error
 
 
-def _plain_length(text: str) -> float | None:
-    """Read the commonest lengths without loading pint, which takes half a second."""
-    match = _QUANTITY.fullmatch(text)
-    scale = _LENGTHS_PER_UM.get(match[2].strip()) if match else None
-    return None if match is None or scale is None else float(match[1]) / scale
+def _usual(value: Any) -> tuple[Fraction, Unit] | None:
+    """Read a quantity in usual units exactly, and its unit; None where pint has to be asked."""
+    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    known = _usual_unit(match[2].strip()) if match else None
+    if match is None or known is None or not math.isfinite(float(match[1])):
+        return None
+    return Fraction(float(match[1])) * known[0], known[1]
+
+
+def _nearest(exact: Fraction) -> float:
+    try:
+        return float(exact)
+    except OverflowError:
+        return math.inf if exact > 0 else -math.inf
+
+
+@functools.lru_cache(maxsize=1024)
+def _usual_unit(text: str) -> tuple[Fraction, Unit] | None:
+    """Read a product of usual units, such as "um^2/s", "1/(uM*s)" or "uM^-1 s^-1"."""
+    if not text:
+        return Fraction(1), NO_UNIT
+    # Python would also read 0x1 as a number.
+    if len(text) > 100 or _UNIT_TOKEN.sub("", text) or re.search(r"\d[^\W\d]", text):
+        return None
+    # A blank between units multiplies, as in pint.
+    formula = re.sub(r"(?<=[\w)])\s+(?=[^\W\d])", "*", text.replace("^", "**"))
+    try:
+        return _product_of_usual(ast.parse(formula, mode="eval").body)
+    except (SyntaxError, ValueError, TypeError, LookupError, RecursionError, MemoryError):
+        return None
+
+
+def _product_of_usual(node: ast.expr) -> tuple[Fraction, Unit]:
+    match node:
+        case ast.Name(name):
+            return _USUAL[name]
+        case ast.Constant(value) if type(value) is int and value == 1:
+            return Fraction(1), NO_UNIT
+        case ast.BinOp(base, ast.Pow(), exponent):
+            size, unit = _product_of_usual(base)
+            power = range(-9, 10).index(ast.literal_eval(exponent)) - 9
+            return size**power, unit**power
+        case ast.BinOp(left, ast.Mult() | ast.Div() as operation, right):
+            (a, first), (b, second) = _product_of_usual(left), _product_of_usual(right)
+            return (a * b, first * second) if isinstance(operation, ast.Mult) else (a / b, first / second)
+    raise LookupError(ast.unparse(node))
 
 
 def _quantity(value: Any, what: str) -> Any:

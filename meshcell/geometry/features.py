@@ -8,6 +8,7 @@ from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Ints
 from meshcell.core.types import Surface
 
+# Compiled into kernels elsewhere: the key of their cache counts every file that has the word njit in it.
 FREE, CURVE, FIXED = 0, 1, 2
 
 

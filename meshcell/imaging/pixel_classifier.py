@@ -122,7 +122,6 @@ def train(
     ValueError
         Another grid, or fewer than two labels painted.
     """
-
     painted.require_labels("train")
     if volume.data.shape != painted.data.shape:
         raise ValueError(f"volume and painted should lie on one grid; got {volume.data.shape}, {painted.data.shape}")

@@ -126,7 +126,6 @@ def clean(labels: Volume, *, smallest: int = 27, holes: int = 27, smooth: float 
     >>> clean(Volume(data, 0.01)).counts
     {0: 604, 1: 125}
     """
-
     labels.require_labels("clean")
     if smallest < 0 or holes < 0 or smooth < 0:
         raise ValueError(f"smallest, holes and smooth should be >= 0; got {smallest}, {holes}, {smooth}")

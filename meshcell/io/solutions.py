@@ -64,7 +64,6 @@ def _without_functions(solution: Solution) -> Any:
     Initial values at the nodes are exact. Functions of time become tables over the simulated time, which later
     analysis reads: between their times they are interpolated.
     """
-
     model = solution.model
     span = np.linspace(solution.times[0], solution.times[-1], TABLE)
     moments, replaced = np.union1d(solution.times, span), []

@@ -55,7 +55,7 @@ def _used_species(model: Described, reaction: Reaction) -> list[Species]:
                 f"reaction {reaction.name!r} changes {name!r}, which is not a species of the model; its species are "
                 f"{', '.join(species) or '(none)'}"
             )
-    names = dict.fromkeys([*model.rate(reaction).names, *reaction.change])
+    names = dict.fromkeys([*model.rates[reaction.name].names, *reaction.change])
     return [species[name] for name in names if name in species]
 
 
@@ -116,7 +116,7 @@ def _unit_error(model: Described, reaction: Reaction, dimension: int, dimensions
     if known is None:
         return ""
     wanted = _AMOUNTS[dimension] / _SECOND
-    parsed = expressions.parse(reaction.rate)
+    parsed = reaction.formula
     where = f"{reaction.compartment!r} ({place_text(model.compartments[reaction.compartment])})"
     try:
         unit = expressions.units(parsed, known, model.parameter_values)
@@ -138,7 +138,7 @@ def _written_units(
     species = {item.name: item for item in model.species}
     known: dict[str, Unit] = dict(_VARIABLE_UNITS)
     any_written = False
-    for name in expressions.parse(reaction.rate).names:
+    for name in reaction.formula.names:
         if name in species:
             own = species[name].compartment
             fallback = dimension if own == reaction.compartment else REGION
@@ -173,12 +173,13 @@ def check_fixed(model: Described, species: Species, compartment: str, dimensions
     value, what = species.fixed[compartment], fixed_text(species, compartment)
     model.fixed_formula(species, compartment)
     if isinstance(value, str) and not units.is_quantity_text(value):
-        names = [name for name in expressions.parse(value).names if name in model.parameters]
+        parsed = expressions.parse(value)
+        names = [name for name in parsed.names if name in model.parameters]
         known = {name: parameter(name, model.parameters[name])[1] for name in names}
         written = {name: unit for name, unit in known.items() if unit is not None}
         if not names or len(written) < len(known):
             return
-        unit = expressions.units(expressions.parse(value), {**_VARIABLE_UNITS, **written}, model.parameter_values)
+        unit = expressions.units(parsed, {**_VARIABLE_UNITS, **written}, model.parameter_values)
     else:
         unit = number_and_unit(value, what)[1]
     dimension = dimensions.get(species.compartment)

@@ -1,6 +1,7 @@
-"""Exact derivatives of expression trees by sympy, and the way back from sympy to trees.
+"""Exact derivatives of expression trees: partial derivatives of the operations and the chain rule.
 
-Apart from expressions.py, because only this needs sympy, which takes half a second to load.
+Every product is written as one coefficient and powers of different bases, so that derivatives stay as short as by hand
+and finite where they are: x**2/x, x*sqrt(x) or sqrt(x**2) give no 0/0 at x = 0, where simulations start.
 """
 
 from __future__ import annotations
@@ -8,156 +9,163 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
-from meshcell.models.formula_trees import FOLDING, Tree, to_text, walk
+from meshcell.models.formula_trees import Tree, folded, to_text, walk
 
-_OWN = {"Power": "**", "Greater": "max", "Lesser": "min"}
+# (x/K)**n is spread out into powers of x and K up to this n; beyond it K**n would leave the range of floats.
+MAX_SPREAD = 32
+
+# Operation -> its derivatives by each operand. At the kink of min and max both sides have a half; jumps have none.
+_PARTIALS: dict[str, tuple[Callable[..., Tree], ...]] = {
+    "+": (lambda a, b: 1.0, lambda a, b: 1.0),
+    "-": (lambda a, b: 1.0, lambda a, b: -1.0),
+    "*": (lambda a, b: b, lambda a, b: a),
+    "/": (lambda a, b: ("/", 1.0, b), lambda a, b: ("neg", ("/", a, ("**", b, 2.0)))),
+    "neg": (lambda a: -1.0,),
+    # Not b a**b / a, which would be nan at a = 0.
+    "**": (
+        lambda a, b: ("*", b, ("**", a, _sum(b, -1.0))),
+        lambda a, b: ("*", folded("log", a), ("**", a, b)),
+    ),
+    "exp": (lambda a: ("exp", a),),
+    "log": (lambda a: ("/", 1.0, a),),
+    "sqrt": (lambda a: ("/", 0.5, ("sqrt", a)),),
+    "tanh": (lambda a: ("-", 1.0, ("**", ("tanh", a), 2.0)),),
+    "min": (lambda a, b: _step(b, a), lambda a, b: _step(a, b)),
+    "max": (lambda a, b: _step(a, b), lambda a, b: _step(b, a)),
+    "heaviside": (lambda a: 0.0,),
+}
 
 
 @functools.lru_cache(maxsize=4096)
 def derivative(tree: Tree, name: str) -> Tree:
-    """Differentiate a tree with respect to a name that occurs in it."""
-    import sympy
+    """Differentiate a tree with respect to a name.
 
-    # Numbered symbols: the user's own E, I, S, N or beta would mean something else to sympy, and a Dummy would make the
-    # order of sums depend on what was differentiated before.
-    symbols: dict[str, Any] = {}
+    Raises
+    ------
+    ValueError
+        A derivative that is nowhere a real number, or has a constant that is not finite.
 
-    def leaf(value: float | str) -> Any:
-        if isinstance(value, str):
-            return symbols.setdefault(value, sympy.Symbol(f"v{len(symbols):04d}", real=True))
-        return _to_number(value)
+    Examples
+    --------
+    >>> to_text(derivative(("/", ("*", "v", "Ca"), ("+", "K", "Ca")), "Ca"))
+    'v/(K + Ca) - v*Ca/(K + Ca)**2'
+    """
 
+    def with_slope(operation: str, *operands: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
+        trees = [operand for operand, _ in operands]
+        moving = [(k, slope) for k, (_, slope) in enumerate(operands) if slope != 0]
+        terms = (_product(_PARTIALS[operation][k](*trees), slope) for k, slope in moving)
+        total: Tree = functools.reduce(_sum, terms, 0.0)  # type: ignore[arg-type]
+        return (operation, *trees), total
+
+    rules = {operation: functools.partial(with_slope, operation) for operation in _PARTIALS}
     try:
-        formula = walk(tree, _operations(), leaf)
-        result = sympy.diff(formula, symbols[name]).replace(sympy.DiracDelta, lambda *_: sympy.Integer(0))
-        names = {symbol: name for name, symbol in symbols.items()}
-        return walk(_to_tree(result, names), FOLDING, lambda part: part)  # type: ignore[no-any-return]
-    except (ValueError, TypeError, ArithmeticError, NotImplementedError, RecursionError) as error:
+        slope: Tree = walk(tree, rules, lambda leaf: (leaf, 1.0 if leaf == name else 0.0))[1]
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"the derivative of {to_text(tree)!r} by {name} cannot be written ({error})") from error
+    return slope
 
 
-def _to_number(value: float) -> Any:
-    import sympy
-
-    # Whole numbers exactly, so that powers stay powers; other floats with all their bits.
-    return sympy.Integer(int(value)) if value.is_integer() and abs(value) < 2**53 else sympy.Float(value)
+# --- sums and products ---
 
 
-@functools.cache
-def _operations() -> dict[str, Callable[..., Any]]:
-    import sympy
-
-    class Power(sympy.Function):  # type: ignore[misc]
-        """A power with a symbolic exponent: sympy's own derivative n x**n / x is nan at x = 0."""
-
-        def fdiff(self, argindex: int = 1) -> Any:
-            base, exponent = self.args
-            return exponent * power(base, exponent - 1) if argindex == 1 else sympy.log(base) * self
-
-    def chooser(name: str, sign: int) -> Any:
-        # Not sympy's Max and Min: those compare all their arguments at length (minutes for twenty), and keep them in a
-        # set whose order changes from one process to the next.
-        def fdiff(self: Any, argindex: int = 1) -> Any:
-            difference = sign * (self.args[0] - self.args[1])
-            return sympy.Heaviside(difference if argindex == 1 else -difference)
-
-        return type(name, (sympy.Function,), {"fdiff": fdiff})
-
-    def power(base: Any, exponent: Any) -> Any:
-        if not exponent.is_number:
-            return Power(base, exponent)
-        return base ** (sympy.Rational(1, 2) if exponent == 0.5 else exponent)
-
-    return {
-        "+": lambda a, b: a + b,
-        "-": lambda a, b: a - b,
-        "*": lambda a, b: a * b,
-        "/": lambda a, b: a / b,
-        "neg": lambda a: -a,
-        "**": power,
-        "exp": sympy.exp,
-        "log": sympy.log,
-        "sqrt": sympy.sqrt,
-        "tanh": sympy.tanh,
-        "min": chooser("Lesser", -1),
-        "max": chooser("Greater", 1),
-        "heaviside": sympy.Heaviside,
-    }
+def _sum(a: Tree, b: Tree) -> Tree:
+    """Add two trees; multiples of one product become one."""
+    own: dict[Tree, float] = {}
+    other: dict[Tree, float] = {}
+    first, second = _collect(a, 1.0, own), _collect(b, 1.0, other)
+    if own == other or first == 0:
+        return _written(first + second, other)
+    if second == 0:
+        return a
+    if second < 0:
+        return ("-", a, _written(-second, other))
+    return ("-", b, _written(-first, own)) if first < 0 else ("+", a, b)
 
 
-def _to_tree(formula: Any, names: dict[Any, str]) -> Tree:
-    """Write a sympy formula in the operations of the allow-list."""
-    if formula.is_number:
-        return _to_float(formula)
-    if formula.is_Symbol:
-        return names[formula]
-    if formula.is_Add:
-        return functools.reduce(_plus, [_to_tree(term, names) for term in formula.args])
-    if formula.is_Mul:
-        return _product(formula, names)
-    if formula.is_Pow:
-        return _power(formula.base, formula.exp, names)
-    kind = type(formula).__name__
-    operands = [_to_tree(part, names) for part in formula.args]
-    if kind in _OWN:
-        return (_OWN[kind], *operands)
-    if kind == "Heaviside" and operands[1] == 0.5:
-        return ("heaviside", operands[0])
-    if kind == "Abs":
-        return ("max", operands[0], ("neg", operands[0]))
-    if kind == "sign":
-        return ("-", ("*", 2.0, ("heaviside", operands[0])), 1.0)
-    if kind in ("exp", "log", "tanh"):
-        return (kind, operands[0])
-    raise ValueError(f"it needs {kind}")
+def _product(a: Tree, b: Tree) -> Tree:
+    powers: dict[Tree, float] = {}
+    return _written(_collect(a, 1.0, powers) * _collect(b, 1.0, powers), powers)
 
 
-def _to_float(formula: Any) -> float:
-    if formula.is_Rational:
-        return int(formula.p) / int(formula.q)
-    if not formula.is_Float:
-        formula = formula.evalf(20)
-    value = float(formula)
-    if not math.isfinite(value):
+def _step(a: Tree, b: Tree) -> Tree:
+    """Where a > b."""
+    return folded("heaviside", _sum(a, _product(-1.0, b)))
+
+
+def _collect(tree: Tree, power: float, powers: dict[Tree, float]) -> float:
+    """Multiply a product of `powers` (base -> exponent) by tree**power, `power` whole; return the coefficient."""
+    match tree:
+        case float():
+            return math.pow(tree, power)
+        case ("neg", a):
+            return math.pow(-1.0, power) * _collect(a, power, powers)
+        case ("+", 0.0, a) | ("+" | "-", a, 0.0):
+            return _collect(a, power, powers)
+        case ("*", a, b):
+            return _collect(a, power, powers) * _collect(b, power, powers)
+        case ("/", a, b):
+            return _collect(a, power, powers) * _collect(b, -power, powers)
+        case ("**", a, float(exponent)) if exponent.is_integer():
+            if abs(exponent * power) <= MAX_SPREAD:
+                return _collect(a, exponent * power, powers)
+            scale, base = 1.0, a
+        case ("**", a, float(exponent)):
+            scale, base, exponent = _root(a, exponent)
+        case ("sqrt", a):
+            scale, base, exponent = _root(a, 0.5)
+        case _:
+            scale, base, exponent = 1.0, tree, 1.0
+    powers[base] = powers.get(base, 0.0) + exponent * power
+    return math.pow(scale, power)
+
+
+def _root(tree: Tree, exponent: float) -> tuple[float, Tree, float]:
+    """Write tree**exponent as a coefficient and a power of one base; a root of several factors is left as it is."""
+    powers: dict[Tree, float] = {}
+    scale = _collect(tree, 1.0, powers)
+    if len(powers) != 1:
+        return 1.0, tree, exponent
+    ((base, power),) = powers.items()
+    if scale <= 0 and power % 2:
+        return 1.0, tree, exponent
+    if power % 2 == 0 and power * exponent % 2:
+        # sqrt(x**2) is |x|.
+        base = ("max", base, ("neg", base))
+    return math.pow(scale, exponent), base, power * exponent
+
+
+def _written(scale: float, powers: dict[Tree, float]) -> Tree:
+    """Write a product as one fraction."""
+    if not math.isfinite(scale):
         raise ValueError("it is infinite")
-    return value
-
-
-def _plus(total: Tree, term: Tree) -> Tree:
-    if isinstance(term, tuple) and term[0] == "neg":
-        return ("-", total, term[1])
-    if isinstance(term, float) and term < 0:
-        return ("-", total, -term)
-    return ("+", total, term)
-
-
-def _product(formula: Any, names: dict[Any, str]) -> Tree:
-    """Collect factors with negative powers below one fraction line."""
-    coefficient, rest = formula.as_coeff_Mul()
-    above: list[Any] = []
-    below: list[Any] = []
-    for factor in rest.args if rest.is_Mul else [rest]:
-        inverse = factor.is_Pow and factor.exp.is_number and factor.exp.is_negative
-        (below if inverse else above).append(1 / factor if inverse else factor)
-    scale = _to_float(coefficient)
-    trees = [_to_tree(factor, names) for factor in above]
-    if abs(scale) != 1 or not trees:
-        trees.insert(0, abs(scale))
-    tree = functools.reduce(lambda a, b: ("*", a, b), trees)
+    powers = _with_signs(powers) if scale else {}
+    above = [_raised(base, power) for base, power in powers.items() if power > 0]
+    below = [_raised(base, -power) for base, power in powers.items() if power < 0]
+    negated = scale == -1 and bool(above)
+    if abs(scale) != 1 or not above:
+        above.insert(0, scale)
+    tree = functools.reduce(_times, above)
     if below:
-        tree = ("/", tree, functools.reduce(lambda a, b: ("*", a, b), [_to_tree(factor, names) for factor in below]))
-    return ("neg", tree) if scale < 0 else tree
+        tree = ("/", tree, functools.reduce(_times, below))
+    return ("neg", tree) if negated else tree
 
 
-def _power(base: Any, exponent: Any, names: dict[Any, str]) -> Tree:
-    if not exponent.is_number:
-        return ("**", _to_tree(base, names), _to_tree(exponent, names))
-    value, below = abs(_to_float(exponent)), exponent.is_negative
-    tree = _to_tree(base, names)
-    if value == 0.5:
-        tree = ("sqrt", tree)
-    elif value != 1:
-        tree = ("**", tree, value)
-    return ("/", 1.0, tree) if below else tree
+def _with_signs(powers: dict[Tree, float]) -> dict[Tree, float]:
+    """Write x/|x| as the sign of x, which is 0 at 0."""
+    signed = dict(powers)
+    for size, power in powers.items():
+        match size:
+            case ("max", x, ("neg", y)) if x == y and power < 0 and powers.get(x, 0.0) % 2 == 1:
+                signed[size] += signed.pop(x)
+                signed["-", ("*", 2.0, ("heaviside", x)), 1.0] = 1.0
+    return signed
+
+
+def _raised(base: Tree, power: float) -> Tree:
+    return base if power == 1 else ("sqrt", base) if power == 0.5 else ("**", base, power)
+
+
+def _times(a: Tree, b: Tree) -> Tree:
+    return ("*", a, b)

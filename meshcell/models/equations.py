@@ -43,7 +43,7 @@ def latex(model: Described) -> str:
     """
     lines = [line for species in model.species for line in _species_lines(model, species)]
     lines += [
-        rf"v_{{{_word(item.name)}}} &= {formula(expressions.parse(item.rate).tree)} "
+        rf"v_{{{_word(item.name)}}} &= {formula(item.formula.tree)} "
         rf"&& \text{{{'on' if _is_interface(model, item.compartment) else 'in'} {_escaped(item.compartment)}}}"
         for item in model.reactions
     ]

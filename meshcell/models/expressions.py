@@ -1,4 +1,4 @@
-"""Rate strings: parsed against an allow-list, never evaluated as Python, and seen by numpy, sympy and the unit algebra.
+"""Rate strings: parsed against an allow-list, never evaluated as Python, and seen by numpy, derivatives and units.
 
 The grammar, its checks and error texts are here, with the functions that other modules call; what a tree is and what
 its operations mean is in trees.py.
@@ -189,7 +189,7 @@ class Compiled:
 
 
 def derivative(expression: Expression, name: str) -> Expression:
-    """Differentiate exactly (by sympy) with respect to one name.
+    """Differentiate exactly with respect to one name.
 
     At the kink of min and max the two sides are averaged; the derivative of a jump (heaviside) is taken as 0, since
     no finite number is right there and it is right everywhere else.
@@ -197,7 +197,7 @@ def derivative(expression: Expression, name: str) -> Expression:
     Raises
     ------
     ValueError
-        The derivative exists nowhere, or leaves the allow-list.
+        The derivative is nowhere a real number, or has a constant that is not finite.
 
     Examples
     --------
@@ -206,7 +206,6 @@ def derivative(expression: Expression, name: str) -> Expression:
     """
     if name not in expression.names:
         return Expression("0", 0.0, ())
-
     return _from_tree(derivatives.derivative(expression.tree, name))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from meshcell.core import units
@@ -46,6 +47,8 @@ class Model:
 
     Whether a text names a region or a patch is only known with the mesh; what depends on that is checked by `bind`.
 
+    A model is read once. To change a part of it, make another with `dataclasses.replace`.
+
     Raises
     ------
     ValueError, TypeError
@@ -81,7 +84,7 @@ class Model:
             for name in species.fixed:
                 check_fixed(self, species, name, dimensions)
 
-    @property
+    @cached_property
     def parameter_values(self) -> dict[str, float]:
         """Parameters that are one number each, in base units."""
         numbers = {name: parameter(name, value)[0] for name, value in self.parameters.items()}
@@ -96,15 +99,22 @@ class Model:
     def events(self) -> tuple[float, ...]:
         """Times (s) at which something jumps or bends: kinks of tables, switches such as heaviside(t - t0) in rates."""
         given = [*self.varying.values(), *(value for item in self.species for value in item.fixed.values())]
-        formulas = [self.rate(reaction) for reaction in self.reactions]
+        formulas = [*self.rates.values()]
         formulas += [self.fixed_formula(item, name)[0] for item in self.species for name in item.fixed]
         return events.of(given, formulas)
 
-    def rate(self, reaction: Reaction) -> Expression:
-        """Return a reaction's rate with the numbers put in; left are species, varying parameters, t, x, y and z."""
+    @cached_property
+    def rates(self) -> dict[str, Expression]:
+        """Reaction -> its rate with the numbers put in; left are species, varying parameters, t, x, y and z."""
         known = [*(item.name for item in self.species), *self.parameters, *VARIABLES]
-        what = f"rate of reaction {reaction.name!r}"
-        return self._with_numbers(expressions.parse(reaction.rate, what, known), what)
+        rates = {}
+        for reaction in self.reactions:
+            what = f"rate of reaction {reaction.name!r}"
+            if not set(reaction.formula.names) <= set(known):
+                # Parsed again to say where.
+                expressions.parse(reaction.rate, what, known)
+            rates[reaction.name] = self._with_numbers(reaction.formula, what)
+        return rates
 
     def fixed_formula(self, species: Species, compartment: str) -> tuple[Expression, dict[str, Varying]]:
         """Return a fixed value as a formula of t, x, y, z and varying names, and what those stand for."""

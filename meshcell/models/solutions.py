@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints, frozen, set_fields
 from meshcell.core.types import TetMesh
-from meshcell.models.binding import bound_compartment
+from meshcell.models.binding import System, bind
 from meshcell.models.model import Model
 
 
@@ -22,9 +23,7 @@ def species_name(solution: Solution, name: Any) -> str:
 
 def compartment_rows(solution: Solution, species: str) -> tuple[int, Array]:
     """Find where a species lives: (3, rows of `mesh.tets`) in a region, (2, rows of `mesh.facets`) on an interface."""
-
-    home = next(one.compartment for one in solution.model.species if one.name == species)
-    place = bound_compartment(solution.model, home, solution.mesh)
+    place = solution.system.species[species].compartment
     return place.dimension, place.rows
 
 
@@ -84,6 +83,15 @@ class Solution:
                     f"got {array.shape}"
                 )
         set_fields(self, times=times, nodes=nodes, values=values)
+
+    @functools.cached_property
+    def system(self) -> System:
+        """The model bound to the mesh: what the engine computed with, or bound at the first question after loading."""
+        return bind(self.model, self.mesh)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The system is bound again where it is needed: its functions of time may not be sent anywhere.
+        return {name: value for name, value in vars(self).items() if name != "system"}
 
     def __repr__(self) -> str:
         span = f"{self.times[0]:.4g} ... {self.times[-1]:.4g} s" if len(self.times) else "no times"

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,7 +36,8 @@ class Described(Protocol):
     def parameters(self) -> Mapping[str, Given]: ...
     @property
     def parameter_values(self) -> dict[str, float]: ...
-    def rate(self, reaction: Reaction, /) -> Expression: ...
+    @property
+    def rates(self) -> dict[str, Expression]: ...
     def fixed_formula(self, species: Species, compartment: str, /) -> tuple[Expression, dict[str, Varying]]: ...
 
 
@@ -107,7 +109,7 @@ class Species:
             return number_and_unit(self.initial, f"initial of species {self.name!r}")[1]
         return self.initial_formula[1] if isinstance(self.initial, (float, str)) else None
 
-    @property
+    @cached_property
     def initial_formula(self) -> tuple[Expression, Unit | None]:
         """Initial value, where it is a number or text, as a formula in x, y, z in base units, and its unit."""
         what = f"initial of species {self.name!r}"
@@ -159,7 +161,8 @@ class Reaction:
         check_text(self.compartment, f"compartment of {what}")
         if units.is_plain(self.rate):
             set_fields(self, rate=repr(units.number(self.rate, f"rate of {what}")))
-        expressions.parse(self.rate, f"rate of {what}")
+        # Refused now if it is no formula.
+        _ = self.formula
         if not isinstance(self.change, Mapping) or not self.change:
             raise ValueError(
                 f'change of {what} should say by how much one event changes each species, such as {{"Ca": -1}}; got '
@@ -170,6 +173,11 @@ class Reaction:
         if bad:
             raise ValueError(f"change of {bad[0]!r} in {what} should be finite; got {change[bad[0]]!r}")
         set_fields(self, change=change)
+
+    @cached_property
+    def formula(self) -> Expression:
+        """The rate as it is written, parsed."""
+        return expressions.parse(self.rate, f"rate of reaction {self.name!r}")
 
 
 def check_symbol(name: Any, what: str) -> None:

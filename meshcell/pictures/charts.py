@@ -112,7 +112,6 @@ def _voxel_at(volume: Volume, at: Any) -> Ints:
 
 def curves(solution: Solution, species: Any, title: str | None, save: Any) -> Array:
     """Draw the mean over time with the band from minimum to maximum, one panel per species."""
-
     target = None if save is None else picture_path(save, (".png", ".pdf", ".svg"))
     names = list(species)
     axes = panels(len(names), 2.2, sharex=True)
@@ -132,7 +131,6 @@ def curves(solution: Solution, species: Any, title: str | None, save: Any) -> Ar
 
 def errors(figures: Fidelity, title: str | None, save: Any) -> Array:
     """Draw the volume error of every region and the distances of every interface, with the limits of `check`."""
-
     target = None if save is None else picture_path(save, (".png", ".pdf", ".svg"))
     shared = [one for one in figures.regions.values() if one.found and one.expected]
     regions = sorted(shared, key=lambda one: -abs(one.volume_error))

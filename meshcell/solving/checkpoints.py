@@ -60,7 +60,6 @@ class Checkpoint:
 
     def write(self, state: TimeState, values: list[Floats]) -> None:
         """Write the state under another name, which then takes the file's place: never half a file."""
-
         notes = {item.name: getattr(state, item.name) for item in fields(state)}
         arrays: dict[str, Array] = {name: notes.pop(name) for name in ("u", "largest")}
         past, history = notes.pop("past"), notes.pop("history")

@@ -11,7 +11,7 @@ import logging
 
 import numpy as np
 
-from meshcell.core.arrays import Floats
+from meshcell.core.arrays import Floats, set_fields
 from meshcell.core.errors import SolveError
 from meshcell.core.types import TetMesh
 from meshcell.models.binding import System, bind
@@ -60,6 +60,7 @@ def simulate(system: System, model: Model, times: Floats, options: Options) -> S
         {**story.stats, **_drift(problem, story)},
         story.message,
     )
+    set_fields(solution, system=system)
     logging.getLogger("meshcell").info(
         "solved %d unknowns to t = %.4g s: %d implicit and %d imex steps, %d rejected, %d linear iterations, %.3g s",
         *(problem.size, *(story.stats[name] for name in ("time", "implicit_steps", "imex_steps", "rejections"))),

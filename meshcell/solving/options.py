@@ -33,7 +33,6 @@ class Options:
 
 def checked_input(mesh: Any, model: Any) -> None:
     """Refuse anything but a mesh and a model."""
-
     if not isinstance(mesh, TetMesh):
         raise TypeError(f"mesh should be a TetMesh; got {type(mesh).__name__}; make one with tetrahedralize")
     if not isinstance(model, Model):

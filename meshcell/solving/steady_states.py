@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.core.arrays import Floats
+from meshcell.core.arrays import Floats, set_fields
 from meshcell.core.errors import SolveError
 from meshcell.core.types import TetMesh
 from meshcell.models.binding import bind
@@ -92,7 +92,6 @@ def steady(
     --------
     `steady(mesh, model).values["Ca"][0]` is the profile at rest, from which `solve` may start.
     """
-
     checked_input(mesh, model)
     rtol = checked_rtol(rtol)
     if not 0 < float(horizon) < math.inf or not math.isfinite(at):
@@ -109,6 +108,7 @@ def steady(
     solution = Solution(
         mesh, model, np.array([at]), problem.outward([search.u], np.array([at])), nodes, search.stats, message
     )
+    set_fields(solution, system=problem.system)
     logging.getLogger("meshcell").info(
         "searched a steady state of %d unknowns: %d Newton iterations, %d linear ones, %.3g s",
         *(problem.size, search.stats["newton_iterations"], search.stats["linear_iterations"], search.stats["seconds"]),

@@ -117,7 +117,6 @@ def wedge_classifier(stained: Callable[[Volume], Volume], example: Volume, *, sh
         Of voxels painted.
     rng : int
     """
-
     draw = generator(rng)
     hidden: Array = np.asarray(draw.random(example.data.shape) >= share)
     painted = Volume(np.where(hidden, 255, example.data), example.spacing, example.origin, example.names)
@@ -137,7 +136,6 @@ def _outcome(name: str, truth: Volume, labels: Volume, model: Model | None, time
 
 def _solved(surface: Any, model: Model, times: Floats, edge: Any) -> tuple[dict[str, Floats], str]:
     """Return the means of every species, or why there are none: a region that was not seen is a finding, not a bug."""
-
     try:
         solution = solve(tetrahedralize(surface, edge=edge), model, times)
     except (ValueError, SolveError) as error:

@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.kernels import njit
+from meshcell.geometry.features import CURVE, FIXED, FREE
 from meshcell.geometry.proximity import collides, distance2, insert, nearest, remove
 from meshcell.surfaces.net import (
-    CURVE,
-    FIXED,
-    FREE,
     GONE,
     STAR,
     angle_of,

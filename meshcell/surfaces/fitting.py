@@ -10,10 +10,9 @@ from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.kernels import njit
 from meshcell.core.types import Surface
 from meshcell.core.validation import BOX_FACES
+from meshcell.geometry.features import CURVE, FREE
 from meshcell.geometry.proximity import nearest
 from meshcell.surfaces.net import (
-    CURVE,
-    FREE,
     STAR,
     Net,
     angle_of,

@@ -14,9 +14,10 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.kernels import njit
+from meshcell.geometry.features import CURVE, FREE
 from meshcell.geometry.proximity import Base, Grid, collides, insert, nearest, remove
 
-FREE, CURVE, FIXED, GONE = 0, 1, 2, 3
+GONE = 3
 # No star of a net is larger; an operation that meets one is refused.
 STAR = 256
 

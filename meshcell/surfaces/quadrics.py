@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.kernels import njit
+from meshcell.geometry.features import FIXED
 from meshcell.geometry.proximity import distance2
 from meshcell.surfaces.edge_moves import try_collapse
-from meshcell.surfaces.net import FIXED, GONE, STAR, around_edge, normal_at, star_of
+from meshcell.surfaces.net import GONE, STAR, around_edge, normal_at, star_of
 
 # --- kernels ---
 

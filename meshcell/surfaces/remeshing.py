@@ -12,11 +12,11 @@ from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.types import Surface
 from meshcell.core.units import convert
 from meshcell.core.validation import BOX_FACES
-from meshcell.geometry.features import feature_edges, interface_ids, point_kinds
+from meshcell.geometry.features import CURVE, FIXED, feature_edges, interface_ids, point_kinds
 from meshcell.geometry.proximity import Base, base_of, grid_of
 from meshcell.surfaces.edge_moves import collapse_short, collapse_slivers, flip_better, split_long
 from meshcell.surfaces.fitting import fit_curves, offsets_to_surface, open_corners, refill, shift
-from meshcell.surfaces.net import CURVE, FIXED, GONE, Net, climb, link_all, mixed, smooth_along
+from meshcell.surfaces.net import GONE, Net, climb, link_all, mixed, smooth_along
 from meshcell.surfaces.quadrics import decimate_net
 from meshcell.surfaces.repairs import refuse_broken
 from meshcell.surfaces.sizing import edge_sizes

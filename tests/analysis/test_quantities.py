@@ -1,15 +1,18 @@
 """Totals, means and fluxes agree with integrals known by hand and with each other."""
 
-from dataclasses import replace
+import pickle
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from gallery.balls import round_ball
+from meshcell.adaptivity.estimators import estimate
 from meshcell.analysis.quantities import area_under_curve, flux, gains, mean, probe, profile, total
 from meshcell.geometry.point_location import nearest_on_surface
+from meshcell.models import binding
 from meshcell.models.model import Model
-from meshcell.models.solutions import Solution
+from meshcell.models.solutions import Solution, compartment_rows
 from meshcell.models.species import Reaction, Species
 from meshcell.solving.solver import solve
 
@@ -67,6 +70,30 @@ def test_unknown_names_are_answered_with_the_known_ones(solution):
 def test_nothing_is_needed_but_the_solution_as_saved(solution):
     bare = Solution(solution.mesh, solution.model, solution.times, dict(solution.values), dict(solution.nodes))
     np.testing.assert_array_equal(total(bare, "a"), total(solution, "a"))
+
+
+def ask(solution):
+    """One of every kind of question."""
+    mean(solution, "a"), total(solution, "s"), gains(solution, "a"), flux(solution, "leak"), estimate(solution)
+    profile(solution, "a", "ERM"), probe(solution, "b", (0, 0, 0)), area_under_curve(solution, "a")
+    compartment_rows(solution, "a")
+
+
+def test_questions_do_not_bind_again(solution, monkeypatch):
+    bound, bind = [], binding.bind
+    monkeypatch.setattr(binding, "bind", lambda model, mesh: bound.append(model) or bind(model, mesh))
+    ask(solution)
+    assert not bound
+    bare = Solution(solution.mesh, solution.model, solution.times, dict(solution.values), dict(solution.nodes))
+    ask(bare)
+    assert bound == [MODEL]
+
+
+def test_a_solution_travels_without_its_system(solution):
+    assert solution.system.species["a"].compartment.name == "cyt"
+    assert solution.__reduce_ex__(4)[2].keys() == {item.name for item in fields(Solution)}
+    copy = pickle.loads(pickle.dumps(solution))
+    np.testing.assert_array_equal(mean(copy, "a"), mean(solution, "a"))
 
 
 # --- profiles, points, areas under curves ---

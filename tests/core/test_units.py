@@ -39,16 +39,40 @@ def test_conversion_follows_avogadro_and_the_prefixes(value, unit, expected):
     assert to_base(value, "value")[0] == pytest.approx(expected, rel=ROUNDING)
 
 
-@pytest.mark.parametrize("text", ["8 nm", "0.3 um", "10nm", "-4.5e2 nm", "2 mm", ".5 µm", "3 μm"])
-def test_lengths_without_pint_equal_pint(text):
-    exact = units.registry().Quantity(text).to("um").magnitude
-    assert convert(text, "um", "spacing") == pytest.approx(exact, rel=ROUNDING)
+USUAL = [
+    "", "um", "nm", "cm", "µm", "μm", "mm", "uM", "µM", "nM", "mol", "pmol/l", "M/s", "um^2/s", "cm**2/s", "1/s", "h",
+    "min", "1/(uM*s)", "uM^-1 s^-1", "1/uM s", "uM^(-2)/ms", "molecule/um^2/s", "molecules/um^3", "uM*um/ms",
+    "mM / min", "(nl)",
+]  # fmt: skip
 
 
-def test_lengths_do_not_load_pint():
-    code = (
-        "import sys; from meshcell.core.units import convert; print(convert('8 nm', 'um', 's'), 'pint' in sys.modules)"
-    )
+def by_pint(text, monkeypatch):
+    with monkeypatch.context() as without:
+        without.setattr(units, "_usual", lambda value: None)
+        return to_base(text, "value")
+
+
+@pytest.mark.parametrize("unit", [*USUAL, *units._USUAL])
+def test_usual_units_without_pint_equal_pint(unit, monkeypatch):
+    for text in (f"8 {unit}", f"-4.5e2{unit}" if unit[:1].isalpha() else f".5 {unit}"):
+        assert units._usual(text) is not None
+        (value, own), (expected, other) = to_base(text, "value"), by_pint(text, monkeypatch)
+        assert value == pytest.approx(expected, rel=ROUNDING)
+        assert own == other
+
+
+@pytest.mark.parametrize("unit", ["0x1 s", "1e0 s", "um # m", "um if s else m", "um(s)", "True", "um.s", "um/0", "K"])
+def test_what_else_python_would_read_is_left_to_pint(unit):
+    assert units._usual(f"3 {unit}") is None
+
+
+def test_usual_units_give_the_nearest_float():
+    assert [to_base(text, "x")[0] for text in ("8 nm", "1 uM", "0.1 cm", "3 ms")] == [0.008, 602.214076, 1e3, 0.003]
+    assert to_base("-1e308 mol", "x")[0] == -np.inf
+
+
+def test_usual_units_do_not_load_pint():
+    code = "import sys; from meshcell.core import units; print(units.convert('8 nm', 'um', 's'), 'pint' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "0.008 False\n"

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pint
@@ -13,6 +14,7 @@ import pytest
 
 import meshcell as mc
 from gallery.meshes import ball, box, tet_mesh
+from meshcell.models import expressions
 from meshcell.models.binding import bind
 from meshcell.models.model import Model
 from meshcell.models.species import Reaction, Species
@@ -178,13 +180,31 @@ def test_bound_rates_can_be_sent_to_another_process(mesh):
     np.testing.assert_array_equal(copy(values, 0.0, xyz), reaction.derivatives[0](values, 0.0, xyz))
 
 
-def test_plain_models_need_neither_pint_nor_sympy():
+def test_the_way_to_the_first_step_loads_neither_pint_nor_sympy():
     code = (
-        "import sys; from meshcell.models import *\n"
-        "Model({'c': 'cell'}, [Species('A', 'c', 1.0, 2.0)], [Reaction('r', 'c', 'k*A', {'A': -1})], {'k': 3})\n"
-        "print(sys.modules.keys() & {'pint', 'sympy'})"
+        "import sys; import meshcell as mc; from gallery.meshes import ball\n"
+        "species = [mc.Species('Ca', 'cyt', '220 um^2/s', '0.1 uM'), mc.Species('S', 'PM', 0, '3 molecule/um^2')]\n"
+        "pump = mc.Reaction('pump', 'PM', 'v*Ca**2/(K**2 + Ca**2)*max(S, 1e-3*S)', {'Ca': -1})\n"
+        "model = mc.Model({'cyt': 'ball', 'PM': ('ball', 'outside')}, species, [pump], {'v': '3 1/s', 'K': '0.2 uM'})\n"
+        "solution = mc.solve(ball(2, names={1: 'ball'}), model, [0, 1e-3])\n"
+        "print(mc.mean(solution, 'Ca')[0] > 0, sys.modules.keys() & {'pint', 'sympy'})"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
+    )
+    assert run.stdout == "True set()\n"
+
+
+def test_every_rate_is_parsed_once(mesh, monkeypatch):
+    parsed, parse = [], expressions.parse
+    monkeypatch.setattr(expressions, "parse", lambda text, *rest: parsed.append(text) or parse(text, *rest))
+    model = page(reactions=[replace(LEAK), replace(PUMP)])
+    for _ in range(2):
+        bind(model, mesh)
+        assert model.events == ()
+        assert "v_{" in model.latex()
+        assert mc.check(model)
+    assert parsed == [LEAK.rate, PUMP.rate]
 
 
 # --- rates and initial values at the nodes ---

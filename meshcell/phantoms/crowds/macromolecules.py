@@ -163,7 +163,6 @@ def placed(
     scene: Scene, room: Array, plan: Plan, seats: list[Seat], *, reach: float, tries: int, rng: np.random.Generator
 ) -> Reached:
     """Place a group until its occupancy is reached or `tries` starts in a row failed."""
-
     group = plan.group
     prepared = [
         ready(scene, unit, species=m.name, label=label, home=plan.home, reach=reach,

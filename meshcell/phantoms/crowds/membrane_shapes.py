@@ -87,7 +87,6 @@ def harmonic(radius: float, roughness: float, degree: int, step: float, rng: np.
 
 def transported(tangents: Floats) -> Floats:
     """Carry a normal along (n, 3) unit tangents without twist; return (n, 3) unit normals."""
-
     carried = np.empty_like(tangents)
     carried[0] = wormlike_chains.normals(tangents[:1])[0][0]
     for row in range(1, len(tangents)):

@@ -162,7 +162,6 @@ def from_toml(text: str, folder: Path | None = None) -> Recipe:
     >>> recipe.macromolecules[0].name
     'ribosome'
     """
-
     content = tomllib.loads(text)
     within = content.pop("within", None)
     kinds = {kind: tuple(_item(entry, kind, folder) for entry in content.pop(kind, [])) for kind in KEYS}

@@ -28,7 +28,6 @@ EXACT = 2**24
 
 def write_sample(folder: Path, sample: Sample) -> None:
     """Write a sample into a new folder, which appears whole or not at all."""
-
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(folder) as fresh:
         write(fresh / "density.mrc", sample.density)
@@ -78,7 +77,6 @@ def read_sample(folder: Path) -> Sample:
     ValueError
         `FileError`: no recipe in it, or a table that does not fit the instances.
     """
-
     if not (folder / "recipe.toml").exists():
         raise FileError(f"{folder} should be a sample's folder; it has no recipe.toml; give a file or another folder")
     recipe = from_toml((folder / "recipe.toml").read_text(encoding="utf-8"), folder)
@@ -176,7 +174,6 @@ def write_star(path: Path, sample: Sample) -> None:
 
 def write_lines(path: Path, lines: dict[str, Floats]) -> None:
     """Write polylines as one VTP; their names travel as a text beside the numbers."""
-
     lengths = [len(line) for line in lines.values()]
     points = np.concatenate([np.zeros((0, 3)), *lines.values()])
     counts = {"NumberOfPoints": len(points), "NumberOfVerts": 0, "NumberOfLines": len(lines), "NumberOfStrips": 0}
@@ -189,7 +186,6 @@ def write_lines(path: Path, lines: dict[str, Floats]) -> None:
 
 def read_lines(path: Path) -> dict[str, Floats]:
     """Read what `write_lines` wrote."""
-
     piece = read_vtk(path, "PolyData")
     names = untagged(piece.texts.get("meshcell"), "Lines").get("names", [])
     if not names:
