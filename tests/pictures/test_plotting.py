@@ -435,7 +435,10 @@ def test_without_opengl_the_error_names_the_packages(mesh, monkeypatch):
 
 
 def test_importing_does_not_load_the_renderers():
-    loaded = "import sys, meshcell.pictures.plotting; print(*[m for m in ('pyvista', 'vtk', 'matplotlib') if m in sys.modules])"
+    loaded = (
+        "import sys, meshcell.pictures.plotting;"
+        "print(*[m for m in ('pyvista', 'vtk', 'matplotlib') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
