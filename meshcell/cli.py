@@ -59,6 +59,23 @@ def demo(folder: Path = Path("meshcell-demo"), /, *, seed: int = 7, edge: str = 
 
 
 @app.command
+def warm(*, processes: int | None = None) -> None:
+    """Compile what the other commands need, once; in containers and CI after installing.
+
+    Parameters
+    ----------
+    processes
+        By default one more than there are cores.
+    """
+    from meshcell.core.kernels import folders
+    from meshcell.first_use import warm
+
+    warmed = warm(processes=processes, progress=True)
+    print(f"{', '.join(warmed)}: kernels are compiled" if warmed else "all kernels were compiled before")
+    print("\n".join(str(folder) for folder in folders() if folder.is_dir()))
+
+
+@app.command
 def check(file: Path, /, *, spacing: Spacing = None, against: Path | None = None) -> None:
     """Say what is wrong or risky in a volume, surface, mesh or solution; exit code 1 where there are errors.
 
@@ -105,6 +122,7 @@ def mesh(
     """
     from meshcell.core.types import Surface, Volume
     from meshcell.core.units import convert
+    from meshcell.first_use import warm
     from meshcell.geometry.quality import quality
     from meshcell.io import save
     from meshcell.meshing.tetrahedra import tetrahedralize
@@ -115,7 +133,9 @@ def mesh(
     thing = _loaded(file, spacing)
     if not isinstance(thing, Surface | Volume):
         raise TypeError(f"mesh takes labels or a surface; {file} holds a {type(thing).__name__}")
-    made = tetrahedralize(thing, edge=convert(_quantity(edge), "um", "--edge"))
+    length = convert(_quantity(edge), "um", "--edge")
+    warm(("surfaces", "remeshing", "tetrahedra"), progress=True)
+    made = tetrahedralize(thing, edge=length)
     save(output, made, overwrite=overwrite)
     print(made)
     print(quality(made))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from meshcell import first_use
 from meshcell.core.types import TetMesh, Volume
 from meshcell.models.solutions import Solution
 from meshcell.pictures.captions import MOLECULES_PER_UM3_IN_UM
@@ -70,7 +71,7 @@ def run(
     pictures : bool
         Off where there is no OpenGL; the ParaView series is written all the same.
     progress : bool
-        Show bars.
+        Show bars; kernels that have to be compiled are compiled first, in parallel, see `first_use.warm`.
 
     Returns
     -------
@@ -88,6 +89,8 @@ def run(
         require_renderer()
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
+    if progress:
+        first_use.warm(progress=True)
     times = np.concatenate([np.linspace(0, 0.05, 11), np.linspace(0.06, 0.5, 23)])
     with _stages(8 if pictures else 5, progress) as stage:
         stage("labels")

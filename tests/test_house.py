@@ -29,9 +29,10 @@ ROOMS = {
     ),
     "pictures": ("core", "geometry", "models", "surfaces", "analysis", "phantoms"),
 }
-SKIN = ("__init__", "cli", "demo")
-# Files whose functions may import from meshcell: the command line answers --help at once, a recipe makes its sample.
-DOORS = ("cli.py", "demo.py", "phantoms/crowds/recipes.py")
+SKIN = ("__init__", "cli", "demo", "first_use")
+# Files whose functions may import from meshcell: the command line answers --help at once, a recipe makes its sample,
+# and kernels are recorded from their import on.
+DOORS = ("cli.py", "demo.py", "first_use.py", "phantoms/crowds/recipes.py")
 
 
 def name_of(path):

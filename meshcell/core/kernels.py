@@ -48,6 +48,8 @@ from numba.misc.appdirs import AppDirs
 log = logging.getLogger("meshcell")
 
 PACKAGE = __name__.partition(".")[0]
+# What a file that holds kernels says somewhere.
+MARKS = (b"njit", b"import inner")
 # Settings of numba's environment that change machine code, which numba's own cache does not look at.
 SETTINGS = (
     *("BOUNDSCHECK", "DEBUGINFO_DEFAULT", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "USING_SVML"),
@@ -57,6 +59,9 @@ SETTINGS = (
 KEPT, AGE = 8, 3600.0
 # Seconds that a process waits for another one that compiles the same kernel.
 PATIENCE = 600.0
+
+# Set before kernels are imported, to see what they are called with: turns a kernel and its function into a function.
+recorder: Callable[[Any, Callable[..., Any]], Callable[..., Any]] | None = None
 
 
 def njit(function: Callable[..., Any] | None = None, /, *, cache: bool = False, **options: Any) -> Any:
@@ -85,11 +90,13 @@ def njit(function: Callable[..., Any] | None = None, /, *, cache: bool = False, 
     if not callable(function):
         raise TypeError(f"njit takes a function and options by name, not {function!r}; types come from the first call")
     kernel = numba.njit(**options)(function)
+    if recorder is not None:
+        return recorder(kernel, function)
     if cache and not config.DISABLE_JIT and function.__module__.startswith(f"{PACKAGE}."):
         # The dispatcher asks its `_cache` for six names, the same since long before numba 0.61. A locator (the public
         # way) could change key and place, but would keep numba's index; a subclass of its caches, their constructors.
         kernel._cache = KernelCache(function)
-        kernel.compile = kernel._cache.unlocking(kernel.compile)
+        kernel._compiler.compile = kernel._cache.unlocking(kernel._compiler.compile)
     return kernel
 
 
@@ -109,7 +116,7 @@ class KernelCache:
         self._name = f"{function.__module__.partition('.')[2]}.{function.__qualname__}"
         self._line = function.__code__.co_firstlineno
         self._enabled = True
-        self._locks: dict[str, Any] = {}
+        self._locks: dict[tuple[Any, ...], Any] = {}
         _note_source(function.__globals__["__file__"])
 
     @property
@@ -136,51 +143,61 @@ class KernelCache:
         if not (self._enabled and _sources_hold()):
             return None
         target_context.refresh()
-        name = self._file_name(sig, target_context.codegen())
+        kinds = _kinds(sig)
+        name = self._file_name(kinds, target_context.codegen())
         data = _read_any(name)
-        if data is None and name not in self._locks:
+        if data is None and kinds not in self._locks:
             folder = _written_folder()
             if folder is not None:
-                self._locks[name] = _locked(folder / name)
+                self._locks[kinds] = _locked(folder / name)
                 # Another process may have compiled it while this one waited.
                 data = _read(folder / name)
         if data is None:
             return None
+        self._unlock(kinds)
         result = CompileResult._rebuild(target_context, *pickle.loads(data))
         # Types are named in texts, which types of one name but different content would share.
-        return result if tuple(result.signature.args) == tuple(sigutils.normalize_signature(sig)[0]) else None
+        return result if tuple(result.signature.args) == kinds else None
 
-    def unlocking(self, compile: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Give back the lock after compiling, also where types do not fit and nothing is saved."""
+    def unlocking(self, compile: Callable[..., Any]) -> Callable[..., Any]:
+        """Let compiling give back the lock where the types do not fit, so that nothing will be saved."""
 
-        def compiled(sig: Any) -> Any:
-            before = set(self._locks)
+        def compiled(args: Any, return_type: Any) -> Any:
             try:
-                return compile(sig)
-            finally:
-                for name in set(self._locks) - before:
-                    _unlock(self._locks.pop(name))
+                return compile(args, return_type)
+            except BaseException:
+                self._unlock(tuple(args))
+                raise
 
         return compiled
 
+    def _unlock(self, kinds: tuple[Any, ...]) -> None:
+        _unlock(self._locks.pop(kinds, None))
+
     def save_overload(self, sig: Any, result: Any) -> None:
         """Keep the compiled code for types of arguments; where that fails the run goes on without."""
-        if not (self._enabled and _sources_hold()):
-            return
-        if result.library.has_dynamic_globals or result.lifted:
-            warnings.warn(f"kernel {self._name} holds pointers or large arrays: every run compiles it", stacklevel=2)
-            return
-        folder = _written_folder()
-        if folder is not None:
-            try:
-                _write(folder / self._file_name(sig, result.codegen), serialize.dumps(result._reduce()))
-            except OSError as error:
-                _warn_once(f"compiled kernels cannot be kept in {folder} ({error})")
+        folder = _written_folder() if self._enabled and _sources_hold() else None
+        try:
+            if result.library.has_dynamic_globals or result.lifted:
+                warnings.warn(
+                    f"kernel {self._name} holds pointers or large arrays: every run compiles it", stacklevel=2
+                )
+            elif folder is not None:
+                name = self._file_name(_kinds(sig), result.codegen)
+                _write(folder / name, serialize.dumps(result._reduce()))
+        except OSError as error:
+            _warn_once(f"compiled kernels cannot be kept in {folder} ({error})")
+        finally:
+            self._unlock(_kinds(sig))
 
-    def _file_name(self, sig: Any, codegen: Any) -> str:
-        types = [repr(kind) for kind in sigutils.normalize_signature(sig)[0]]
-        digest = hashlib.sha256(repr((self._line, types, codegen.magic_tuple())).encode()).hexdigest()
+    def _file_name(self, kinds: tuple[Any, ...], codegen: Any) -> str:
+        digest = hashlib.sha256(repr((self._line, kinds, codegen.magic_tuple())).encode()).hexdigest()
         return f"{self._name}-{digest[:20]}.nbc"
+
+
+def _kinds(sig: Any) -> tuple[Any, ...]:
+    """Return the types of the arguments."""
+    return tuple(sigutils.normalize_signature(sig)[0])
 
 
 @functools.cache
@@ -226,7 +243,7 @@ def _sources() -> dict[str, tuple[tuple[int, int] | None, str]]:
     for file in _files(_root()):
         stamp = _stamp(str(file))
         contents = file.read_bytes()
-        if b"njit" in contents:
+        if any(mark in contents for mark in MARKS):
             found[str(file)] = stamp, hashlib.sha256(contents).hexdigest()
     return found
 

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,10 @@ import time
 import zipfile
 from pathlib import Path
 
+import numba
 import pytest
+from numba.core import config
+from numba.core.dispatcher import Dispatcher
 
 import meshcell
 from meshcell.core import kernels
@@ -216,6 +220,14 @@ def test_processes_that_compile_at_once(little):
     assert {file.suffix for file in kept(little)[0].parent.iterdir()} == {".nbc"}
 
 
+def test_types_that_do_not_fit_leave_no_lock(little, here):
+    outer = importlib.import_module("little.outer").outer
+    with pytest.raises(numba.TypingError):
+        outer("one")
+    assert outer(1) == 20
+    assert {file.suffix for file in kept(little)[0].parent.iterdir()} == {".nbc"}
+
+
 def test_killed_in_the_middle(little):
     for n in (1, 5):
         process = started(little, MANY, "1")
@@ -288,6 +300,18 @@ def test_every_kernel_has_the_cache():
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module == "numba":
                 assert "njit" not in [alias.name for alias in node.names], path
+
+
+def test_the_key_sees_every_file_of_kernels():
+    files = {
+        value.py_func.__globals__["__file__"]
+        for info in pkgutil.walk_packages(meshcell.__path__, "meshcell.")
+        if not info.name.endswith("__main__")
+        for value in vars(importlib.import_module(info.name)).values()
+        if isinstance(value, Dispatcher) and value.py_func.__module__.startswith("meshcell.")
+    }
+    assert files <= set(kernels._sources())
+    assert len(files) > 30 or config.DISABLE_JIT
 
 
 def test_kernels_take_nothing_from_files_that_the_key_does_not_see():
