@@ -47,6 +47,11 @@ def total(solution: Solution, species: str) -> Floats:
 def mean(solution: Solution, species: str) -> Floats:
     """Average a species over its compartment at every time.
 
+    Parameters
+    ----------
+    solution : Solution
+    species : str
+
     Returns
     -------
     (k,) floats, molecules/um^3, for a species on an interface molecules/um^2

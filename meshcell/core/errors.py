@@ -23,7 +23,14 @@ class NativeError(RuntimeError):
 
 
 class SolveError(RuntimeError):
-    """A simulation that could not be finished; `solution` holds what was computed so far, a `Solution` or None."""
+    """A simulation that could not be finished.
+
+    Parameters
+    ----------
+    message : str
+    solution : Solution, optional
+        What was computed so far.
+    """
 
     def __init__(self, message: str, solution: Any = None) -> None:
         super().__init__(message)
@@ -31,7 +38,14 @@ class SolveError(RuntimeError):
 
 
 class MeshError(ValueError):
-    """A surface or mesh that cannot be used as it is; `where` lists the offending rows."""
+    """A surface or mesh that cannot be used as it is.
+
+    Parameters
+    ----------
+    message : str
+    where : (k, ...) int, optional
+        The offending rows.
+    """
 
     def __init__(self, message: str, where: Any = ()) -> None:
         super().__init__(message)

@@ -216,7 +216,7 @@ class TetMesh:
         The interface facets only (between two regions, or a region and "outside").
     sides : (f, 2) int32
         As in Surface: the facet's normal points from `sides[:, 0]` into `sides[:, 1]`.
-    names, patches
+    names, patches : dict
         As in Surface; patches hold rows of `facets`.
 
     Raises

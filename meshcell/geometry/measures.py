@@ -10,6 +10,10 @@ from meshcell.core.validation import name_of
 def areas(mesh: Surface | TetMesh) -> dict[tuple[str, str], float]:
     """Measure the area of every interface.
 
+    Parameters
+    ----------
+    mesh : Surface or TetMesh
+
     Returns
     -------
     dict[(str, str), float]

@@ -40,6 +40,16 @@ class Overlap:
 def dice(truth: Volume, predicted: Volume, *, label: int = 1) -> float:
     """Return 2 |A and B| / (|A| + |B|) of one label; 1 where both are empty.
 
+    Parameters
+    ----------
+    truth, predicted : Volume
+        Labels on one grid.
+    label : int
+
+    Returns
+    -------
+    float
+
     Examples
     --------
     >>> a, b = Volume(np.array([[[1, 1, 0, 0]]]), 1.0), Volume(np.array([[[0, 1, 1, 0]]]), 1.0)
@@ -60,6 +70,10 @@ def cl_dice(truth: Volume, predicted: Volume, *, label: int = 1, tolerance: Any 
     tolerance : float or text, um
         A skeleton's voxel also counts when the other body is no farther away than this.
 
+    Returns
+    -------
+    Overlap
+
     Notes
     -----
     Shit et al. 2021, CVPR, eq. 1-2, in three dimensions as Martinez-Sanchez et al. use it; skeletons after Lee et al.
@@ -79,6 +93,17 @@ def cl_dice(truth: Volume, predicted: Volume, *, label: int = 1, tolerance: Any 
 
 def surface_dice(truth: Volume, predicted: Volume, *, label: int = 1, tolerance: Any = 0.0) -> Overlap:
     """Compare membranes: the share of each one's border voxels that lies within `tolerance` of the other's border.
+
+    Parameters
+    ----------
+    truth, predicted : Volume
+        Labels on one grid.
+    label : int
+    tolerance : float or text, um
+
+    Returns
+    -------
+    Overlap
 
     Notes
     -----
@@ -104,6 +129,10 @@ def point_dice(truth: Any, predicted: Any, *, tolerance: Any) -> Overlap:
     ----------
     truth, predicted : (n, 3) and (m, 3) floats, um
     tolerance : float or text, um
+
+    Returns
+    -------
+    Overlap
 
     Examples
     --------
@@ -192,7 +221,8 @@ def fsc(first: Volume, second: Volume) -> tuple[Floats, Floats]:
     axes = [scipy.fft.fftfreq(n, h) for n, h in zip(first.data.shape, first.spacing, strict=True)]
     radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")))
     step = max(1 / (n * h) for n, h in zip(first.data.shape, first.spacing, strict=True) if n > 1)
-    n_shells = int(0.5 / max(first.spacing) / step)
+    # Rounding must not lose the last one.
+    n_shells = int(0.5 / max(first.spacing) / step + 1e-9)
     shell = np.round(radius / step).astype(int).ravel()
 
     def sums(values: Array) -> Array:

@@ -41,6 +41,10 @@ def tilt_angles(largest: float = 60.0, step: float = 3.0, *, scheme: str = "orde
         "ordered" from one end to the other, or "dose-symmetric": from zero outward, 0, +, -, -, +, +, ... (Hagen, Wan
         and Briggs 2017, J. Struct. Biol. 197, 191).
 
+    Returns
+    -------
+    (n,) floats, degrees
+
     Raises
     ------
     ValueError

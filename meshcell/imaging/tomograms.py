@@ -85,9 +85,11 @@ def tomogram(
         Cubic voxels.
     angles : (n,) floats, degrees, optional
         `tilt_angles(60, 3)` by default.
-    axis, snr, misalignment, ctf, rng
+    axis, snr, misalignment, ctf : optional
         As in `project` and `distort`.
-    method, options
+    method : str
+    rng : int or Generator
+    **options : optional
         As in `reconstruct`.
 
     Returns

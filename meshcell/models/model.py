@@ -38,6 +38,11 @@ class Model:
         in s; a `Table` interpolates between times; an array has one value per node or cell of the compartments of the
         reactions that use it. `Course` and `Field` give functions and arrays a unit.
 
+    Raises
+    ------
+    ValueError, TypeError
+        Anything unknown, given twice, reserved, out of reach or of wrong units; the text names what there is.
+
     Notes
     -----
     A reaction in a region may use the species that live all over that region; one on an interface or patch those on it
@@ -48,11 +53,6 @@ class Model:
     Whether a text names a region or a patch is only known with the mesh; what depends on that is checked by `bind`.
 
     A model is read once. To change a part of it, make another with `dataclasses.replace`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        Anything unknown, given twice, reserved, out of reach or of wrong units; the text names what there is.
 
     Examples
     --------

@@ -154,7 +154,7 @@ def film(
         Pictures at equal times; by default one per saved time.
     fps : float
         Pictures per second.
-    cut, view, clim, size
+    cut, view, clim, size : optional
         As in `plot`. By default one colour scale spans all times.
     progress : bool
         Show a bar.

@@ -75,8 +75,8 @@ def solve(
         goes over them, and steps are small again after them.
     checkpoint : path, optional
         File that keeps how far the run has come, written every minute or so, at its end and at an interrupt. Where it
-        is there already, the run goes on from it, with the same bytes as if it had never stopped. (npz, about as
-        large as the solution.)
+        is there already, the run goes on from it, with the same bytes as if it had never stopped. An npz about as
+        large as the solution.
 
     Returns
     -------

@@ -104,6 +104,22 @@ def test_thin_parts_are_counted_and_placed():
     assert "around (0.11, 0.11, 0.12) um" in problem.message or "around (0.12, 0.12, 0.12) um" in problem.message
 
 
+@pytest.mark.parametrize(("layers", "severity"), [(19, "note"), (18, "warning")])
+def test_more_than_a_twentieth_in_thin_parts_is_a_warning(layers, severity):
+    """A fin of 80 voxels is a twentieth of the body with 19 layers of 80 below it, and more with 18."""
+    data = np.zeros((30, 14, 12), int)
+    data[1 : 1 + layers, 2:12, 2:10] = 1
+    data[1 + layers : 11 + layers, 6, 2:10] = 1
+    the(volume(data), severity, f"'cytosol': 80 voxels ({8000 / (80 * layers + 80):.2g} %) are in parts thinner")
+
+
+@pytest.mark.parametrize(("side", "severity"), [((3, 3, 3), "note"), ((13, 2, 1), "warning")])
+def test_a_piece_of_27_voxels_is_no_island_and_one_of_26_is(side, severity):
+    data = balls((40, 24, 24))
+    data[24 : 24 + side[0], 10 : 10 + side[1], 10 : 10 + side[2]] = 1
+    the(volume(data), severity, "'cytosol' is in 2 pieces")
+
+
 def test_pieces_islands_and_cavities():
     data = balls()
     data[2, 2, 2] = 1

@@ -97,6 +97,23 @@ def test_shell_correlation_ends_where_the_signal_does():
     np.testing.assert_allclose(fsc(a, a)[1], 1)
 
 
+@pytest.mark.parametrize(
+    ("shape", "spacing", "step", "last"),
+    [
+        ((32, 16, 16), (1.0, 1.0, 2.0), 1 / 16, 1 / 4),
+        ((16, 16, 16), (0.5, 2.0, 1.0), 1 / 8, 1 / 4),
+        # 0.5 / 0.01 over 1 / (22 * 0.01) is a little less than 11.
+        ((22, 22, 22), (0.01, 0.01, 0.01), 1 / 0.22, 50.0),
+    ],
+)
+def test_shells_end_at_nyquists_frequency_of_the_coarsest_axis(shape, spacing, step, last):
+    """Beyond it shells are no longer whole: the coarse axis has no such frequencies. Not a shell less, either."""
+    noise = mc.Volume(np.random.default_rng(2).standard_normal(shape), spacing)
+    frequency, found = fsc(noise, noise)
+    np.testing.assert_allclose(frequency, np.arange(round(last / step) + 1) * step, rtol=1e-12)
+    np.testing.assert_allclose(found, 1)
+
+
 def test_a_table_and_other_grids():
     assert scores(cube(2), cube(3)).splitlines()[1].split()[:2] == ["er", "0.800"]
     with pytest.raises(ValueError, match="on one grid"):

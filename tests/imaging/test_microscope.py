@@ -66,6 +66,12 @@ def test_zeros_of_the_transfer_function():
     np.testing.assert_allclose(exact, expected, atol=0.01)
 
 
+def test_the_envelope_damps_by_its_b_factor():
+    """exp(-B k^2 / 4): 400 A^2 leave 1 / e of 1 / (10 A); frequencies are in 1/um."""
+    k = np.array([0.0, 500.0, 1000.0, 2000.0])
+    np.testing.assert_allclose(CTF(envelope=400.0)(k) / CTF()(k), np.exp([0, -1 / 4, -1, -4]), rtol=1e-12)
+
+
 def test_defocus_changes_across_a_tilted_view():
     """Each strip of a tilted view is filtered for its own height, -u tan(a)."""
     n, pixel, ctf = 256, 5e-4, CTF(defocus=2.0)
@@ -112,6 +118,20 @@ def test_misalignment_grows_with_the_tilt():
     shifts = np.hypot((weights * x).sum(axis=(1, 2)), (weights * y).sum(axis=(1, 2)))
     assert shifts[0] < 1e-6 and shifts[1:].min() > 1e-3
     assert (shifts <= 1.5 * np.abs(np.sin(np.deg2rad(angles))) + 1e-4).all()
+
+
+def test_misalignment_is_even_within_its_disc():
+    """Mean r^2 = R^2 / 2, shared alike between both directions, and no direction preferred, to 4 standard errors."""
+    n, reach = 1200, 2.0
+    x, y = np.meshgrid(np.arange(24) - 11.5, np.arange(24) - 11.5, indexing="ij")
+    blobs = np.tile(np.exp(-(x**2 + y**2) / 8), (n, 1, 1))
+    moved = mc.distort(mc.TiltSeries(blobs, np.full(n, 90.0), 1.0), misalignment=reach, rng=4).images
+    weights = moved / moved.sum(axis=(1, 2), keepdims=True)
+    shifts = np.stack([(weights * x).sum(axis=(1, 2)), (weights * y).sum(axis=(1, 2))], axis=1) / reach
+    # r^2 is even on [0, 1]: variance 1 / 12. Each coordinate has variance 1 / 4, and its square one of 1 / 16.
+    assert (shifts**2).sum(axis=1).mean() == pytest.approx(1 / 2, abs=4 / np.sqrt(12 * n))
+    np.testing.assert_allclose((shifts**2).mean(axis=0), 1 / 4, atol=4 / np.sqrt(16 * n))
+    np.testing.assert_allclose(shifts.mean(axis=0), 0, atol=4 / np.sqrt(4 * n))
 
 
 def test_half_sets_share_nothing(series):

@@ -5,7 +5,7 @@ import pytest
 
 import meshcell as mc
 from meshcell.imaging.projection import tilt_angles
-from meshcell.imaging.reconstruction import angle_weights
+from meshcell.imaging.reconstruction import angle_weights, ramp_filter
 
 
 def disc(n=128, radius=0.7):
@@ -28,6 +28,14 @@ def test_a_full_range_gives_back_a_disc():
         found = mc.reconstruct(series, (128, 1, 128), window=window).data[:, 0]
         assert np.abs(found[distance(128) < 0.6] - 1).max() < 0.01
         assert np.abs(found[(distance(128) > 0.8) & (distance(128) < 1)]).max() < 0.02
+
+
+@pytest.mark.parametrize(("window", "share"), [("ramp", 1.0), ("hamming", 0.08), ("hann", 0.0)])
+@pytest.mark.parametrize("n", [64, 65])
+def test_windows_leave_their_share_of_the_ramp(window, share, n):
+    """All of it at frequency 0; at Nyquist's what the window's name says; halfway there the mean of both."""
+    ratio = ramp_filter(n, 0.01, window) / ramp_filter(n, 0.01)
+    np.testing.assert_allclose(ratio[[0, n // 4, n // 2]], [1, (1 + share) / 2, share], atol=1e-12)
 
 
 def test_sixty_degrees_leave_a_third_of_fourier_space_empty():

@@ -121,6 +121,32 @@ def test_checkpoints_of_other_runs_and_other_files_are_refused(tmp_path):
         run(tmp_path / "nowhere" / "run.npz")
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({}, {"scheme": "implicit"}),
+        ({"scheme": "implicit"}, {"scheme": "imex"}),
+        ({"step": 0.02, "scheme": "imex"}, {"step": 0.02, "scheme": "imex2"}),
+        ({}, {"step": 0.02}),
+        ({}, {"events": 0.033}),
+        ({"events": 0.033}, {"events": (0.033, 0.05)}),
+        ({}, {"atol": 1e-6}),
+        ({"atol": 1e-6}, {"atol": {"u": 1e-6}}),
+        ({"atol": {"u": 1e-6}}, {"atol": {"u": 1e-5}}),
+    ],
+)
+def test_a_checkpoint_is_of_its_scheme_steps_events_and_tolerances(tmp_path, one, other):
+    """Whichever of the two wrote the file, the other is told so; and the file stays the writer's own."""
+    short = np.linspace(0, 0.1, 3)
+    for mine, theirs in ((one, other), (other, one)):
+        path = tmp_path / "run.npz"
+        finished = run(path, short, **mine)
+        with pytest.raises(ValueError, match="another run: options differ; remove it or name another file"):
+            run(path, short, **theirs)
+        assert same(run(path, short, **mine), finished)
+        path.unlink()
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "run.npz"
     run(path)

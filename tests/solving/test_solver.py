@@ -76,6 +76,27 @@ def test_an_absolute_tolerance_saves_steps_and_holds(mesh):
     np.testing.assert_allclose(loose.values["u"][-1], np.exp(-5), atol=1e-2)
 
 
+def test_the_default_absolute_tolerance_is_a_thousandth_of_rtol_of_the_largest_value_so_far():
+    """u falls from 1, w from 50: the largest values are those at the start. The same tolerance gives the same bytes."""
+    species = [Species("u", "ball", 1, 1), Species("w", "ball", 1, 50)]
+    decays = [Reaction(name, "ball", f"k*{name}", {name: -1}) for name in ("u", "w")]
+    model, mesh = Model({"ball": "ball"}, species, decays, {"k": 1.0}), round_ball(2)
+
+    def values(atol):
+        solution = solve(mesh, model, [0, 2, 5], rtol=1e-4, atol=atol)
+        return np.stack([solution.values[name] for name in ("u", "w")])
+
+    default, of_u, of_w = values(None), 1e-4 * 1e-3, 1e-4 * 1e-3 * 50
+    np.testing.assert_array_equal(values({"u": of_u, "w": of_w}), default)
+    # What a dict leaves out has its default.
+    np.testing.assert_array_equal(values({"u": of_u}), default)
+    np.testing.assert_array_equal(values({}), default)
+    # A plain number is for both.
+    np.testing.assert_array_equal(values(of_u), values({"u": of_u, "w": of_u}))
+    for other in ({"u": 2 * of_u}, {"w": 2 * of_w}, {"w": of_u}):
+        assert (values(other) != default).any()
+
+
 def test_fixed_steps_are_as_many_as_asked_for(mesh):
     assert solve(mesh, MODEL, [0, 1], step=0.1).stats["steps"] == 10
     assert solve(mesh, MODEL, [0, 1], step=0.3).stats["steps"] == 4

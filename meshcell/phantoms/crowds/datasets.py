@@ -37,6 +37,10 @@ def samples(
     progress : bool
         Show a bar.
 
+    Yields
+    ------
+    Sample
+
     Raises
     ------
     ValueError
