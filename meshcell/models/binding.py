@@ -13,7 +13,7 @@ from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.types import TetMesh
 from meshcell.core.validation import labels_in, name_of
 from meshcell.geometry import finite_elements as fem
-from meshcell.models import expressions
+from meshcell.models import expressions, signs
 from meshcell.models.compartments import pairs, parts, place_text, regions_of
 from meshcell.models.consistency import check_initial, check_reaction
 from meshcell.models.expressions import Compiled, Expression
@@ -59,6 +59,11 @@ class BoundSpecies:
     initial: Floats
     fixed: tuple[BoundFixed, ...] = ()
 
+    @property
+    def signed(self) -> bool:
+        """Whether it is a potential rather than a concentration, which never starts below zero."""
+        return bool(self.initial.min(initial=0) < 0)
+
 
 @dataclass(frozen=True, eq=False)
 class BoundReaction:
@@ -88,12 +93,16 @@ class BoundReaction:
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A model bound to a mesh; species and reactions in the model's order."""
+    """A model bound to a mesh; species and reactions in the model's order.
+
+    `perhaps_signed` names species that may turn out to be potentials, see `signs.perhaps_signed`.
+    """
 
     mesh: TetMesh
     compartments: dict[str, BoundCompartment]
     species: dict[str, BoundSpecies]
     reactions: tuple[BoundReaction, ...]
+    perhaps_signed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,12 +149,15 @@ def bind(model: Model, mesh: TetMesh) -> System:
         check_reaction(model, reaction, dimensions)
         _require_reach(model, reaction, compartments, mesh)
     species = {item.name: _species(model, item, compartments, mesh) for item in model.species}
-    reactions = tuple(_reaction(model, item, compartments[item.compartment], mesh) for item in model.reactions)
+    positive = [name for name, item in species.items() if not item.signed]
+    reactions = tuple(
+        _reaction(model, item, compartments[item.compartment], positive, mesh) for item in model.reactions
+    )
     unknowns = sum(len(item.initial) for item in species.values())
     logging.getLogger("meshcell").info(
         "bound %d species and %d reactions to the mesh: %d unknowns", len(species), len(reactions), unknowns
     )
-    return System(mesh, compartments, species, reactions)
+    return System(mesh, compartments, species, reactions, signs.perhaps_signed(model))
 
 
 # --- places ---
@@ -303,11 +315,14 @@ def _fixed(
     return tuple(bound)
 
 
-def _reaction(model: Model, reaction: Reaction, compartment: BoundCompartment, mesh: TetMesh) -> BoundReaction:
+def _reaction(
+    model: Model, reaction: Reaction, compartment: BoundCompartment, positive: Sequence[str], mesh: TetMesh
+) -> BoundReaction:
     rate = model.rates[reaction.name]
     species = {item.name for item in model.species}
     reads = tuple(name for name in rate.names if name in species)
     formulas = [rate, *(expressions.derivative(rate, name) for name in reads)]
+    formulas = [signs.clipped(formula, positive) for formula in formulas]
     own, *derivatives = (_nodal_rate(formula, reads, model.varying, compartment, mesh) for formula in formulas)
     return BoundReaction(reaction.name, compartment, reads, dict(reaction.change), own, tuple(derivatives))
 

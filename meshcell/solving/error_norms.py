@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 
 from meshcell.core.arrays import Floats
 from meshcell.solving.krylov import dot
@@ -38,6 +43,7 @@ class Tolerance:
         self.least = LEAST_SIZE * (float(self.sizes(u).max()) or 1.0)
         # A species that starts below zero (a membrane potential) is not a concentration.
         self.signed = np.array([u[own].min(initial=0) < 0 for own in self.own])
+        self.perhaps_signed = np.array([name in problem.perhaps_signed for name in problem.slices])
         shares = [problem.mass[own] / problem.mass[own].sum() for own in self.own]
         self.shares: Floats = np.sqrt(np.concatenate(shares))
 
@@ -55,6 +61,24 @@ class Tolerance:
     def weights(self, u: Floats, largest: Floats) -> Floats:
         """Return weights (u,): the root of the sum of (weights * error)^2 over a species is 1 at the tolerance."""
         return self.shares / self.scale(u, largest)
+
+    def young(self, largest: Floats) -> npt.NDArray[np.bool_]:
+        """Tell which species (s,) have had no size worth the name yet."""
+        return np.asarray(largest <= self.least)
+
+    def grown(self, u: Floats, largest: Floats, ahead: Callable[[], Floats]) -> tuple[Floats, Floats]:
+        """Return sizes (u,) and largest values (s,) as they may be after a step that changes u by up to `ahead()`.
+
+        Only species without a size of their own look ahead: errors that are nothing beside what a step brings need
+        not be small beside what there was before it.
+        """
+        young = self.young(largest)
+        if not young.any():
+            return u, largest
+        sizes, change = np.abs(u), ahead()
+        for own in itertools.compress(self.own, young):
+            sizes[own] += np.where(np.isfinite(change[own]), change[own], 0)
+        return sizes, np.maximum(largest, self.sizes(sizes))
 
     def norms(self, ratios: Floats) -> Floats:
         """Root mean square over every species' compartment, weighted by mass."""
@@ -84,13 +108,25 @@ class Tolerance:
         reactions pull further down or half of the species' size is exceeded.
         """
         sizes = np.maximum(largest, self.sizes(new))
-        for own, size, signed in zip(self.own, sizes, self.signed, strict=True):
-            if signed or not size:
-                continue
+        for k in np.flatnonzero(~self.signed & (sizes > 0)):
+            own, size = self.own[k], sizes[k]
             lowest = int(own.start + np.argmin(new[own]))
             allowed = min(self.rtol, SOFT) * size
             if soft and new[lowest] < -allowed and u[own].min() > -0.5 * allowed:
                 return lowest
             if new[lowest] < -0.5 * size or (new[lowest] < -HARD * size and self.problem.reacted(t, new)[lowest] < 0):
-                return lowest
+                if not self.perhaps_signed[k]:
+                    return lowest
+                self._take_as_signed(int(k), t)
         return None
+
+    def _take_as_signed(self, k: int, t: float) -> None:
+        """Go on with a species that has no unit, where its own equation takes it below zero."""
+        self.signed[k] = True
+        logging.getLogger("meshcell").warning(
+            "species %r went below zero at t = %.4g s, by a rate that adds it and is negative: it is taken for a "
+            "potential or a deviation; a concentration should be taken by a change of -1, at a rate that goes to zero "
+            "with it",
+            list(self.problem.slices)[k],
+            t,
+        )

@@ -38,6 +38,8 @@ LONGEST = 1 / 8
 # Between the ends of steps the error may be as large as that of a step, at any single node this many times that. Where
 # it is larger, that many steps end at asked times before passing one is tried again: doubled at every failure.
 ROUGHEST, LONGEST_HOLD = 10.0, 64
+# Below this share of the simulated time, times are as good as zero.
+SHORTEST = 1e-16
 # So many steps that get on by less than that share of the simulated time, and so many before them, would take days.
 CRAWL_STEPS, CRAWL = 2000, 1e-5
 ADVICE = {
@@ -276,7 +278,8 @@ class Stepper:
     def _try(self, scheme: str, t: float, dt: float) -> Trial:
         if not np.isfinite(self.reacted).all():
             return Trial().failed("finite", int(np.flatnonzero(~np.isfinite(self.reacted))[0]))
-        weights = self.tolerance.weights(self.u, self.largest)
+        grown = self.tolerance.grown(self.u, self.largest, lambda: self.problem.ahead(self._when(t), self.u, dt))
+        weights = self.tolerance.weights(*grown)
         past = self.state.past if scheme == self.state.scheme else ()
         step = Step(self.problem, t, dt, self.u, self.reacted, weights, past, self._when, self.stats)
         trial = SCHEMES[scheme](step)
@@ -301,16 +304,19 @@ class Stepper:
     # --- the first step, and the last ---
 
     def _first_step(self) -> float:
-        """Guess a first step that changes the state by about a hundredth (Hairer, Norsett, Wanner 1993, II.4)."""
-        rate = self.reacted - self.problem.diffusion.apply(self.u)
+        """Guess a first step that changes the state by about a hundredth (Hairer, Norsett, Wanner 1993, II.4).
+
+        Only species that have a size say how fast that is: beside nothing every change is large.
+        """
+        rate = (self.reacted - self.problem.diffusion.apply(self.u)) / self.problem.mass
         if not np.isfinite(rate).all():
             return 1e-6 * self.span
-        scale = self.tolerance.scale(self.u, self.largest)
-        value = float(np.linalg.norm(self.tolerance.norms(self.u / scale)))
-        speed = float(np.linalg.norm(self.tolerance.norms(rate / self.problem.mass / scale)))
-        if speed == 0:
+        if not rate.any():
             return 1e-3 * self.span
-        return float(min(0.01 * value / speed if value > 0 else 1e-6 * self.span, 1e-2 * self.span))
+        scale, sized = self.tolerance.scale(self.u, self.largest), ~self.tolerance.young(self.largest)
+        value, speed = (float(np.linalg.norm(self.tolerance.norms(change / scale)[sized])) for change in (self.u, rate))
+        guess = 0.01 * value / speed if value > 0 and speed > 0 else 1e-6 * self.span
+        return float(min(max(guess, 4 * self._least_step(self.state.t)), 1e-2 * self.span))
 
     def _require_hope(self, t: float, plan: Plan, trial: Trial) -> None:
         """Stop when smaller steps have been tried in vain, or have become too small to add to the time."""
@@ -324,7 +330,11 @@ class Stepper:
         raise StopError(self._text(t, plan.wish, trouble, trial.worst))
 
     def _least_step(self, t: float) -> float:
-        return 4 * float(np.finfo(float).eps) * max(abs(t), 1e-3 * self.span)
+        """Return the length below which a step is not worth trying: it would be lost in the time that it is added to.
+
+        Near t = 0 any length can be added; how fast a model may be there is no matter of how long it is followed.
+        """
+        return 4 * float(np.finfo(float).eps) * max(abs(t), SHORTEST * self.span)
 
     def _text(self, t: float, dt: float, trouble: str, unknown: int) -> str:
         name, xyz = self.problem.place(unknown)
