@@ -29,8 +29,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import meshcell as mc
-from meshcell.phantoms import Actin, HarmonicMembrane, Macromolecule, Microtubule, SphereMembrane, TubeMembrane
-from meshcell.phantoms.crowds import statistics
+from meshcell.phantoms import (
+    Actin,
+    HarmonicMembrane,
+    Macromolecule,
+    Microtubule,
+    SphereMembrane,
+    TubeMembrane,
+    statistics,
+)
 from meshcell.phantoms.crowds.standins import CYTOSOLIC
 
 arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-") and "json" not in argument]

@@ -26,8 +26,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import meshcell as mc
-from meshcell.imaging.tomograms import stain
-from meshcell.studies.seeing import compare, report, wedge_classifier
+from meshcell.imaging import stain
+from meshcell.studies import compare, report, wedge_classifier
 
 arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-") and "json" not in argument]
 FOLDER = Path(arguments[0] if arguments else "output")
