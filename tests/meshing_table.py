@@ -3,7 +3,8 @@
     python tests/meshing_table.py            print the committed table
     python tests/meshing_table.py --write    measure all cases anew, write tests/meshing_table.json and print it
 
-`test_meshing_table.py` fails when a figure is worse than the committed one by more than its slack.
+`test_meshing_table.py` fails when an angle is worse than the committed one by more than its slack. The other figures
+are there to be read: the tests hold them against what is promised, and against closed forms.
 """
 
 import argparse
@@ -19,20 +20,17 @@ from meshcell.analysis.fidelity import measure
 
 TABLE = Path(__file__).with_suffix(".json")
 
-# What a figure may be worse by. Another version of TetGen or another processor changes some points' last digits, and
-# with them single tetrahedra; least angles move by a degree, sums hardly.
+# What an angle may be worse by. Another version of TetGen or another architecture changes some points' last digits, and
+# with them single tetrahedra; least angles move by a degree. x86-64 processors all make the same.
 SLACK = {
     "least angle": -1.5,
     "angle 1 %": -0.7,
     "angle 5 %": -0.5,
     "greatest angle": 2.0,
-    "area error %": 0.1,
-    "volume error %": 0.15,
-    "mean distance": 0.01,
-    "greatest distance": 0.06,
 }
-# Elements may be more or fewer by this share.
-COUNTS = 0.1
+# What is promised of every mesh made from labels: distances from the voxels' boundary in voxels; regions keep their
+# volume to the share from which on `smooth` relaxes a body less.
+PROMISED = {"area error %": 1.0, "volume error %": 5.0, "mean distance": 0.25, "greatest distance": 0.75}
 
 
 def phantom_spine():
@@ -102,21 +100,26 @@ def stage(thing, volume, areas):
 
 
 def worse(found, committed):
-    """List in words what is worse than committed by more than its slack."""
-    result = []
-    for what, slack in SLACK.items():
-        if what in committed and (found[what] - committed[what]) * np.sign(slack) > abs(slack):
-            result.append(f"{what}: {found[what]:g}, committed {committed[what]:g}, slack {abs(slack):g}")
-    if abs(found["elements"] / committed["elements"] - 1) > COUNTS:
-        result.append(f"elements: {found['elements']:g}, committed {committed['elements']:g}, slack {COUNTS:.0%}")
-    for what in ("topology", "as labels"):
-        if found[what] != committed[what]:
-            result.append(f"{what}: {found[what]}, committed {committed[what]}")
-    return result
+    """List in words which angles are worse than committed by more than their slack."""
+    return [
+        f"{what}: {found[what]:g}, committed {committed[what]:g}, slack {abs(slack):g}"
+        for what, slack in SLACK.items()
+        if (found[what] - committed[what]) * np.sign(slack) > abs(slack)
+    ]
+
+
+def broken_promises(found):
+    """List in words what a mesh from labels should not be."""
+    result = [
+        f"{what}: {found[what]:g}, promised at most {most:g}"
+        for what, most in PROMISED.items()
+        if found.get(what, 0) > most
+    ]
+    return result if found["as labels"] else [*result, f"topology: {found['topology']}, which is not the labels'"]
 
 
 def as_markdown(table):
-    heads = ["elements", *SLACK]
+    heads = ["elements", *SLACK, *PROMISED]
     lines = ["| case | stage | " + " | ".join(heads) + " | topology |", "|---" * (len(heads) + 3) + "|"]
     for name, stages in table.items():
         for stage_name, row in stages.items():

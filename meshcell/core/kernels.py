@@ -49,7 +49,7 @@ log = logging.getLogger("meshcell")
 
 PACKAGE = __name__.partition(".")[0]
 # What a file that holds kernels says somewhere.
-MARKS = (b"njit", b"import inner")
+MARKS = (b"njit", b"import inner", b"register_jitable")
 # Settings of numba's environment that change machine code, which numba's own cache does not look at.
 SETTINGS = (
     *("BOUNDSCHECK", "DEBUGINFO_DEFAULT", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "USING_SVML"),

@@ -8,6 +8,7 @@ import numpy as np
 
 from meshcell.core.arrays import Floats, Ints
 from meshcell.core.kernels import njit
+from meshcell.core.rounding import dot
 from meshcell.core.types import Surface, TetMesh
 
 
@@ -175,12 +176,12 @@ def _folded(points: Any, s: Any, t: Any, in_s: Any, in_t: Any) -> Any:
         if not in_t[k]:
             tip_t = points[t[k]]
     edge = b - a
-    length2 = np.dot(edge, edge)
+    length2 = dot(edge, edge)
     if length2 == 0:
         return True
     u = tip_s - a
-    u = u - edge * (np.dot(u, edge) / length2)
+    u = u - edge * (dot(u, edge) / length2)
     v = tip_t - a
-    v = v - edge * (np.dot(v, edge) / length2)
-    size = np.sqrt(np.dot(u, u) * np.dot(v, v))
-    return np.dot(u, v) >= (1 - 5e-9) * size
+    v = v - edge * (dot(v, edge) / length2)
+    size = np.sqrt(dot(u, u) * dot(v, v))
+    return dot(u, v) >= (1 - 5e-9) * size

@@ -19,6 +19,7 @@ from meshcell.core.adjacency import join, root
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.errors import MeshError
 from meshcell.core.kernels import njit
+from meshcell.core.rounding import dot
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import name_of
 
@@ -221,7 +222,7 @@ def _shells(points: Any, triangles: Any, sides: Any, edges: Any, triangle_edges:
         a, b = edges[e, 0], edges[e, 1]
         order = np.arange(m)
         if m > 2:
-            order = np.argsort(_angles_around(points, triangles, around[first:last], a, b))
+            order = np.argsort(_turns_around(points, triangles, around[first:last], a, b))
         for r in range(m):
             t = around[first + order[r]]
             u = around[first + order[(r + 1) % m]]
@@ -259,24 +260,27 @@ def _place(triangle: Any, p: int) -> int:
 
 
 @njit(cache=True)
-def _angles_around(points: Any, triangles: Any, rows: Any, a: int, b: int) -> Any:
-    """Turning angles of triangles around the axis from a to b, counter-clockwise when it points at the eye."""
+def _turns_around(points: Any, triangles: Any, rows: Any, a: int, b: int) -> Any:
+    """Return where triangles lie around the axis from a to b, counter-clockwise when it points at the eye.
+
+    Numbers that grow with the angle, by one from quarter to quarter: order is all that is asked for.
+    """
     axis = points[b] - points[a]
-    axis = axis / np.sqrt(np.dot(axis, axis))
-    angles = np.empty(len(rows))
+    axis = axis / np.sqrt(dot(axis, axis))
+    turns = np.empty(len(rows))
     u = np.zeros(3)
     v = np.zeros(3)
     for r in range(len(rows)):
         t = triangles[rows[r]]
         c = t[0] + t[1] + t[2] - a - b
         w = points[c] - points[a]
-        w = w - axis * np.dot(w, axis)
+        w = w - axis * dot(w, axis)
         if r == 0:
-            u = w / np.sqrt(np.dot(w, w))
+            u = w / np.sqrt(dot(w, w))
             v = np.array(
                 [axis[1] * u[2] - axis[2] * u[1], axis[2] * u[0] - axis[0] * u[2], axis[0] * u[1] - axis[1] * u[0]]
             )
-        angles[r] = np.arctan2(np.dot(w, v), np.dot(w, u))
-        if angles[r] < 0:
-            angles[r] += 2 * np.pi
-    return angles
+        x, y = dot(w, u), dot(w, v)
+        ahead = x / max(abs(x) + abs(y), 1e-300)
+        turns[r] = 1 - ahead if y >= 0 else 3 + ahead
+    return turns

@@ -14,6 +14,7 @@ from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.kernels import njit
 from meshcell.core.randomness import uniform
+from meshcell.core.rounding import sine_cosine
 from meshcell.core.types import TetMesh
 from meshcell.core.units import convert
 from meshcell.core.validation import BOX_FACES
@@ -99,12 +100,12 @@ def improve(
     """
     reach = _checked(mesh, min_dihedral, max_move, rounds)
     seed = int(np.random.default_rng(rng).integers(2**62))
-    target = math.sin(math.radians(min_dihedral)) ** 2
+    target = squared_sine_at(min_dihedral)
     start = squared_sines(mesh.points, mesh.tets)
     state = Improving(mesh.points.copy(), mesh.tets, mesh.regions, _surface_of(mesh))
     state, n_swaps = _rounds(state, target, rounds, reach, seed, False)
     if rounds and reach > 0:
-        rough = min(target, math.sin(math.radians(ROUGH)) ** 2)
+        rough = min(target, squared_sine_at(ROUGH))
         state, more = _rounds(state, rough, LOOSE_ROUNDS, LOOSE * reach, seed + rounds, True)
         n_swaps += more
     points, tets, regions, _ = state
@@ -118,6 +119,12 @@ def improve(
         len(points) - len(mesh.points),
     )
     return TetMesh(points, tets, regions, mesh.facets, mesh.sides, mesh.names, mesh.patches)
+
+
+def squared_sine_at(degrees: Any) -> Any:
+    """Return what `squared_sines` are compared with for angles of so many degrees."""
+    sine = sine_cosine(np.radians(degrees))[0]
+    return sine * sine
 
 
 def _rounds(
@@ -218,7 +225,7 @@ def _corners(points: Floats, curves: Ints, kinds: Array) -> Array:
     np.add.at(bend, curves[:, 0], along)
     np.add.at(bend, curves[:, 1], -along)
     # The sum of two units that are 180 - a degrees apart has the length 2 sin(a / 2).
-    sharp = np.linalg.norm(bend, axis=1) > 2 * math.sin(math.radians(22.5))
+    sharp = np.linalg.norm(bend, axis=1) > 2 * sine_cosine(math.radians(22.5))[0]
     return np.flatnonzero((kinds == CURVE) & sharp)
 
 

@@ -78,7 +78,7 @@ def _cells(volume: Volume, edge: float, grading: float, max_tets: float) -> tupl
     """Return points, um, and tetrahedra of a lattice that covers all regions."""
     spacing = np.array(volume.spacing)
     cube = edge / MEAN_EDGE
-    finer = max(math.floor(math.log2(cube / (LEAST * spacing.min()))), 0)
+    finer = max(math.frexp(cube / (LEAST * spacing.min()))[1] - 1, 0)
     sizes, finest = _voxel_sizes(volume, cube, grading, finer)
     _check_count(volume, sizes, edge, cube, grading, max_tets)
     extent = np.array(volume.data.shape) * spacing
@@ -88,7 +88,7 @@ def _cells(volume: Volume, edge: float, grading: float, max_tets: float) -> tupl
     # Two cells around, off the planes of voxels: a lattice point on a plane would be a tie.
     counts = np.ceil(extent / finest).astype(int) + 4
     corner = np.array(volume.origin) - spacing / 2 - (counts * finest - extent) / 2 - 0.013 * finest
-    levels = np.maximum(np.floor(np.log2(sizes / finest) + 1e-6), 0).astype(np.int8)
+    levels = np.maximum(np.frexp(sizes / finest * (1 + 1e-6))[1] - 1, 0).astype(np.int8)
     ranges = [_voxels_of_cells(counts[k], corner[k], finest, volume, k) for k in range(3)]
     wanted = _pool(levels, ranges, least=True)
     active = _pool((volume.data != OUTSIDE).astype(np.int8), ranges, least=False) > 0

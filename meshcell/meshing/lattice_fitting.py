@@ -16,7 +16,7 @@ from meshcell.core.types import Surface
 from meshcell.core.validation import OUTSIDE, label_of
 from meshcell.geometry.measures import enclosed_volumes
 from meshcell.geometry.proximity import base_of, nearest
-from meshcell.meshing.improvement import moved_sine, star_sine
+from meshcell.meshing.improvement import moved_sine, squared_sine_at, star_sine
 from meshcell.surfaces.smoothing import even_shifts
 
 log = logging.getLogger("meshcell")
@@ -128,7 +128,7 @@ def fit(
                 most, _adapted(fairness, _areas_of(net.points[net.facets], net.kinds, len(pairs)), areas)
             )
         moved = _fit_sweep(net, planes, counts, shifts, fairness, sweep)
-        relaxed = _relax_sweep(net, counts, math.sin(math.radians(ROOM)) ** 2, sweep)
+        relaxed = _relax_sweep(net, counts, squared_sine_at(ROOM), sweep)
         log.debug("lattice: sweep %d, %d points fitted, %d refused, %d relaxed", sweep, *moved, relaxed)
     return net.points
 
@@ -151,7 +151,7 @@ def _net(
     facet_offsets, facet_rows = adjacency.stars(facets, n)
     # Copies: read-only arrays are another type to numba.
     net = Lattice(
-        *(np.array(points), np.array(tets), np.sin(np.radians(degrees)) ** 2, offsets, rows),
+        *(np.array(points), np.array(tets), squared_sine_at(degrees), offsets, rows),
         *(np.array(facets), of_facets, facet_offsets, facet_rows, sizes),
     )
     return net, base, pairs

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.errors import MeshError, NativeError
+from meshcell.core.rounding import cube_root
 from meshcell.core.types import Surface, TetMesh
 from meshcell.core.validation import OUTSIDE, name_of
 from meshcell.meshing import native
@@ -34,7 +35,7 @@ def size_field(surface: Surface, edge: float, grading: float) -> tuple[Floats, I
     At a distance d from the surface the edge is that of the triangles nearest by, plus `grading` d.
     """
     low, high = surface.points.min(axis=0), surface.points.max(axis=0)
-    step = max(2 * edge, float(np.prod(high - low + 4 * edge) / MAX_LATTICE) ** (1 / 3))
+    step = max(2 * edge, cube_root(float(np.prod(high - low + 4 * edge)) / MAX_LATTICE))
     counts = np.ceil((high - low) / step).astype(int) + 3
     lattice, cells = kuhn_lattice(tuple(counts), (low + high - (counts - 1) * step) / 2, np.full(3, step))
     # Off the planes of voxels, so that TetGen need not find its way along faces of these tetrahedra.
@@ -65,7 +66,7 @@ def kuhn_lattice(shape: tuple[int, ...], origin: Floats, steps: Floats) -> tuple
 def by_tetgen(surface: Surface, edge: float, grading: float, seconds: float, memory: float | None) -> TetMesh:
     lattice, cells, sizes = size_field(surface, edge, grading)
     # TetGen (pip 0.8.4) crashes on sizes above 1. A power of two, so that points come back to the last bit.
-    scale = 2.0 ** -math.ceil(math.log2(2 * max(float(np.ptp(lattice, axis=0).max()), float(sizes.max()))))
+    scale = math.ldexp(0.5, -math.frexp(max(float(np.ptp(lattice, axis=0).max()), float(sizes.max())))[1])
     arguments = {
         "points": scale * surface.points,
         "triangles": surface.triangles,

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from meshcell.core import adjacency
 from meshcell.core.errors import MeshError, NativeError
@@ -237,7 +236,7 @@ def estimate_tets(surface: Surface, edge: float, grading: float = 0.3) -> float:
     """
     uniform = sum(enclosed_volumes(surface).values()) / (FILL * edge**3)
     meshed_sides = (surface.sides != OUTSIDE).sum(axis=1)
-    graded = float(surface.areas @ meshed_sides) / (FILL * 2 * max(grading, 1e-12) * edge**2)
+    graded = float((surface.areas * meshed_sides).sum()) / (FILL * 2 * max(grading, 1e-12) * edge**2)
     return min(uniform, graded)
 
 
@@ -252,7 +251,8 @@ def renumber(mesh: TetMesh) -> TetMesh:
     used[mesh.tets.ravel()] = True
     a, b = adjacency.edges(mesh.tets, n)[0].T
     graph = sparse.csr_matrix((np.ones(len(a), np.int8), (a, b)), shape=(n, n))
-    order = reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)
+    graph = (graph + graph.T).tocsr()
+    order = adjacency.cuthill_mckee(graph.indptr, graph.indices)[::-1]
     order = order[used[order]]
     new = np.full(n, -1, np.int32)
     new[order] = np.arange(len(order), dtype=np.int32)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from scipy.spatial.transform import Rotation
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.rounding import cube_root, norm, sine_cosine, turn_about
 from meshcell.phantoms import signed_distances as sdf
 from meshcell.phantoms.curves import smooth_path
 from meshcell.phantoms.signed_distances import Shape
@@ -74,7 +74,7 @@ def nucleus(radii: Array, share: float, rng: np.random.Generator) -> tuple[Shape
     own = share * np.minimum(radii, LONGEST_NUCLEUS * least) * scatter
     # In a flat cell a tilted nucleus would stand out, so only a round one is tilted.
     tilt = rng.normal(0, 0.3, 3) * (least / radii.max()) ** 4
-    return sdf.ellipsoid(middle, own, Rotation.from_rotvec(tilt).as_matrix()), middle
+    return sdf.ellipsoid(middle, own, turn_about(tilt)), middle
 
 
 def network(
@@ -141,11 +141,12 @@ def _connect(
 
 def _route(room: Room, start: Floats, end: Floats, thick: float, need: float, rng: np.random.Generator) -> Array | None:
     """Return a path that stays clear, or None: a winding one, pushed away from what is in its way."""
-    length = float(np.linalg.norm(end - start))
+    length = norm(end - start)
     knots = np.linspace(start, end, max(3, int(length / (2.5 * thick)) + 2))
     along = np.linspace(0, np.pi, len(knots))[:, None]
+    bow, bend = sine_cosine(along)[0], sine_cosine(2 * along)[0]
     # A bow and an S, fading at the ends: tubules are no spokes.
-    knots += length * (np.sin(along) * rng.normal(0, BOW, 3) + np.sin(2 * along) * rng.normal(0, BOW / 2, 3))
+    knots += length * (bow * rng.normal(0, BOW, 3) + bend * rng.normal(0, BOW / 2, 3))
     for _ in range(PUSHES):
         path = smooth_path(knots, thick / 2)
         if room(path).min() >= need:
@@ -169,7 +170,7 @@ def _nodes(room: Room, radii: Array, need: float, n: int, rng: np.random.Generat
     """Draw up to n junctions in free places, well apart."""
     candidates = rng.uniform(-radii, radii, (60 * n, 3))
     candidates = candidates[room(candidates) >= need]
-    apart = 0.8 * np.cbrt(np.prod(2 * radii) / max(n, 1)) * 0.7
+    apart = 0.8 * cube_root(float(np.prod(2 * radii)) / max(n, 1)) * 0.7
     kept: list[Array] = []
     for point in candidates:
         if len(kept) == n:
@@ -195,7 +196,7 @@ def _sheets(
     for _ in range(counts.sheets):
         for _ in range(counts.tries):
             axis = rng.normal(size=3)
-            axis /= np.linalg.norm(axis)
+            axis /= norm(axis)
             angle = rng.uniform(0.45, 0.8)
             spots = _over(axis, angle)
             # Between samples the sheet is up to half a ring nearer to its neighbours than the samples are.
@@ -216,11 +217,11 @@ def _sheets(
 def _over(axis: Floats, angle: float) -> Array:
     """Return unit vectors in five rings around an axis, the last ring of 24 at the angle."""
     along = np.cross(axis, np.eye(3)[np.abs(axis).argmin()])
-    along /= np.linalg.norm(along)
+    along /= norm(along)
     across = np.cross(axis, along)
     tilts, turns = np.meshgrid(np.linspace(0, angle, 6), np.arange(24) * np.pi / 12, indexing="ij")
-    ring = np.cos(turns)[..., None] * along + np.sin(turns)[..., None] * across
-    return np.asarray((np.cos(tilts)[..., None] * axis + np.sin(tilts)[..., None] * ring).reshape(-1, 3))
+    (aside, ahead), (out, up) = sine_cosine(turns[..., None]), sine_cosine(tilts[..., None])
+    return np.asarray((up * axis + out * (ahead * along + aside * across)).reshape(-1, 3))
 
 
 def _lifted(above: Room, middle: Floats, spots: Array, radii: Array, need: float) -> float:
@@ -261,12 +262,14 @@ def mitochondria(
 
 def _arc(start: Array, middle: Floats, length: float, step: float, rng: np.random.Generator) -> Array:
     """Return an arc around a point, tangential to spheres around the nucleus, bent about as much as they are."""
-    out = (start - middle) / np.linalg.norm(start - middle)
+    away = norm(start - middle)
+    out = (start - middle) / away
     sideways = np.cross(out, rng.normal(size=3))
-    sideways /= np.linalg.norm(sideways)
-    radius = np.linalg.norm(start - middle) * rng.uniform(0.7, 1.6)
+    sideways /= norm(sideways)
+    radius = away * rng.uniform(0.7, 1.6)
     turn = np.linspace(-0.5, 0.5, max(2, int(np.ceil(length / step)) + 1))[:, None] * length / radius
-    return np.asarray(start + radius * ((np.cos(turn) - 1) * out + np.sin(turn) * sideways))
+    sine, cosine = sine_cosine(turn)
+    return np.asarray(start + radius * ((cosine - 1) * out + sine * sideways))
 
 
 def vesicles(

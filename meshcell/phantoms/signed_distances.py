@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from meshcell.core.arrays import Floats, Triple
 from meshcell.core.kernels import njit
+from meshcell.core.rounding import norm, power, sine_cosine
 from meshcell.phantoms.warps import STRAIGHT, Warp, warped
 
 CONE, ELLIPSOID, SUPERELLIPSOID, CAP = range(4)
@@ -122,8 +123,8 @@ def cap(centre: Any, axis: Any, radius: float, angle: float, thickness: float) -
     thickness : float, um
     """
     direction = np.asarray(axis, np.float64)
-    unit = direction / np.linalg.norm(direction)
-    return _shape(CAP, [*centre, *unit, radius, np.sin(angle), np.cos(angle), thickness / 2])
+    unit = direction / norm(direction)
+    return _shape(CAP, [*centre, *unit, radius, *sine_cosine(angle), thickness / 2])
 
 
 # --- operations ---
@@ -217,7 +218,7 @@ def _row_bounds(row: Floats) -> tuple[Floats, Floats]:
     elif kind == SUPERELLIPSOID:
         low, high = p[:3] - p[3:6], p[:3] + p[3:6]
     else:
-        middle, half = p[:3] + p[6] * p[3:6], p[9] + p[6] * np.hypot(p[7], 1 - p[8])
+        middle, half = p[:3] + p[6] * p[3:6], p[9] + p[6] * norm([p[7], 1 - p[8]])
         low, high = middle - half, middle + half
     # Lower bounds of distances may reach farther than the truth: a grown superellipsoid swells by its largest ratio.
     swell = row[OFFSET] * (p[3:6].max() / p[3:6].min() if kind == SUPERELLIPSOID and row[OFFSET] > 0 else 1)
@@ -281,7 +282,7 @@ def _superellipsoid(p: Any, x: float, y: float, z: float) -> Any:
     top = max(u, v, w)
     if top == 0:
         return -min(p[3], p[4], p[5])
-    norm = top * ((u / top) ** p[6] + (v / top) ** p[6] + (w / top) ** p[6]) ** (1 / p[6])
+    norm = top * power(power(u / top, p[6]) + power(v / top, p[6]) + power(w / top, p[6]), 1 / p[6])
     # The n-norm, n >= 2, is 1-Lipschitz in the plain norm; the least radius makes up for the scaling.
     return (norm - 1) * min(p[3], p[4], p[5])
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 from scipy.interpolate import CubicSpline
-from scipy.spatial.transform import Rotation
 
 from meshcell.core.arrays import Array, Floats
 from meshcell.core.randomness import generator
+from meshcell.core.rounding import norm, product, sine_cosine, turn_about
 from meshcell.core.types import Volume
 from meshcell.core.units import convert
 from meshcell.core.validation import checked_spacing
@@ -237,13 +237,14 @@ def _membrane(sizes: _Sizes, rng: np.random.Generator) -> tuple[Floats, Array, S
     knots = [[0, 0, 0.6 * radius], [*0.2 * lean, radius + 0.3 * sizes.neck_length], middle - [0, 0, 0.6 * half]]
     path = smooth_path(knots, sizes.neck / 6)
     neck = sdf.tube(path, sizes.neck / 2)
-    turn = Rotation.from_rotvec([*rng.normal(0, 0.1, 2), rng.uniform(0, np.pi)]).as_matrix()
+    turn = turn_about([*rng.normal(0, 0.1, 2), rng.uniform(0, np.pi)])
     main = sdf.ellipsoid(middle, half * np.array([rng.uniform(0.95, 1.05), rng.uniform(0.78, 0.95), 0.8]), turn)
     # Two lobes on opposite sides make the head irregular, low ones make it a mushroom.
     azimuth = rng.uniform(0, 2 * np.pi)
     lobes = []
     for side in (azimuth, azimuth + np.pi + rng.uniform(-0.8, 0.8)):
-        offset = half * np.array([0.62 * np.cos(side), 0.62 * np.sin(side), rng.uniform(-0.3, 0.15)])
+        sine, cosine = sine_cosine(side)
+        offset = half * np.array([0.62 * cosine, 0.62 * sine, rng.uniform(-0.3, 0.15)])
         lobes.append(sdf.ball(middle + offset, half * rng.uniform(0.42, 0.6)))
     return middle, path, sdf.union(shaft, neck, main, *lobes, blend=FLARE * sizes.neck)
 
@@ -251,7 +252,7 @@ def _membrane(sizes: _Sizes, rng: np.random.Generator) -> tuple[Floats, Array, S
 def _density_zone(membrane: Shape, middle: Floats, sizes: _Sizes, rng: np.random.Generator) -> Shape:
     """Return the ball around a point of the head's top, in which the layer under the membrane is the density."""
     direction = np.array([*rng.normal(0, 0.15, 2), 1.0])
-    direction /= np.linalg.norm(direction)
+    direction /= norm(direction)
     top = middle.copy()
     # Sphere tracing: the distance is never longer than what is left to go.
     for _ in range(60):
@@ -305,7 +306,7 @@ def _apparatus(
             f"the spine apparatus should fit into the head; {n} cisternae of {thick:g} um do not fit into a head "
             f"of {sizes.head:g} um with a gap of {sizes.gap:g} um; take fewer cisternae or a larger head"
         )
-    up = turn.apply([0.0, 0.0, 1.0])
+    up = turn[:, 2]
     sheets = [sdf.cap(c, up, bowl, w / bowl, thick) for c, w in zip(centres, widths, strict=True)]
     tubules = []
     for j in range(n - 1):
@@ -321,12 +322,12 @@ def _stack(
 ) -> tuple[Any, Array, list[float]]:
     """Draw how n cisternae are turned and centred, and how wide each can be (0 where it has no room)."""
     thick, bowl = sizes.er_thickness, 1.2 * sizes.head
-    turn = Rotation.from_rotvec([*rng.normal(0, 0.12, 2), 0.0])
+    turn = turn_about([*rng.normal(0, 0.12, 2), 0.0])
     middle_level = rng.uniform(-0.12, 0.02) * sizes.head
     levels = (np.arange(n) - (n - 1) / 2) * (1 + CLEFT) * thick + middle_level
     shifts = rng.uniform(-0.03, 0.03, (n, 2)) * sizes.head
     # Bowls that open downwards, like the head's roof: their spheres' centres lie below.
-    centres = middle + turn.apply(np.column_stack([shifts, levels - bowl]))
+    centres = middle + product(np.column_stack([shifts, levels - bowl]), turn.T)
     widths = []
     for centre, wish in zip(centres, sizes.head * rng.uniform(0.24, 0.31, n), strict=True):
         fitting = (w for w in wish * 0.93 ** np.arange(14) if free(_disc(centre, turn, bowl, w)).min() >= need)
@@ -336,11 +337,9 @@ def _stack(
 
 def _on_bowl(centre: Floats, turn: Any, bowl: float, away: Any, azimuths: Any) -> Array:
     """Return points on a bowl at an arc length from its middle."""
-    angle = np.asarray(away) / bowl
-    local = np.stack(
-        np.broadcast_arrays(np.sin(angle) * np.cos(azimuths), np.sin(angle) * np.sin(azimuths), np.cos(angle)), axis=-1
-    )
-    return np.asarray(centre + bowl * turn.apply(local.reshape(-1, 3)))
+    (out, up), (aside, ahead) = sine_cosine(np.asarray(away) / bowl), sine_cosine(azimuths)
+    local = np.stack(np.broadcast_arrays(out * ahead, out * aside, up), axis=-1)
+    return np.asarray(centre + bowl * product(local.reshape(-1, 3), turn.T))
 
 
 def _disc(centre: Floats, turn: Any, bowl: float, width: float) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats
 from meshcell.core.kernels import njit
+from meshcell.core.rounding import arccosine, sine_cosine
 
 # Up to this many waves their worst combination is looked for, beyond that their strains are summed.
 MOST_SIGNS = 10
@@ -36,7 +37,7 @@ class Warp:
             return float((_norms(k) * _norms(a)).sum())
         # The gradient is a sum of cos(...) a k^T; its norm is convex in the cosines, so it is greatest at +-1 each.
         signs = np.array(list(itertools.product([1.0, -1.0], repeat=len(k))))
-        return float(np.linalg.norm(np.einsum("sm,mi,mj->sij", signs, a, k), ord=2, axis=(1, 2)).max())
+        return float(_stretches(np.einsum("sm,mi,mj->sij", signs, a, k)).max())
 
     @property
     def reach(self) -> float:
@@ -86,6 +87,22 @@ def _norms(vectors: Floats) -> Array:
     return np.asarray(np.linalg.norm(vectors, axis=-1))
 
 
+def _stretches(matrices: Floats) -> Floats:
+    """Return the greatest singular values of (n, 3, 3) matrices.
+
+    Source
+    ------
+    O. K. Smith, Comm. ACM 4 (1961), p. 168: eigenvalues of symmetric matrices.
+    """
+    squares = np.einsum("nki,nkj->nij", matrices, matrices)
+    middle = np.einsum("nii->n", squares) / 3
+    apart = squares - middle[:, None, None] * np.eye(3)
+    spread = np.sqrt(np.maximum((apart * apart).sum(axis=(1, 2)) / 6, 1e-300))
+    a, b, c = np.moveaxis(apart / spread[:, None, None], 1, 0)
+    thirds = arccosine((a * np.cross(b, c)).sum(axis=1) / 2) / 3
+    return np.asarray(np.sqrt(middle + 2 * spread * sine_cosine(thirds)[1]))
+
+
 def _unit(vectors: Floats) -> Array:
     return np.asarray(vectors / _norms(vectors)[..., None])
 
@@ -95,7 +112,7 @@ def warped(waves: Any, x: float, y: float, z: float) -> Any:
     """Move a point by a warp's waves."""
     u, v, w = x, y, z
     for m in range(waves.shape[0]):
-        s = np.sin(waves[m, 0] * x + waves[m, 1] * y + waves[m, 2] * z + waves[m, 3])
+        s, _ = sine_cosine(waves[m, 0] * x + waves[m, 1] * y + waves[m, 2] * z + waves[m, 3])
         u += waves[m, 4] * s
         v += waves[m, 5] * s
         w += waves[m, 6] * s

@@ -8,6 +8,7 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.kernels import njit
+from meshcell.core.rounding import sine_cosine
 from meshcell.core.types import Surface
 from meshcell.core.validation import BOX_FACES
 from meshcell.geometry.features import CURVE, FREE
@@ -200,7 +201,8 @@ def open_corners(net: Any, n_triangles: int, locked: Any, goal: float, max_error
                 height = 2 * (trial * 0.7548776662466927 % 1) - 1
                 turn = 2 * np.pi * (trial * 0.5698402909980532 % 1)
                 flat = np.sqrt(1 - height * height)
-                step[0], step[1], step[2] = flat * np.cos(turn), flat * np.sin(turn), height
+                sine, cosine = sine_cosine(turn)
+                step[0], step[1], step[2] = flat * cosine, flat * sine, height
                 for axis in range(3):
                     step[axis] *= 0.0 if locked[p, axis] else length
                 x, y, z = net.points[p, 0] + step[0], net.points[p, 1] + step[1], net.points[p, 2] + step[2]

@@ -14,6 +14,7 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.kernels import njit
+from meshcell.core.rounding import arccosine, sine_cosine
 from meshcell.geometry.features import CURVE, FREE
 from meshcell.geometry.proximity import Base, Grid, collides, insert, nearest, remove
 
@@ -197,7 +198,7 @@ def least_angle(points: Any, a: int, b: int, c: int) -> Any:
     if low <= 0:
         return 0.0
     cosine = (middle * middle + high * high - low * low) / (2 * middle * high)
-    return np.degrees(np.arccos(min(max(cosine, -1.0), 1.0)))
+    return np.degrees(arccosine(cosine))
 
 
 @njit(cache=True)
@@ -456,7 +457,8 @@ def climb(net: Any, n_points: int, goal: float, max_error: float) -> int:
         for trial in range(24):
             # The golden angle spreads any number of directions evenly.
             turn = trial * 2.399963229728653
-            cx, cy = step * np.cos(turn), step * np.sin(turn)
+            sine, cosine = sine_cosine(turn)
+            cx, cy = step * cosine, step * sine
             x = net.points[p, 0] + cx * u[0] + cy * vx
             y = net.points[p, 1] + cx * u[1] + cy * vy
             z = net.points[p, 2] + cx * u[2] + cy * vz

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from numba import prange
-from scipy import sparse
-from scipy.sparse.linalg import lsqr
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
@@ -183,14 +181,36 @@ def _restore_volumes(
 
 
 def even_shifts(interfaces: Ints, areas: Floats, missing: Floats) -> Floats:
-    """Return the least shifts (in the mean square over the area) of interfaces that fill what shells are missing."""
-    n = len(interfaces)
-    signs = sparse.coo_matrix(
-        (np.repeat([1.0, -1.0], n), (interfaces.T.ravel(), np.tile(np.arange(n), 2))), shape=(len(missing), n)
-    )
+    """Return the least shifts (in the mean square over the area) of interfaces that fill what shells are missing.
+
+    Where not all can be filled, the missing volumes are least in the mean square. By conjugate gradients on the normal
+    equations (Hestenes and Stiefel 1952), with sums that are the same bits on every processor, which BLAS' are not.
+    """
+    behind, front = interfaces.T
     root = np.sqrt(areas)
-    weighted = lsqr(signs @ sparse.diags(root), missing, atol=1e-12, btol=1e-12)[0]
-    return np.asarray(np.divide(weighted, root, out=np.zeros(n), where=root > 0))
+
+    def filled(weighted: Floats) -> Floats:
+        moved = root * weighted
+        return np.asarray(np.bincount(behind, moved, len(missing)) - np.bincount(front, moved, len(missing)))
+
+    def pulled(volumes: Floats) -> Floats:
+        return np.asarray(root * (volumes[behind] - volumes[front]))
+
+    weighted = np.zeros(len(interfaces))
+    rest = np.asarray(missing, np.float64)
+    gradient = pulled(rest)
+    direction, square = gradient, float((gradient * gradient).sum())
+    enough = (1e-12) ** 2 * square
+    for _ in range(2 * len(interfaces)):
+        if square <= enough:
+            break
+        volumes = filled(direction)
+        step = square / float((volumes * volumes).sum())
+        weighted, rest = weighted + step * direction, rest - step * volumes
+        gradient = pulled(rest)
+        before, square = square, float((gradient * gradient).sum())
+        direction = gradient + square / before * direction
+    return np.asarray(np.divide(weighted, root, out=np.zeros_like(weighted), where=root > 0))
 
 
 def _backtrack(start: Floats, moved: Floats, triangles: Ints, kinds: Array) -> Floats:

@@ -11,6 +11,7 @@ import numpy as np
 from meshcell.core.arrays import Array, Floats
 from meshcell.core.errors import MeshError
 from meshcell.core.kernels import njit
+from meshcell.core.rounding import arctangent
 from meshcell.core.threads import share
 from meshcell.core.types import Surface, Volume
 from meshcell.core.validation import BOX_FACES, OUTSIDE, checked_spacing, name_of
@@ -162,7 +163,7 @@ def _tree_of(surface: Surface, label: int) -> Tree:
         half = len(part) // 2
         if len(part):
             axis = int(np.ptp(centroids[part], axis=0).argmax())
-            order[first:last] = part[np.argpartition(centroids[part, axis], min(half, len(part) - 1))]
+            order[first:last] = part[np.argsort(centroids[part, axis], kind="stable")]
         bounds[2 * node + 1] = first, first + half
         bounds[2 * node + 2] = first + half, last
     corners = np.ascontiguousarray(corners[order])
@@ -262,7 +263,7 @@ def _solid_angle(corners: Any, t: int, x: float, y: float, z: float) -> float:
     c = math.sqrt(cx * cx + cy * cy + cz * cz)
     triple = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
     ab, bc, ca = ax * bx + ay * by + az * bz, bx * cx + by * cy + bz * cz, cx * ax + cy * ay + cz * az
-    return 2 * math.atan2(triple, a * b * c + ab * c + bc * a + ca * b)
+    return 2 * arctangent(triple, a * b * c + ab * c + bc * a + ca * b)  # type: ignore[no-any-return]
 
 
 @njit(cache=True, nogil=True)

@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import sparse
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 import meshcell as mc
 from gallery.meshes import ball, box
@@ -64,3 +66,24 @@ def test_stars_list_every_cell_once():
     for point in range(len(mesh.points)):
         star = rows[offsets[point] : offsets[point + 1]]
         assert star.tolist() == np.flatnonzero((mesh.tets == point).any(axis=1)).tolist()
+
+
+def graph_of(edges, n):
+    graph = sparse.csr_matrix((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(n, n))
+    return (graph + graph.T).tocsr()
+
+
+def test_cuthill_mckee_is_scipys_where_that_has_no_choice():
+    mesh = ball(4)
+    n = len(mesh.points)
+    # A tail gives a single node of the least degree.
+    graph = graph_of(np.concatenate([mesh.edges, [[0, n]]]), n + 1)
+    order = adjacency.cuthill_mckee(graph.indptr, graph.indices)
+    np.testing.assert_array_equal(order[::-1], reverse_cuthill_mckee(graph, symmetric_mode=True))
+
+
+def test_cuthill_mckee_starts_every_piece_at_the_first_of_its_loosest_nodes():
+    ring = np.array([[0, 1], [1, 2], [2, 3], [0, 3]])
+    graph = graph_of(np.concatenate([ring + 4, ring, [[8, 9]]]), 11)
+    order = adjacency.cuthill_mckee(graph.indptr, graph.indices)
+    assert order.tolist() == [10, 8, 9, 0, 1, 3, 2, 4, 5, 7, 6]

@@ -1,5 +1,6 @@
 """Phantoms: distances against their definitions, and the promises that drawn cells keep."""
 
+import itertools
 import logging
 import re
 
@@ -130,6 +131,13 @@ def test_rounded_union_solves_its_equation_in_any_order():
     turned = sdf.union(*reversed(PRIMITIVES.values()), blend=blend)
     np.testing.assert_allclose(sdf.distance(turned, to), expected, atol=1e-12)
     np.testing.assert_array_equal(sdf.distance(sdf.union(*PRIMITIVES.values()), to), least)
+
+
+def test_strain_is_the_greatest_norm_of_the_gradient():
+    k, a = WARP.waves[:, :3], WARP.waves[:, 4:]
+    signs = np.array(list(itertools.product([1.0, -1.0], repeat=len(k))))
+    gradients = np.einsum("sm,mi,mj->sij", signs, a, k)
+    assert WARP.strain == pytest.approx(np.linalg.norm(gradients, ord=2, axis=(1, 2)).max(), rel=1e-12)
 
 
 def test_warp_looks_up_the_displaced_point():

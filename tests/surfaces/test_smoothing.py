@@ -7,7 +7,7 @@ import meshcell as mc
 from gallery.labels import halves, nested_balls, noise, scraps, sheet, sphere, torus, tube, voronoi
 from meshcell.geometry.features import FREE, feature_edges, point_kinds
 from meshcell.geometry.intersections import self_intersections
-from meshcell.surfaces.smoothing import VOLUME_OFF, _kinds, _smoothing_neighbours, _taubin
+from meshcell.surfaces.smoothing import VOLUME_OFF, _kinds, _smoothing_neighbours, _taubin, even_shifts
 
 
 @pytest.mark.parametrize(
@@ -153,3 +153,25 @@ def test_necks_between_points_that_stay_are_not_pinched_shut(seed):
     after = mc.smooth(before)
     # Without a guard 0.0 - 0.06 degrees; a quarter of the height of a triangle of the net leaves 5.
     assert mc.angles(after).min() > 5
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_even_shifts_are_the_least_that_fill_what_is_missing(closed):
+    rng = np.random.default_rng(5)
+    interfaces = np.array([pair for pair in rng.integers(0, 12, (60, 2)) if pair[0] != pair[1]], np.int32)
+    areas = rng.uniform(0.1, 5, len(interfaces))
+    areas[:3] = 0
+    missing = rng.normal(size=13)
+    if closed:
+        # What one shell wins another loses; the last has no interface.
+        missing[-1], missing[0] = 0, -missing[1:-1].sum()
+    signs = np.zeros((13, len(interfaces)))
+    signs[interfaces[:, 0], np.arange(len(interfaces))] += 1
+    signs[interfaces[:, 1], np.arange(len(interfaces))] -= 1
+    shifts = even_shifts(interfaces, areas, missing)
+    # The least norm, weighted by area, of all that come nearest.
+    expected = np.linalg.lstsq(signs * np.sqrt(areas), missing)[0]
+    np.testing.assert_allclose(shifts * np.sqrt(areas), expected, atol=1e-11)
+    if closed:
+        np.testing.assert_allclose(signs @ (areas * shifts), missing, atol=1e-11)
+    assert not shifts[:3].any()

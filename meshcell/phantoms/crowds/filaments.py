@@ -9,6 +9,7 @@ import numpy as np
 
 from meshcell.core.arrays import Floats, Ints
 from meshcell.core.kernels import njit
+from meshcell.core.rounding import arctangent, dot, norm, product, sine_cosine
 from meshcell.core.units import convert
 from meshcell.phantoms.crowds.box import Scene
 from meshcell.phantoms.crowds.quantities import Reached, bounded, checked_count, checked_group, drawn
@@ -118,9 +119,10 @@ class Microtubule(Filament):
 
     def unit(self) -> Floats:
         angles = 2 * np.pi * np.arange(self.protofilaments) / self.protofilaments
-        ring = 0.0101 * np.sin(np.pi / 13) / np.sin(np.pi / self.protofilaments)
+        ring = 0.0101 * sine_cosine(np.pi / 13)[0] / sine_cosine(np.pi / self.protofilaments)[0]
+        sine, cosine = sine_cosine(angles)
         z = np.zeros(self.protofilaments)
-        return np.stack([ring * np.cos(angles), ring * np.sin(angles), z, z + 0.0024], axis=1)
+        return np.stack([ring * cosine, ring * sine, z, z + 0.0024], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +168,7 @@ class Course:
         """Return the (members, m, 4) balls at a point of the axis."""
         frame = np.stack([first, cross(tangent, first), tangent])
         moved = np.empty((len(self.offsets), len(self.balls), 4))
-        moved[..., :3] = centre + (self.balls[:, :3] + self.offsets[:, None]) @ frame
+        moved[..., :3] = centre + product(self.balls[:, :3] + self.offsets[:, None], frame)
         moved[..., 3] = self.balls[:, 3]
         return moved
 
@@ -216,7 +218,7 @@ def _hexagonal(n: int) -> Floats:
     reach = np.arange(-n, n + 1)
     i, j = (k.ravel() for k in np.meshgrid(reach, reach, indexing="ij"))
     points = np.stack([i + j / 2, j * np.sqrt(3) / 2, 0.0 * i], axis=1)
-    order = np.lexsort((np.round(np.arctan2(points[:, 1], points[:, 0]), 9), np.round((points**2).sum(axis=1), 9)))
+    order = np.lexsort((np.round(arctangent(points[:, 1], points[:, 0]), 9), np.round((points**2).sum(axis=1), 9)))
     return np.asarray(points[order[:n]])
 
 
@@ -226,11 +228,12 @@ def _start(
     """Draw the first centre and tangent, and the instance of the mother's unit (0: none)."""
     if mother is None:
         tangent = rng.standard_normal(3)
-        return rng.random(3) * scene.size, tangent / np.linalg.norm(tangent), 0
+        return rng.random(3) * scene.size, tangent / norm(tangent), 0
     row = int(rng.integers(len(mother.centres)))
     along, azimuth, angle = mother.tangents[row], 2 * np.pi * rng.random(), np.radians(filament.branch_angle)
     first, second = (vector[0] for vector in normals(along[None]))
-    tangent = np.cos(angle) * along + np.sin(angle) * (np.cos(azimuth) * first + np.sin(azimuth) * second)
+    (sine, cosine), (across, ahead) = sine_cosine(angle), sine_cosine(azimuth)
+    tangent = cosine * along + sine * (ahead * first + across * second)
     return mother.centres[row] + course.rise * tangent, tangent, mother.instance + row
 
 
@@ -243,9 +246,9 @@ def _planned(
     least = min(steps, max(1, int(convert(filament.least, "um", "least") / course.rise)))
     centre, tangent, host = _start(scene, filament, course, mother, rng)
     joint = _joint(mother, host)
-    angle = 2 * np.pi * rng.random()
+    sine, cosine = sine_cosine(2 * np.pi * rng.random())
     across, side = (vector[0] for vector in normals(tangent[None]))
-    normal = np.cos(angle) * across + np.sin(angle) * side
+    normal = cosine * across + sine * side
     centres, tangents, firsts = np.empty((3, steps, 3))
     n = 0
     while n < steps:
@@ -279,11 +282,12 @@ def _next(
     earlier = centres[: max(0, len(centres) - int(np.pi * course.radius / course.rise) - JOINT)]
     if len(earlier) and ((earlier - centre) ** 2).sum(axis=1).min() < (2 * course.radius) ** 2:
         return None
+    sine, cosine = sine_cosine(course.twist)
     for turned in bent(np.repeat(tangent[None], BENDS, axis=0), course.bend, rng):
-        carried = normal - (normal @ turned) * turned
-        carried /= np.sqrt(carried @ carried)
+        carried = normal - dot(normal, turned) * turned
+        carried /= np.sqrt(dot(carried, carried))
         side = cross(turned, carried)
-        twisted = np.cos(course.twist) * carried + np.sin(course.twist) * side
+        twisted = cosine * carried + sine * side
         if _fits(scene, course, centre, twisted, turned, joint):
             return centre, turned, twisted
     return None
@@ -321,7 +325,7 @@ def _stamped(
         stamp_balls(
             scene.labels, scene.instances, scene.density, scene.spacing, course.home, label, instance, balls, counts
         )
-        moved = centres + offset @ frames.transpose(0, 2, 1)
+        moved = centres + (frames * offset).sum(axis=2)
         hosts: Ints = np.zeros(len(centres), np.int32)
         hosts[0] = host
         scene.record(filament.name, scene.chains, hosts, moved, turns, counts)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.rounding import cube_root
 from meshcell.core.units import convert
 from meshcell.phantoms.crowds.box import Scene
 from meshcell.phantoms.crowds.clearances import quantum, room_needed
@@ -288,7 +289,7 @@ def _length(plan: Plan, rng: np.random.Generator) -> int:
 def _spacing(plan: Plan, last: int, this: int, n: int, rng: np.random.Generator) -> Floats:
     """Draw n distances between neighbours' centres: two balls of their volumes and the gap."""
     low, high = limits(plan.group.gap, "um", "gap")
-    touch = sum((3 * plan.templates[k].volume / (4 * np.pi)) ** (1 / 3) for k in (last, this))
+    touch = sum(cube_root(3 * plan.templates[k].volume / (4 * np.pi)) for k in (last, this))
     return np.asarray(touch + low + (high - low) * rng.random(n))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints, frozen
 from meshcell.core.kernels import njit
+from meshcell.core.rounding import dot, exponential, logarithm, norm, product, sine_cosine
 from meshcell.phantoms.crowds import wormlike_chains
 
 FAR = np.float32(1e9)
@@ -37,7 +39,8 @@ def ellipsoid(radii: Floats, step: float) -> Shell:
 def torus(ring: float, radius: float, step: float) -> Shell:
     """Make a torus around z."""
     around, across = _turn(ring, step), _turn(radius, step)
-    rho, z = ring + radius * np.cos(across), radius * np.sin(across)
+    sine, cosine = sine_cosine(across)
+    rho, z = ring + radius * cosine, radius * sine
     rings = _revolved(rho, z, around)
     return Shell("torus", np.array([ring, radius]), rings.reshape(-1, 3), _wrapped(len(across), len(around), True))
 
@@ -46,8 +49,9 @@ def disc(radius: float, half: float, height: float, step: float) -> Shell:
     """Make a flat cisterna with a round rim around z."""
     flat = np.linspace(0, radius, max(2, int(radius / step) + 1))[1:]
     bend = np.linspace(-np.pi / 2, np.pi / 2, max(5, int(np.pi * half / step) + 2))[1:-1]
-    rho = np.concatenate([flat, radius + half * np.cos(bend), flat[::-1]])
-    z = np.concatenate([np.full(len(flat), -half), half * np.sin(bend), np.full(len(flat), half)]) + height
+    sine, cosine = sine_cosine(bend)
+    rho = np.concatenate([flat, radius + half * cosine, flat[::-1]])
+    z = np.concatenate([np.full(len(flat), -half), half * sine, np.full(len(flat), half)]) + height
     around = _turn(radius + half, step)
     rings = _revolved(rho, z, around)
     points, triangles = _capped(rings, np.array([0, 0, height - half]), np.array([0, 0, height + half]))
@@ -60,15 +64,17 @@ def tube(path: Floats, radius: float, step: float) -> Shell:
     tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
     first = transported(tangents)
     second = np.cross(tangents, first)
-    around, bend = _turn(radius, step), np.linspace(0, np.pi / 2, max(3, int(radius * np.pi / 2 / step) + 1))[1:-1]
+    sine, cosine = sine_cosine(_turn(radius, step))
+    bend = sine_cosine(np.linspace(0, np.pi / 2, max(3, int(radius * np.pi / 2 / step) + 1))[1:-1])
+    caps = radius * np.stack(bend, axis=1)
 
     def ring(row: int, size: float, ahead: float) -> Floats:
-        circle = np.cos(around)[:, None] * first[row] + np.sin(around)[:, None] * second[row]
+        circle = cosine[:, None] * first[row] + sine[:, None] * second[row]
         return np.asarray(path[row] + ahead * tangents[row] + size * circle)
 
-    rings = [ring(0, radius * np.cos(b), -radius * np.sin(b)) for b in bend[::-1]]
+    rings = [ring(0, size, -ahead) for ahead, size in caps[::-1]]
     rings += [ring(row, radius, 0.0) for row in range(len(path))]
-    rings += [ring(-1, radius * np.cos(b), radius * np.sin(b)) for b in bend]
+    rings += [ring(-1, size, ahead) for ahead, size in caps]
     points, triangles = _capped(np.array(rings), path[0] - radius * tangents[0], path[-1] + radius * tangents[-1])
     return Shell("tube", np.concatenate([[radius], path.ravel()]), points, triangles)
 
@@ -79,7 +85,7 @@ def harmonic(radius: float, roughness: float, degree: int, step: float, rng: np.
     unit, triangles = _sphere(level)
     waves, scales, squares = _waves(level, degree)
     amounts = rng.standard_normal(len(scales)) * scales
-    relief, power = waves @ amounts, float((squares * amounts**2).sum())
+    relief, power = (waves * amounts).sum(axis=1), float((squares * amounts**2).sum())
     scaled = relief * (roughness / np.sqrt(power))
     # A radius below a quarter would fold the membrane onto itself.
     return Shell("mesh", np.zeros(0), unit * (radius * np.maximum(1 + scaled, 0.25))[:, None], triangles)
@@ -90,27 +96,48 @@ def transported(tangents: Floats) -> Floats:
     carried = np.empty_like(tangents)
     carried[0] = wormlike_chains.normals(tangents[:1])[0][0]
     for row in range(1, len(tangents)):
-        across = carried[row - 1] - (carried[row - 1] @ tangents[row]) * tangents[row]
-        carried[row] = across / np.linalg.norm(across)
+        across = carried[row - 1] - dot(carried[row - 1], tangents[row]) * tangents[row]
+        carried[row] = across / norm(across)
     return carried
 
 
 @functools.lru_cache(maxsize=2)
 def _waves(level: int, degree: int) -> tuple[Floats, Floats, Floats]:
     """Return real waves on a sphere (p, w), the deviations of their amounts (w,), and the waves' mean squares (w,)."""
-    from scipy.special import sph_harm_y
-
     unit, _ = _sphere(level)
-    theta, phi = np.arccos(np.clip(unit[:, 2], -1, 1)), np.arctan2(unit[:, 1], unit[:, 0])
     waves, scales, squares = [], [], []
     for n in range(2, degree + 1):
         for m in range(n + 1):
-            wave = sph_harm_y(n, m, theta, phi)
-            for part in (wave.real, wave.imag) if m else (wave.real,):
+            real, imaginary = spherical_harmonic(n, m, unit)
+            for part in (real, imaginary) if m else (real,):
                 waves.append(part)
                 scales.append(1 / (n * (n + 1)))
                 squares.append((0.5 if m else 1.0) / (4 * np.pi))
     return np.stack(waves, axis=1), np.array(scales), np.array(squares)
+
+
+def spherical_harmonic(n: int, m: int, unit: Floats) -> tuple[Floats, Floats]:
+    """Return the (p,) real and imaginary parts of degree n and order m >= 0 on (p, 3) unit vectors.
+
+    As scipy's `sph_harm_y`, with the phase (-1)^m, but by products and sums of x, y and z alone: the associated
+    Legendre function over sin^m by its recurrence in the degree, times (x + i y)^m.
+
+    Examples
+    --------
+    >>> real, imaginary = spherical_harmonic(1, 1, np.array([[0.6, -0.8, 0.0]]))
+    >>> round(float(real[0]) ** 2 * 8 * np.pi / 3, 12), round(float(imaginary[0] / real[0]), 12)
+    (0.36, -1.333333333333)
+    """
+    x, y, z = unit.T
+    last, this = np.zeros(len(unit)), np.ones(len(unit))
+    cosine, sine = np.ones(len(unit)), np.zeros(len(unit))
+    for k in range(m):
+        this = -(2 * k + 1) * this
+        cosine, sine = cosine * x - sine * y, cosine * y + sine * x
+    for k in range(m + 1, n + 1):
+        last, this = this, ((2 * k - 1) * z * this - (k + m - 1) * last) / (k - m)
+    this = this * np.sqrt((2 * n + 1) / (4 * np.pi * math.perm(n + m, 2 * m)))
+    return this * cosine, this * sine
 
 
 def icosphere(radius: float, step: float) -> tuple[Floats, Ints]:
@@ -119,7 +146,7 @@ def icosphere(radius: float, step: float) -> tuple[Floats, Ints]:
 
 
 def _level(radius: float, step: float) -> int:
-    return int(min(7, max(1, round(np.log2(1.05 * radius / step)))))
+    return int(min(7, max(1, round(float(logarithm(1.05 * radius / step) / logarithm(2.0))))))
 
 
 @functools.lru_cache(maxsize=4)
@@ -165,7 +192,8 @@ def normals(points: Floats, triangles: Ints) -> Floats:
 
 def _revolved(rho: Floats, z: Floats, around: Floats) -> Floats:
     """Turn a profile around z: (m, n, 3)."""
-    x, y = rho[:, None] * np.cos(around), rho[:, None] * np.sin(around)
+    sine, cosine = sine_cosine(around)
+    x, y = rho[:, None] * cosine, rho[:, None] * sine
     return np.stack([x, y, np.broadcast_to(z[:, None], x.shape)], axis=-1)
 
 
@@ -203,7 +231,7 @@ def distances(
     ((a, b, c) float32, (3,) int)
         The part of the box around the shell, and its first voxel.
     """
-    moved = shell.points @ R.T + centre
+    moved = product(shell.points, R.T) + centre
     first = np.maximum(np.floor((moved.min(axis=0) - band) / spacing).astype(np.int64), 0)
     last = np.minimum(np.ceil((moved.max(axis=0) + band) / spacing).astype(np.int64) + 1, shape)
     field = np.full(np.maximum(last - first, 0), FAR, np.float32)
@@ -212,7 +240,7 @@ def distances(
     if shell.kind == "mesh":
         near_triangles(field, first, spacing, moved[shell.triangles], band)
     elif shell.kind == "tube":
-        path = shell.parameters[1:].reshape(-1, 3) @ R.T + centre
+        path = product(shell.parameters[1:].reshape(-1, 3), R.T) + centre
         near_path(field, first, spacing, np.ascontiguousarray(path), shell.parameters[0], band)
     else:
         kind = ("ellipsoid", "torus", "disc").index(shell.kind)
@@ -369,6 +397,11 @@ def fits(labels, home, field, first, half) -> bool:  # type: ignore[no-untyped-d
 
 
 @njit(cache=True)
+def _bell(x: float) -> float:
+    return exponential(-0.5 * x * x)  # type: ignore[no-any-return]
+
+
+@njit(cache=True)
 def write(labels, instances, density, home, label, instance, field, first, half, t, s):  # type: ignore[no-untyped-def]
     """Stamp a membrane on the free voxels within `half` of its middle; return their number."""
     n = 0
@@ -379,7 +412,7 @@ def write(labels, instances, density, home, label, instance, field, first, half,
                 if d >= FAR:
                     continue
                 x, y, z = first[0] + i, first[1] + j, first[2] + k
-                value = np.exp(-((d - t / 2) ** 2) / (2 * s * s)) + np.exp(-((d + t / 2) ** 2) / (2 * s * s))
+                value = _bell((d - t / 2) / s) + _bell((d + t / 2) / s)
                 density[x, y, z] = max(density[x, y, z], value)
                 if d <= half and labels[x, y, z] == home:
                     labels[x, y, z], instances[x, y, z] = label, instance

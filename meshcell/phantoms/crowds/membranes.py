@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Floats
+from meshcell.core.rounding import norm, product
 from meshcell.core.types import Surface
 from meshcell.phantoms.crowds import membrane_shapes
 from meshcell.phantoms.crowds.box import Scene
@@ -253,14 +254,14 @@ def _placed_once(
     h = float(scene.spacing.min())
     parts = membrane.shape(rng, 2 * h)
     t, s = membrane._length("thickness", rng), drawn(membrane.sigma, "um", "sigma", rng)
-    half = max(t / 2 + 2 * s, 0.5 * float(np.linalg.norm(scene.spacing)))
+    half = max(t / 2 + 2 * s, 0.5 * norm(scene.spacing))
     turn = np.array([1.0, 0, 0, 0]) if once else quaternions(1, rng)[0]
     R = rotation(turn)
-    points = np.concatenate([part.points for part in parts]) @ R.T
+    points = product(np.concatenate([part.points for part in parts]), R.T)
     centre = -np.asarray(origin) if once else _centre(scene, points, half, membrane.cut, rng)
     if centre is None or not _may_fit(scene, points + centre, home):
         return 0
-    wide = float(np.hypot(s, h / np.sqrt(12)))
+    wide = float(np.sqrt(s * s + h * h / 12))
     band = max(half, t / 2 + 4 * wide)
     fields = [distances(part, R, centre, band, scene.spacing, scene.labels.shape) for part in parts]
     if not all(fits(scene.labels, home, field, first, half) for field, first in fields):
@@ -271,7 +272,7 @@ def _placed_once(
     ]
     scene.chains += 1
     for part, voxels in zip(parts, written, strict=True):
-        moved = part.points @ R.T + centre
+        moved = product(part.points, R.T) + centre
         scene.record(membrane.name, scene.chains, 0, (moved.min(axis=0) + moved.max(axis=0))[None] / 2, turn, voxels)
         surface = Surface(
             moved + np.asarray(origin),

@@ -13,6 +13,7 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats
 from meshcell.core.kernels import njit
+from meshcell.core.rounding import sine_cosine
 from meshcell.phantoms.crowds.box import Scene
 from meshcell.phantoms.crowds.clearances import gaps, propose, quantum, room_needed, shrink, span_of, window_of
 from meshcell.phantoms.crowds.templates import Template
@@ -168,7 +169,7 @@ def aligned(normals: Floats, spins: Floats) -> Floats:
     # Half the way from z to the normal; straight down has no single half way, x serves.
     w, a, b = np.where(z < -1 + 1e-12, 0.0, 1 + z), np.where(z < -1 + 1e-12, 1.0, -y), np.where(z < -1 + 1e-12, 0.0, x)
     w, a, b = np.array([w, a, b]) / np.sqrt(w * w + a * a + b * b)
-    c, s = np.cos(spins / 2), np.sin(spins / 2)
+    s, c = sine_cosine(spins / 2)
     turned = np.stack([w * c, a * c + b * s, b * c - a * s, w * s], axis=1)
     return np.asarray(np.where(turned[:, :1] < 0, -turned, turned))
 
@@ -181,8 +182,9 @@ def quaternions(n: int, rng: np.random.Generator) -> Floats:
     K. Shoemake, Graphics Gems III (1992), p. 124.
     """
     u, a, b = rng.random((3, n))
-    near, far, a, b = np.sqrt(1 - u), np.sqrt(u), 2 * np.pi * a, 2 * np.pi * b
-    all_four = np.stack([far * np.cos(b), near * np.sin(a), near * np.cos(a), far * np.sin(b)], axis=1)
+    near, far = np.sqrt(1 - u), np.sqrt(u)
+    (sine_a, cosine_a), (sine_b, cosine_b) = sine_cosine(2 * np.pi * a), sine_cosine(2 * np.pi * b)
+    all_four = np.stack([far * cosine_b, near * sine_a, near * cosine_a, far * sine_b], axis=1)
     return np.asarray(np.where(all_four[:, :1] < 0, -all_four, all_four))
 
 

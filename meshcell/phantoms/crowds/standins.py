@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats, frozen
+from meshcell.core.rounding import sine_cosine
 from meshcell.phantoms import signed_distances as sdf
 from meshcell.phantoms.signed_distances import Shape
 
@@ -35,8 +36,8 @@ def _egg(centre: Sequence[float], radii: Sequence[float]) -> Shape:
 
 def _ring(n: int, ring: float, z: float, radius: float) -> Shape:
     """Put n balls on a circle around z."""
-    angles = 2 * np.pi * np.arange(n) / n
-    return sdf.union(*(_ball(ring * np.cos(a), ring * np.sin(a), z, radius) for a in angles))
+    sines, cosines = sine_cosine(2 * np.pi * np.arange(n) / n)
+    return sdf.union(*(_ball(ring * c, ring * s, z, radius) for s, c in zip(sines, cosines, strict=True)))
 
 
 def _stack(n: int, ring: float, heights: Sequence[float], radius: float) -> Shape:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.rounding import sine_cosine
 
 # The coarse points of a unit: enough to refuse nearly every pose that does not fit.
 COARSE = 64
@@ -108,7 +109,8 @@ def _core_radius(values: Array, level: float, core: Array, depth: float) -> floa
     n = 600
     z, turn = 1 - (2 * np.arange(n) + 1) / n, np.pi * (3 - np.sqrt(5)) * np.arange(n)
     rho = np.sqrt(1 - z * z)
-    directions = np.stack([rho * np.cos(turn), rho * np.sin(turn), z])
+    sine, cosine = sine_cosine(turn)
+    directions = np.stack([rho * cosine, rho * sine, z])
     radii = np.arange(0, depth + 1, CORE_STEP)
     along = map_coordinates(values, core[:, None, None] + directions[:, None] * radii[:, None], order=1)
     return float(radii[np.flatnonzero((along < level).any(axis=1))[0] - 1])

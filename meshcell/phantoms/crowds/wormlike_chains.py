@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from meshcell.core.arrays import Floats
+from meshcell.core.rounding import exponential, logarithm, product, sine_cosine
 
 
 def concentration(step: float, persistence: float) -> float:
@@ -19,14 +20,23 @@ def concentration(step: float, persistence: float) -> float:
     from scipy.optimize import brentq
 
     ratio = step / persistence
-    # A stiff chain: coth k is 1 to rounding, so that k = 1 / (1 - exp(-ratio)).
-    stiff = -1 / np.expm1(-ratio)
-    if stiff > 20:
-        return float(stiff)
+    kept = float(exponential(-ratio))
+    # A stiff chain: coth k is 1 to rounding, so that k = 1 / (1 - exp(-ratio)); by its series nothing cancels.
+    if 1 - kept < 0.05:
+        lost = 0.0
+        for k in range(12, 0, -1):
+            lost = ratio / k * (1 - lost)
+        return 1 / lost
     # A free joint: coth k - 1/k is k/3; below the floor bends are uniform to rounding.
-    if np.exp(-ratio) < 1e-4:
-        return max(3 * float(np.exp(-ratio)), 1e-6)
-    return float(brentq(lambda k: 1 / np.tanh(k) - 1 / k - np.exp(-ratio), 1e-6, 25.0))
+    if kept < 1e-4:
+        return max(3 * kept, 1e-6)
+    return float(brentq(lambda k: _mean_cosine(k) - kept, 1e-6, 25.0))
+
+
+def _mean_cosine(k: float) -> float:
+    """Return coth k - 1/k."""
+    ebb = float(exponential(-2 * k))
+    return (1 + ebb) / (1 - ebb) - 1 / k
 
 
 def bent(tangents: Floats, k: float, rng: np.random.Generator) -> Floats:
@@ -39,7 +49,8 @@ def bent(tangents: Floats, k: float, rng: np.random.Generator) -> Floats:
     cosine, azimuth = _bends(len(tangents), k, rng)
     sine = np.sqrt(np.maximum(0, 1 - cosine**2))
     first, second = normals(tangents)
-    side = np.cos(azimuth)[:, None] * first + np.sin(azimuth)[:, None] * second
+    across, along = sine_cosine(azimuth)
+    side = along[:, None] * first + across[:, None] * second
     turned = cosine[:, None] * tangents + sine[:, None] * side
     return np.asarray(turned / np.linalg.norm(turned, axis=1, keepdims=True))
 
@@ -47,7 +58,18 @@ def bent(tangents: Floats, k: float, rng: np.random.Generator) -> Floats:
 def _bends(n: int, k: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Draw the cosines and azimuths of n bends."""
     u, azimuth = rng.random((2, n)) * [[1.0], [2 * np.pi]]
-    return 1 + np.log(u + (1 - u) * np.exp(-2 * k)) / k, azimuth
+    return 1 + logarithm(u + (1 - u) * exponential(-2 * k)) / k, azimuth
+
+
+def _turns_about(x: Floats, y: Floats, cosine: Floats) -> Floats:
+    """Return (n, 3, 3) the turns about unit axes (x, y, 0) by angles 0 ... pi of given cosines (Rodrigues' formula)."""
+    sine, rest = np.sqrt(np.maximum(0, 1 - cosine**2)), 1 - cosine
+    rows = [
+        [cosine + x * x * rest, x * y * rest, y * sine],
+        [x * y * rest, cosine + y * y * rest, -x * sine],
+        [-y * sine, x * sine, cosine],
+    ]
+    return np.moveaxis(np.array(rows), 2, 0)
 
 
 def cross(u: Floats, v: Floats) -> Floats:
@@ -90,12 +112,12 @@ def worm(n: int, step: float, persistence: float, rng: np.random.Generator) -> F
     from scipy.spatial.transform import Rotation
 
     cosine, azimuth = _bends(n - 1, concentration(step, persistence), rng)
-    axes = np.stack([np.cos(azimuth), np.sin(azimuth), np.zeros(n - 1)], axis=1)
     # Each bend turns about an axis across the frame that the bends before it have turned; z is the tangent.
-    bends = Rotation.from_rotvec(np.arccos(np.clip(cosine, -1, 1))[:, None] * axes).as_matrix()
+    y, x = sine_cosine(azimuth)
+    bends = _turns_about(x, y, cosine)
     frame = Rotation.random(rng=rng).as_matrix()
     tangents = np.empty((n - 1, 3))
     for row in range(n - 1):
         tangents[row] = frame[:, 2]
-        frame = frame @ bends[row]
+        frame = product(frame, bends[row])
     return np.concatenate([np.zeros((1, 3)), step * np.cumsum(tangents, axis=0)])
