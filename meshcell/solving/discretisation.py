@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.linalg import null_space
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 
+from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints
 from meshcell.core.types import TetMesh
 from meshcell.geometry import finite_elements as fem
@@ -303,7 +303,8 @@ def _node_order(mesh: TetMesh, homes: list[BoundCompartment]) -> Rows:
     used = np.zeros(n, bool)
     for home in homes:
         used[home.nodes] = True
-    by_bandwidth = reverse_cuthill_mckee(sp.csr_matrix(_adjacency(mesh.edges, n)), symmetric_mode=True)
+    graph = _adjacency(mesh.edges, n)
+    by_bandwidth = adjacency.cuthill_mckee(graph.indptr, graph.indices)[::-1]
     order = np.full(n, -1, np.int64)
     kept = by_bandwidth[used[by_bandwidth]]
     order[kept] = np.arange(len(kept))
