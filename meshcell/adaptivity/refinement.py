@@ -19,6 +19,7 @@ import numpy.typing as npt
 from meshcell.core.adjacency import TET_EDGES, TET_FACES
 from meshcell.core.arrays import Array, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.types import TetMesh
 
@@ -338,14 +339,14 @@ def _longest_edges(points: Any, tets: Any, edges: Any, order_of_edge: Any) -> An
     return ordered, codes
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _longest_of_face(points: Any, corner: int, c: int, d: int) -> Any:
     if _is_longer(points, corner, d, corner, c):
         return 2 if _is_longer(points, c, d, corner, d) else 1
     return 2 if _is_longer(points, c, d, corner, c) else 0
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _is_longer(points: Any, p: int, q: int, r: int, s: int) -> Any:
     # Any strict order of the edges of the mesh makes a valid start; equal lengths are told apart by the points' rows.
     first, second = 0.0, 0.0
@@ -383,7 +384,7 @@ def _bisect(tets: Any, codes: Any, faces: Any, rows: Any, n_points: int, rules: 
     return cells[0][:n].copy(), cells[1][:n].copy(), cells[2][:n].copy(), cells[3][:n].copy(), edges[0][:p].copy()
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _hangs(tet: Any, edges: Any, sweep: int) -> bool:
     """Tell whether an edge of the tetrahedron is halved, which only this sweep or the last can have done."""
     touched = edges[3]
@@ -396,7 +397,7 @@ def _hangs(tet: Any, edges: Any, sweep: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _split(cells: Any, edges: Any, row: int, n: int, p: int, sweep: int, rules: Any) -> Any:
     """Put the children of a tetrahedron into its row and row n; its midpoint is point p unless it is there already."""
     if n == cells[0].shape[0]:
@@ -428,7 +429,7 @@ def _split(cells: Any, edges: Any, row: int, n: int, p: int, sweep: int, rules: 
     return cells, edges, p
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _midpoint(edges: Any, a: int, b: int) -> Any:
     ends, first, following, _ = edges
     if a > b:
@@ -439,7 +440,7 @@ def _midpoint(edges: Any, a: int, b: int) -> Any:
     return middle
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _copies(tets: Any, codes: Any, faces: Any, capacity: int) -> Any:
     n = tets.shape[0]
     cells = (
@@ -454,7 +455,7 @@ def _copies(tets: Any, codes: Any, faces: Any, capacity: int) -> Any:
     return cells
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _no_midpoints(n_points: int, capacity: int) -> Any:
     edges = (
         np.empty((capacity, 2), np.int32),
@@ -467,14 +468,14 @@ def _no_midpoints(n_points: int, capacity: int) -> Any:
     return edges
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _larger(rows: Any) -> Any:
     larger = np.empty((2 * rows.shape[0], rows.shape[1]), rows.dtype)
     larger[: rows.shape[0]] = rows
     return larger
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _longer(values: Any) -> Any:
     longer = np.empty(2 * values.shape[0], values.dtype)
     longer[: values.shape[0]] = values

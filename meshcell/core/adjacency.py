@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meshcell.core.errors import MeshError
+from meshcell.core.inner import inner, plain
 from meshcell.core.kernels import njit
 
 Ints = npt.NDArray[np.int32]
@@ -35,7 +36,7 @@ def edges(cells: Ints, n_points: int) -> tuple[Ints, Ints]:
         Rows of `edges`, in the order of TRIANGLE_EDGES or TET_EDGES.
     """
     corners = TRIANGLE_EDGES if cells.shape[1] == 3 else TET_EDGES
-    return _edges(np.ascontiguousarray(cells), corners, n_points)  # type: ignore[no-any-return]
+    return _edges(plain(cells), corners, n_points)  # type: ignore[no-any-return]
 
 
 def tet_neighbours(tets: Ints, n_points: int) -> Ints:
@@ -43,7 +44,7 @@ def tet_neighbours(tets: Ints, n_points: int) -> Ints:
 
     A face that three or more tetrahedra share (no conforming mesh has one) is refused.
     """
-    neighbours, bad = _tet_neighbours(np.ascontiguousarray(tets), TET_FACES, n_points)
+    neighbours, bad = _tet_neighbours(plain(tets), TET_FACES, n_points)
     if bad >= 0:
         raise MeshError(f"a face should belong to at most two tetrahedra; tetrahedron {bad} has one with three", [bad])
     return neighbours  # type: ignore[no-any-return]
@@ -51,7 +52,7 @@ def tet_neighbours(tets: Ints, n_points: int) -> Ints:
 
 def facet_tets(facets: Ints, tets: Ints, points: npt.NDArray[np.float64]) -> Ints:
     """Return (f, 2) the tetrahedra behind and in front of every facet's normal, -1 where there is none."""
-    return _facet_tets(np.ascontiguousarray(facets), np.ascontiguousarray(tets), TET_FACES, points)  # type: ignore[no-any-return]
+    return _facet_tets(plain(facets), plain(tets), TET_FACES, plain(points))  # type: ignore[no-any-return]
 
 
 def interface_facets(tets: Ints, regions: Ints, neighbours: Ints) -> tuple[Ints, Ints]:
@@ -72,7 +73,7 @@ def interface_facets(tets: Ints, regions: Ints, neighbours: Ints) -> tuple[Ints,
 
 def stars(cells: Ints, n_points: int) -> tuple[npt.NDArray[np.int64], Ints]:
     """List the cells around every point: those of point p are `rows[offsets[p]:offsets[p + 1]]`, ascending."""
-    return _stars(np.ascontiguousarray(cells), n_points)  # type: ignore[no-any-return]
+    return _stars(plain(cells), n_points)  # type: ignore[no-any-return]
 
 
 def cuthill_mckee(offsets: Ints, neighbours: Ints) -> Ints:
@@ -183,7 +184,7 @@ def _edges(cells: Any, corners: Any, n_points: int) -> Any:
     return pairs, cell_edges
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _sorted3(a: int, b: int, c: int) -> Any:
     if a > b:
         a, b = b, a

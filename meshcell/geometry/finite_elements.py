@@ -10,6 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from meshcell.core.adjacency import TRIANGLE_EDGES, edges
+from meshcell.core.inner import inner, plain
 from meshcell.core.kernels import njit
 
 Floats = npt.NDArray[np.float64]
@@ -84,7 +85,7 @@ def measures(points: Floats, cells: Ints) -> Floats:
     array([1.])
     """
     _checked_corners(cells)
-    return _measures(np.ascontiguousarray(points, np.float64), np.ascontiguousarray(cells))  # type: ignore[no-any-return]
+    return _measures(plain(points, np.float64), _places(cells))  # type: ignore[no-any-return]
 
 
 def gradients(points: Floats, cells: Ints) -> Floats:
@@ -114,7 +115,7 @@ def gradients(points: Floats, cells: Ints) -> Floats:
            [ 0.,  0.,  1.]])
     """
     corners = _checked_corners(cells)
-    return _gradients(np.ascontiguousarray(points, np.float64), np.ascontiguousarray(cells), corners)[0]  # type: ignore[no-any-return]
+    return _gradients(plain(points, np.float64), _places(cells), corners)[0]  # type: ignore[no-any-return]
 
 
 def stiffness(
@@ -218,9 +219,13 @@ def _assembled(points: Floats, cells: Ints, weights: Floats, where: Pattern) -> 
     """Return K and the edges' values of M."""
     stiff, massive = np.zeros((2, where.n_edges + 1))
     add = _add_tets if cells.shape[1] == 4 else _add_triangles
-    cells = np.ascontiguousarray(cells, np.int32).view(np.uint32)
-    add(np.ascontiguousarray(points, np.float64), cells, weights, where.cell_edges, stiff, massive)
+    add(plain(points, np.float64), _places(cells), weights, where.cell_edges, stiff, massive)
     return where.spread(stiff, -1.0), massive
+
+
+def _places(cells: Ints) -> Places:
+    """Return the corners as unsigned numbers: none counts from the end, which kernels then need not look for."""
+    return plain(cells, np.int32).view(np.uint32)  # type: ignore[no-any-return]
 
 
 def _mass_factor(cells: Ints) -> float:
@@ -279,17 +284,17 @@ def _spread(indptr: Any, sources: Any, diagonal: Any, values: Any, factor: float
         data[diagonal[p]] = factor * total
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _cross(a: Any, b: Any) -> Any:
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _edge(points: Any, a: int, b: int) -> Any:
     return points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _cell_gradients(points: Any, cell: Any, g: Any) -> Any:
     """Fill g with the gradients on one cell and return its volume or area."""
     if cell.size == 4:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Floats, Ints
+from meshcell.core.inner import inner, plain
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import dot
 from meshcell.core.types import Surface, TetMesh
@@ -44,14 +45,14 @@ def intersecting_pairs(points: Floats, triangles: Ints) -> Ints:
         return np.empty((0, 2), np.int32)
     low = np.floor((corners.min(axis=1) - points.min(axis=0)) / size).astype(np.int32)
     high = np.floor((corners.max(axis=1) - points.min(axis=0)) / size).astype(np.int32)
-    pairs = _pairs(points, np.ascontiguousarray(triangles), low, high)
+    pairs = _pairs(plain(points), plain(triangles), low, high)
     return np.unique(pairs, axis=0).reshape(-1, 2)
 
 
 # --- kernels ---
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _slot(i: int, j: int, k: int, mask: int) -> int:
     # The primes of Teschner et al. 2003, Optimized spatial hashing for collision detection.
     return ((i * 73856093) ^ (j * 19349663) ^ (k * 83492791)) & mask
@@ -103,7 +104,7 @@ def _pairs(points: Any, triangles: Any, low: Any, high: Any) -> Any:
     return pairs
 
 
-@njit(cache=True)
+@inner(cache=True)
 def orient(a: Any, b: Any, c: Any, d: Any) -> Any:
     """Six times the signed volume of a, b, c, d: positive where d lies on the side the normal of a, b, c points to."""
     ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
@@ -112,7 +113,7 @@ def orient(a: Any, b: Any, c: Any, d: Any) -> Any:
     return (uy * vz - uz * vy) * wx + (uz * vx - ux * vz) * wy + (ux * vy - uy * vx) * wz
 
 
-@njit(cache=True)
+@inner(cache=True)
 def segment_cuts(p: Any, q: Any, a: Any, b: Any, c: Any) -> Any:
     """Tell whether the segment p, q passes through the triangle a, b, c or touches it from one side."""
     low = min(p[0], q[0]), min(p[1], q[1]), min(p[2], q[2])
@@ -127,7 +128,7 @@ def segment_cuts(p: Any, q: Any, a: Any, b: Any, c: Any) -> Any:
     return (u >= 0 and v >= 0 and w >= 0) or (u <= 0 and v <= 0 and w <= 0)
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _rounding(p: Any, q: Any, a: Any, b: Any, c: Any) -> Any:
     """Return how far `orient` may be from zero for points of one plane, as on a face of the box."""
     size, largest = 0.0, 0.0
@@ -139,7 +140,7 @@ def _rounding(p: Any, q: Any, a: Any, b: Any, c: Any) -> Any:
     return 1e-15 * largest * size * size
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def triangles_intersect(points: Any, s: Any, t: Any) -> Any:
     """Tell whether two triangles (rows of points) meet anywhere but in the points and edges they share."""
     shared = 0
@@ -167,7 +168,7 @@ def triangles_intersect(points: Any, s: Any, t: Any) -> Any:
     return False
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _folded(points: Any, s: Any, t: Any, in_s: Any, in_t: Any) -> Any:
     """Tell whether two triangles on a common edge lie on the same side of it in one plane, to a 1e-4 of a radian."""
     for k in range(3):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.geometry.intersections import triangles_intersect
 
@@ -99,14 +100,14 @@ def base_of(points: Floats, triangles: Ints, kinds: Array, sizes: Floats) -> Bas
 # --- kernels ---
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _slot(i: int, j: int, k: int, level: int, mask: int) -> int:
     # The primes of Teschner et al. 2003, Optimized spatial hashing for collision detection.
     # Cells along k are neighbours in memory too, which halves the time of a query.
     return (((i * 73856093) ^ (j * 19349663) ^ (level * 15485863)) + k) & mask
 
 
-@njit(cache=True)
+@inner(cache=True)
 def insert(grid: Any, points: Any, triangles: Any, t: int) -> None:
     """Put triangle t into the grid."""
     extent = 0.0
@@ -131,7 +132,7 @@ def insert(grid: Any, points: Any, triangles: Any, t: int) -> None:
     grid.counts[LEVELS] = max(grid.counts[LEVELS], level + 1)
 
 
-@njit(cache=True)
+@inner(cache=True)
 def remove(grid: Any, t: int) -> None:
     """Take triangle t out of the grid."""
     slot = grid.slots[t]
@@ -154,7 +155,7 @@ def _insert_all(grid: Any, points: Any, triangles: Any) -> None:
         insert(grid, points, triangles, t)
 
 
-@njit(cache=True)
+@inner(cache=True)
 def gather(grid: Any, box: Any, found: Any) -> int:
     """List the triangles whose boxes overlap `box` (6,), maybe some twice; return how many, -1 if too many."""
     n = 0
@@ -180,7 +181,7 @@ def gather(grid: Any, box: Any, found: Any) -> int:
     return n
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _overlap(boxes: Any, t: int, box: Any) -> Any:
     return (
         boxes[t, 0] <= box[3]
@@ -192,7 +193,7 @@ def _overlap(boxes: Any, t: int, box: Any) -> Any:
     )
 
 
-@njit(cache=True)
+@inner(cache=True)
 def box_distance2(boxes: Any, t: int, x: float, y: float, z: float) -> Any:
     """Return the squared distance of a point from the box of triangle t."""
     dx = max(boxes[t, 0] - x, 0.0, x - boxes[t, 3])
@@ -202,7 +203,7 @@ def box_distance2(boxes: Any, t: int, x: float, y: float, z: float) -> Any:
 
 
 # Of a degenerate triangle the weights are NaN, which no comparison chooses.
-@njit(cache=True, error_model="numpy")
+@inner(cache=True, error_model="numpy")
 def closest(points: Any, a: int, b: int, c: int, x: float, y: float, z: float) -> Any:
     """Return the barycentric weights (u, v, w) of the point of triangle a, b, c that is nearest to x, y, z.
 
@@ -245,7 +246,7 @@ def closest(points: Any, a: int, b: int, c: int, x: float, y: float, z: float) -
     return va / total, vb / total, vc / total
 
 
-@njit(cache=True)
+@inner(cache=True)
 def distance2(points: Any, a: int, b: int, c: int, x: float, y: float, z: float) -> Any:
     """Return the squared distance of x, y, z from triangle a, b, c."""
     u, v, w = closest(points, a, b, c, x, y, z)
@@ -255,7 +256,7 @@ def distance2(points: Any, a: int, b: int, c: int, x: float, y: float, z: float)
     return dx * dx + dy * dy + dz * dz
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def nearest(base: Any, x: float, y: float, z: float, kind: int, normal: Any, reach: float, any_within: bool) -> Any:
     """Find the nearest point of `kind` within `reach` whose normal is less than 90 degrees from `normal` (a triple).
 
@@ -271,7 +272,7 @@ def nearest(base: Any, x: float, y: float, z: float, kind: int, normal: Any, rea
     return hit
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _nearest_within(
     base: Any, x: float, y: float, z: float, kind: int, normal: Any, reach: float, any_within: bool
 ) -> Any:
@@ -312,7 +313,7 @@ def _nearest_within(
     return best, row, best_u, best_v, best_w
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def collides(grid: Any, points: Any, triangles: Any, rows: Any, n_rows: int, found: Any, busy: Any) -> Any:
     """Tell whether one of `rows`, changed since it was put into the grid, cuts another triangle.
 
@@ -350,7 +351,7 @@ def collides(grid: Any, points: Any, triangles: Any, rows: Any, n_rows: int, fou
     return hit
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _meet(points: Any, triangles: Any, t: int, u: int) -> Any:
     # Most pairs are parted by a plane, which is far quicker to see than the rest.
     if parted(points, triangles, t, u) or parted(points, triangles, u, t):
@@ -358,7 +359,7 @@ def _meet(points: Any, triangles: Any, t: int, u: int) -> Any:
     return triangles_intersect(points, triangles[t], triangles[u])
 
 
-@njit(cache=True)
+@inner(cache=True)
 def parted(points: Any, triangles: Any, t: int, u: int) -> bool:
     """Tell whether u lies beyond the plane of t, or beyond one at an edge of t that is upright on it.
 

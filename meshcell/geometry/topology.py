@@ -18,6 +18,7 @@ from meshcell.core import adjacency
 from meshcell.core.adjacency import join, root
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import dot
 from meshcell.core.types import Surface, TetMesh, Volume
@@ -245,7 +246,7 @@ def _shells(points: Any, triangles: Any, sides: Any, edges: Any, triangle_edges:
     return faces, corners, wedges[:n_wedges], unpaired
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _runs(triangle: Any, a: int, b: int) -> bool:
     """Tell whether the triangle runs from a to b rather than from b to a."""
     for k in range(3):
@@ -259,7 +260,7 @@ def _place(triangle: Any, p: int) -> int:
     return 0 if triangle[0] == p else (1 if triangle[1] == p else 2)
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _turns_around(points: Any, triangles: Any, rows: Any, a: int, b: int) -> Any:
     """Return where triangles lie around the axis from a to b, counter-clockwise when it points at the eye.
 

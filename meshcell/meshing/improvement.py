@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.randomness import uniform
 from meshcell.core.rounding import sine_cosine
@@ -254,7 +255,7 @@ def _climb_all(
 # --- kernels ---
 
 
-@njit(cache=True)
+@inner(cache=True)
 def moved_sine(points: Any, tet: Any, p: int, x: float, y: float, z: float) -> float:
     """Return `squared_sine` of a tetrahedron with its point p at x, y, z."""
     a, b, c, d = tet[0], tet[1], tet[2], tet[3]
@@ -285,7 +286,7 @@ def _turned(points: Any, facets: Any, units: Any, f: int, p: int, x: float, y: f
     return bool(along <= 0.5 * math.sqrt(nx * nx + ny * ny + nz * nz))
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _narrowed(points: Any, facet: Any, p: int, x: float, y: float, z: float) -> Any:
     """Tell whether the facet's least angle would be below NARROW, and below what it is, with its point p at x, y, z."""
     before = least_angle(points, facet[0], facet[1], facet[2])
@@ -296,7 +297,7 @@ def _narrowed(points: Any, facet: Any, p: int, x: float, y: float, z: float) -> 
     return after < NARROW and after < before
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _link_vector(points: Any, facets: Any, star: Any, p: int) -> Any:
     """Return the area vector of the facets around p, which does not depend on where p is."""
     nx, ny, nz = 0.0, 0.0, 0.0
@@ -348,7 +349,7 @@ def _held(points: Any, surface: Any, p: int, slide: float, loose: bool, x: float
     return True, x, y, z
 
 
-@njit(cache=True)
+@inner(cache=True)
 def star_sine(points: Any, tets: Any, rows: Any, p: int, x: float, y: float, z: float, at_least: float) -> float:
     """Return the worst sine around p at x, y, z, or something not above `at_least` as soon as that is certain."""
     worst = 1.0
@@ -359,7 +360,7 @@ def star_sine(points: Any, tets: Any, rows: Any, p: int, x: float, y: float, z: 
     return worst
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _longest_edge(points: Any, tets: Any, star: Any, p: int) -> float:
     longest = 0.0
     for s in range(star.shape[0]):
@@ -372,7 +373,7 @@ def _longest_edge(points: Any, tets: Any, star: Any, p: int) -> float:
     return math.sqrt(longest)
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _climb_point(
     points: Any,
     tets: Any,

@@ -8,6 +8,7 @@ import numpy as np
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.randomness import uniform
 from meshcell.meshing.swaps import EDGE_AND_REST, MAX_RING, replace, ring, squared_sine_of
@@ -70,7 +71,7 @@ def _bad(points: Any, tets: Any, below: float) -> Any:
     return result
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _halves(tets: Any, rows: Any, n: int, a: int, b: int, m: int, fresh: Any) -> None:
     """Write the two halves of every tetrahedron of the ring of a, b with m on the edge."""
     for r in range(n):
@@ -80,7 +81,7 @@ def _halves(tets: Any, rows: Any, n: int, a: int, b: int, m: int, fresh: Any) ->
             fresh[2 * r + 1, k] = m if p == b else p
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _worst(points: Any, fresh: Any, n: int, at_least: float) -> float:
     worst = 1.0
     for r in range(n):

@@ -10,6 +10,7 @@ import numpy as np
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.randomness import uniform
 from meshcell.core.types import Surface
@@ -234,7 +235,7 @@ def _find_planes(net: Any, base: Any, planes: Any, counts: Any) -> None:
             counts[p] = -1
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _plane(net: Any, base: Any, p: int, kind: int, plane: Any) -> bool:
     """Write the plane at the point of `kind` nearest to p; tell whether there is one within reach."""
     x, y, z = net.points[p, 0], net.points[p, 1], net.points[p, 2]
@@ -259,7 +260,7 @@ def _plane(net: Any, base: Any, p: int, kind: int, plane: Any) -> bool:
     return True
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _star_normal(net: Any, p: int, kind: int) -> Any:
     """Return the doubled area vector of the facets of `kind` around p."""
     nx, ny, nz = 0.0, 0.0, 0.0
@@ -306,7 +307,7 @@ def _fit_sweep(net: Any, planes: Any, counts: Any, shifts: Any, fairness: Any, s
     return moved, refused
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _goal(net: Any, planes: Any, n: int, shifts: Any, p: int, goal: Any) -> None:
     """Write the step from p to where its planes meet; along them it goes to the middle of its facets."""
     mxx, mxy, mxz, myy, myz, mzz = DAMPING, 0.0, 0.0, DAMPING, 0.0, DAMPING
@@ -360,7 +361,7 @@ def _try(net: Any, p: int, dx: float, dy: float, dz: float) -> bool:
     return True
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _error(planes: Any, n: int, shifts: Any, x: float, y: float, z: float) -> float:
     """Return the sum of squared distances from the planes."""
     total = 0.0
@@ -370,7 +371,7 @@ def _error(planes: Any, n: int, shifts: Any, x: float, y: float, z: float) -> fl
     return total
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _star_area(net: Any, p: int, x: float, y: float, z: float) -> float:
     """Return the area of the facets around p, were it at x, y, z."""
     total = 0.0
@@ -385,7 +386,7 @@ def _star_area(net: Any, p: int, x: float, y: float, z: float) -> float:
     return total
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _wander(net: Any, planes: Any, n: int, shifts: Any, fairness: Any, p: int, sweep: int) -> bool:
     """Try random steps of p, keep those that lead nearer to its planes; tell whether any was kept."""
     state = np.uint64(p) * np.uint64(0x632BE59BD9B4E019) + np.uint64(sweep)

@@ -8,6 +8,7 @@ import numpy as np
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints
+from meshcell.core.inner import inner, plain
 from meshcell.core.kernels import njit
 
 # Rings of more tetrahedra than this around an edge are left: their triangulations are many and seldom better.
@@ -21,7 +22,7 @@ def squared_sines(points: Floats, tets: Ints) -> Floats:
 
     A sine sees narrow and wide angles alike, and its square needs no root. Of a regular tetrahedron it is 8/9.
     """
-    return _squared_sines(points, np.ascontiguousarray(tets))  # type: ignore[no-any-return]
+    return _squared_sines(plain(points), plain(tets))  # type: ignore[no-any-return]
 
 
 def swap(points: Floats, tets: Ints, regions: Ints, below: float, passes: int = 3) -> tuple[Ints, Ints, int]:
@@ -53,7 +54,7 @@ def swap(points: Floats, tets: Ints, regions: Ints, below: float, passes: int = 
 # --- kernels ---
 
 
-@njit(cache=True, error_model="numpy")
+@inner(cache=True, error_model="numpy")
 def squared_sine(
     ax: float, ay: float, az: float, bx: float, by: float, bz: float,
     cx: float, cy: float, cz: float, dx: float, dy: float, dz: float,
@@ -85,7 +86,7 @@ def squared_sine(
     return result if np.isfinite(result) else -1.0
 
 
-@njit(cache=True)
+@inner(cache=True)
 def squared_sine_of(points: Any, a: int, b: int, c: int, d: int) -> float:
     """Return `squared_sine` of four rows of `points`."""
     return squared_sine(  # type: ignore[no-any-return]
@@ -102,7 +103,7 @@ def _squared_sines(points: Any, tets: Any) -> Any:
     return result
 
 
-@njit(cache=True)
+@inner(cache=True)
 def ring(tets: Any, regions: Any, neighbours: Any, t: int, edge: int, rows: Any, around: Any) -> int:
     """Walk the tetrahedra `rows` and points `around` an edge of t; return how many, 0 if the edge is not inside."""
     a, b = tets[t, EDGE_AND_REST[edge, 0]], tets[t, EDGE_AND_REST[edge, 1]]
@@ -132,7 +133,7 @@ def ring(tets: Any, regions: Any, neighbours: Any, t: int, edge: int, rows: Any,
         u = following
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _best_disc(points: Any, a: int, b: int, around: Any, n: int, at_least: float, best: Any, apex: Any) -> float:
     """Triangulate the ring so that the worst tetrahedron is best; `apex[i, j]` is the third corner over i, j."""
     for i in range(n - 1):
@@ -156,7 +157,7 @@ def _best_disc(points: Any, a: int, b: int, around: Any, n: int, at_least: float
     return best[0, n - 1]  # type: ignore[no-any-return]
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _disc_tets(a: int, b: int, around: Any, n: int, apex: Any, fresh: Any) -> int:
     """Write the two tetrahedra over each triangle of the chosen triangulation; return how many."""
     todo = [(0, n - 1)]
@@ -175,7 +176,7 @@ def _disc_tets(a: int, b: int, around: Any, n: int, apex: Any, fresh: Any) -> in
     return count
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _same_face(tets: Any, t: int, k: int, face: Any) -> bool:
     for m in range(4):
         if m != k:
@@ -185,7 +186,7 @@ def _same_face(tets: Any, t: int, k: int, face: Any) -> bool:
     return True
 
 
-@njit(cache=True)
+@inner(cache=True)
 def replace(tets: Any, neighbours: Any, old: Any, n_old: int, fresh: Any, n_fresh: int, slots: Any) -> None:
     """Put the tetrahedra `fresh` into `slots` in place of `old`, and mend the neighbours inside and around."""
     faces = np.empty((4 * n_old, 3), np.int32)
@@ -239,7 +240,7 @@ def replace(tets: Any, neighbours: Any, old: Any, n_old: int, fresh: Any, n_fres
                         neighbours[slots[s], m] = slots[r]
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _remove_edge(points: Any, tets: Any, regions: Any, neighbours: Any, t: int, edge: int, work: Any) -> Any:
     """Find what would replace the ring of an edge; return (n_old, n_fresh), zeros if nothing is better."""
     old, around, fresh, best, apex = work
@@ -257,7 +258,7 @@ def _remove_edge(points: Any, tets: Any, regions: Any, neighbours: Any, t: int, 
     return n, _disc_tets(a, b, around, n, apex, fresh)
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _remove_face(points: Any, tets: Any, regions: Any, neighbours: Any, t: int, k: int, work: Any) -> Any:
     """Find the three tetrahedra that would replace t and its neighbour across face k; return (n_old, n_fresh)."""
     old, _, fresh, _, _ = work

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meshcell.core.arrays import Floats, Triple
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import norm, power, sine_cosine
 from meshcell.phantoms.warps import STRAIGHT, Warp, warped
@@ -228,7 +229,7 @@ def _row_bounds(row: Floats) -> tuple[Floats, Floats]:
 # --- kernels ---
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _cone(p: Any, x: float, y: float, z: float) -> Any:
     ux, uy, uz = p[3] - p[0], p[4] - p[1], p[5] - p[2]
     x, y, z = x - p[0], y - p[1], z - p[2]
@@ -251,7 +252,7 @@ def _cone(p: Any, x: float, y: float, z: float) -> Any:
     return radial * cosine + axial * sine - p[6]
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _ellipsoid(p: Any, x: float, y: float, z: float) -> Any:
     # Eberly, "Distance from a point to an ellipsoid" (2013), with t + e_min^2 as the unknown so that nothing cancels.
     x, y, z = x - p[0], y - p[1], z - p[2]
@@ -276,7 +277,7 @@ def _ellipsoid(p: Any, x: float, y: float, z: float) -> Any:
     return gap if (u / a) ** 2 + (v / b) ** 2 + (w / c) ** 2 > 1 else -gap
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _superellipsoid(p: Any, x: float, y: float, z: float) -> Any:
     u, v, w = abs(x - p[0]) / p[3], abs(y - p[1]) / p[4], abs(z - p[2]) / p[5]
     top = max(u, v, w)
@@ -287,7 +288,7 @@ def _superellipsoid(p: Any, x: float, y: float, z: float) -> Any:
     return (norm - 1) * min(p[3], p[4], p[5])
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _cap(p: Any, x: float, y: float, z: float) -> Any:
     x, y, z = x - p[0], y - p[1], z - p[2]
     axial = x * p[3] + y * p[4] + z * p[5]
@@ -299,7 +300,7 @@ def _cap(p: Any, x: float, y: float, z: float) -> Any:
     return np.sqrt((radial - p[6] * p[7]) ** 2 + (axial - p[6] * p[8]) ** 2) - p[9]
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _row_distance(row: Any, x: float, y: float, z: float) -> Any:
     p = row[PARAMETERS:]
     if row[KIND] == CONE:
@@ -311,7 +312,7 @@ def _row_distance(row: Any, x: float, y: float, z: float) -> Any:
     return _cap(p, x, y, z) - row[OFFSET]
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _rounded_minimum(values: Any, n: int, blend: float) -> Any:
     least = values[0]
     for i in range(1, n):
@@ -332,7 +333,7 @@ def _rounded_minimum(values: Any, n: int, blend: float) -> Any:
     return s - blend
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _of_rows(rows: Any, which: Any, n: int, blend: float, x: float, y: float, z: float, groups: Any) -> Any:
     count, last = 0, -1.0
     for i in range(n):
@@ -358,7 +359,7 @@ def _distances(rows: Any, blend: float, waves: Any, stretch: float, points: Any)
     return result
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _keep_near(
     rows: Any, which: Any, n: int, blend: float, half: float, x: float, y: float, z: float, own: Any, kept: Any
 ) -> Any:

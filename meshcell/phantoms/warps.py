@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats
-from meshcell.core.kernels import njit
+from meshcell.core.inner import inner
 from meshcell.core.rounding import arccosine, sine_cosine
 
 # Up to this many waves their worst combination is looked for, beyond that their strains are summed.
@@ -107,7 +107,7 @@ def _unit(vectors: Floats) -> Array:
     return np.asarray(vectors / _norms(vectors)[..., None])
 
 
-@njit(cache=True)
+@inner(cache=True)
 def warped(waves: Any, x: float, y: float, z: float) -> Any:
     """Move a point by a warp's waves."""
     u, v, w = x, y, z

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.geometry.features import CURVE, FIXED, FREE
 from meshcell.geometry.proximity import collides, distance2, insert, nearest, remove
@@ -54,7 +55,7 @@ def split_long(net: Any, edges: Any, n_points: int, n_triangles: int, longest: f
     return n_points, n_triangles
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def _split(net: Any, a: int, b: int, rows: Any, n: int, m: int, first: int, max_error: float) -> None:
     """Put point m into the middle of edge a, b, whose n triangles are `rows`; the new ones follow from `first`."""
     feature = is_feature(net, rows, n)
@@ -95,7 +96,7 @@ def _split(net: Any, a: int, b: int, rows: Any, n: int, m: int, first: int, max_
         _settle(net, m, x, y, z, changed, 2 * n)
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def _settle(net: Any, m: int, x: float, y: float, z: float, rows: Any, n: int) -> None:
     """Move a new point from the middle of its edge to the old surface, unless a triangle turns or cuts another."""
     old = net.points[m, 0], net.points[m, 1], net.points[m, 2]
@@ -107,7 +108,7 @@ def _settle(net: Any, m: int, x: float, y: float, z: float, rows: Any, n: int) -
     net.points[m, 0], net.points[m, 1], net.points[m, 2] = x, y, z
     good = True
     for r in range(n):
-        turned = cosine(normal_of(net, rows[r]), normals[r]) < 0.5
+        turned = cosine(normal_of(net, rows[r]), (normals[r, 0], normals[r, 1], normals[r, 2])) < 0.5
         good = good and not turned and angle_of(net, rows[r]) > 0.5 * min(least, 30.0)
     if not good or collides(net.grid, net.points, net.triangles, rows, n, net.found, net.busy):
         net.points[m, 0], net.points[m, 1], net.points[m, 2] = old
@@ -161,7 +162,7 @@ def collapse_slivers(net: Any, n_triangles: int, goal: float, longest: float, ma
     return done
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def _keeps_topology(net: Any, a: int, b: int, around: Any, n: int) -> bool:
     """Tell whether the edge's ends have only its apexes in common, and no triangle would come to lie on another."""
     points = net.points.shape[0]
@@ -194,7 +195,7 @@ def _keeps_topology(net: Any, a: int, b: int, around: Any, n: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _has_triangle(net: Any, a: int, b: int, c: int) -> bool:
     corner = net.heads[a]
     while corner >= 0:
@@ -206,7 +207,7 @@ def _has_triangle(net: Any, a: int, b: int, c: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def _keeps_curves(net: Any, a: int, b: int, around: Any, n: int) -> bool:
     """Tell whether a may merge into b as far as features go."""
     feature = is_feature(net, around, n)
@@ -226,7 +227,7 @@ def _keeps_curves(net: Any, a: int, b: int, around: Any, n: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def try_collapse(net: Any, a: int, b: int, longest: float, floor: float, max_error: float) -> Any:
     """Merge point a into b unless a rule forbids it.
 
@@ -268,7 +269,7 @@ def try_collapse(net: Any, a: int, b: int, longest: float, floor: float, max_err
     return _merge(net, a, b, around, n, rows, n_rows, max_error)
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def _bends_curve(net: Any, a: int, b: int, max_error: float) -> Any:
     """Tell whether the curve through a would leave the old one when a merges into b."""
     rows = np.empty(STAR, np.int32)
@@ -282,7 +283,7 @@ def _bends_curve(net: Any, a: int, b: int, max_error: float) -> Any:
     return True
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def _merge(net: Any, a: int, b: int, around: Any, n: int, rows: Any, n_rows: int, max_error: float) -> bool:
     """Turn the triangles `rows` from a to b and drop those around the edge; undo it all where the result is bad."""
     for r in range(n_rows):
@@ -342,7 +343,7 @@ def flip_better(net: Any, edges: Any, max_error: float) -> int:
     return done
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def _flip(net: Any, a: int, b: int, max_error: float) -> bool:
     rows = np.empty(STAR, np.int32)
     n = around_edge(net, a, b, rows)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import sine_cosine
 from meshcell.core.types import Surface
@@ -114,7 +115,7 @@ def offsets_to_surface(net: Any, n_points: int, n_triangles: int, reach: float) 
     return total
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _signed(net: Any, x: float, y: float, z: float, kind: int, normal: Any, reach: float) -> Any:
     """Return the distance of a point from the old surface, positive in front of it, 0 where that is out of reach."""
     hit = nearest(net.surface, x, y, z, kind, normal, reach, False)
@@ -164,7 +165,7 @@ def fit_curves(net: Any, n_points: int, goal: float, max_error: float) -> int:
     return moved
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _add_offset(net: Any, p: int, q: int, curve: int, weight: float, reach: float, offset: Any) -> None:
     """Add the weighted way from the middle of p, q to the old curve."""
     x, y, z = (

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import arccosine, sine_cosine
 from meshcell.geometry.features import CURVE, FREE
@@ -72,7 +73,7 @@ class Net(NamedTuple):
 # --- stars ---
 
 
-@njit(cache=True)
+@inner(cache=True)
 def link_corners(net: Any, t: int) -> None:
     """Enter triangle t into the stars of its corners."""
     for k in range(3):
@@ -88,7 +89,7 @@ def link_all(net: Any, n: int) -> None:
         link_corners(net, t)
 
 
-@njit(cache=True)
+@inner(cache=True)
 def unlink_corner(net: Any, p: int, corner: int) -> None:
     """Take a corner of a triangle off the list of its point."""
     if net.heads[p] == corner:
@@ -100,7 +101,7 @@ def unlink_corner(net: Any, p: int, corner: int) -> None:
     net.links[c] = net.links[corner]
 
 
-@njit(cache=True)
+@inner(cache=True)
 def star_of(net: Any, p: int, rows: Any) -> int:
     """List the triangles around a point; return how many, -1 if there are too many."""
     n = 0
@@ -114,7 +115,7 @@ def star_of(net: Any, p: int, rows: Any) -> int:
     return n
 
 
-@njit(cache=True)
+@inner(cache=True)
 def around_edge(net: Any, a: int, b: int, rows: Any) -> int:
     """List the triangles at the edge a, b."""
     n = 0
@@ -128,13 +129,13 @@ def around_edge(net: Any, a: int, b: int, rows: Any) -> int:
     return n
 
 
-@njit(cache=True)
+@inner(cache=True)
 def is_feature(net: Any, rows: Any, n: int) -> bool:
     """Tell whether an edge with these n triangles lies on a curve: where other than two of one kind meet."""
     return n != 2 or net.kinds[rows[0]] != net.kinds[rows[1]]
 
 
-@njit(cache=True)
+@inner(cache=True)
 def mix(kind: int) -> Any:
     """Scramble a kind so that sums over the triangles at an edge tell curves apart."""
     # Multipliers of Knuth's hash; overflow wraps, which is wanted.
@@ -152,7 +153,7 @@ def mixed(kinds: Any) -> Any:
     return result
 
 
-@njit(cache=True)
+@inner(cache=True)
 def curve_of(net: Any, rows: Any, n: int) -> int:
     """Return a number for the curve that an edge with these n triangles belongs to: a sum over their kinds."""
     total = 0
@@ -161,7 +162,7 @@ def curve_of(net: Any, rows: Any, n: int) -> int:
     return total
 
 
-@njit(cache=True)
+@inner(cache=True)
 def apex(net: Any, t: int, a: int, b: int) -> Any:
     """Return the point of triangle t opposite its edge a, b."""
     for k in range(3):
@@ -174,14 +175,14 @@ def apex(net: Any, t: int, a: int, b: int) -> Any:
 # --- geometry ---
 
 
-@njit(cache=True)
+@inner(cache=True)
 def distance(points: Any, a: int, b: int) -> Any:
     """Return the distance between two points."""
     x, y, z = points[a, 0] - points[b, 0], points[a, 1] - points[b, 1], points[a, 2] - points[b, 2]
     return np.sqrt(x * x + y * y + z * z)
 
 
-@njit(cache=True)
+@inner(cache=True)
 def normal_at(points: Any, a: int, b: int, c: int) -> Any:
     """Return the normal of the triangle a, b, c, twice its area long."""
     ux, uy, uz = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
@@ -189,7 +190,7 @@ def normal_at(points: Any, a: int, b: int, c: int) -> Any:
     return uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
 
 
-@njit(cache=True)
+@inner(cache=True)
 def least_angle(points: Any, a: int, b: int, c: int) -> Any:
     """Return the least angle of a triangle in degrees."""
     x, y, z = distance(points, b, c), distance(points, c, a), distance(points, a, b)
@@ -201,26 +202,26 @@ def least_angle(points: Any, a: int, b: int, c: int) -> Any:
     return np.degrees(arccosine(cosine))
 
 
-@njit(cache=True)
+@inner(cache=True)
 def angle_of(net: Any, t: int) -> Any:
     """Return the least angle of triangle t in degrees."""
     return least_angle(net.points, net.triangles[t, 0], net.triangles[t, 1], net.triangles[t, 2])
 
 
-@njit(cache=True)
+@inner(cache=True)
 def normal_of(net: Any, t: int) -> Any:
     """Return the normal of triangle t, twice its area long."""
     return normal_at(net.points, net.triangles[t, 0], net.triangles[t, 1], net.triangles[t, 2])
 
 
-@njit(cache=True)
+@inner(cache=True)
 def cosine(u: Any, v: Any) -> float:
     """Return the cosine between two vectors, -1 where one vanishes."""
     size = np.sqrt((u[0] * u[0] + u[1] * u[1] + u[2] * u[2]) * (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]))
     return (u[0] * v[0] + u[1] * v[1] + u[2] * v[2]) / size if size > 0 else -1.0
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _near(net: Any, t: int, weights: Any, normal: Any, reach: float) -> Any:
     """Tell whether a point of triangle t lies within reach of the old surface of its kind."""
     x, y, z = 0.0, 0.0, 0.0
@@ -232,7 +233,7 @@ def _near(net: Any, t: int, weights: Any, normal: Any, reach: float) -> Any:
     return nearest(net.surface, x, y, z, net.kinds[t], normal, reach, True)[1] >= 0
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def strays(net: Any, t: int, p: int, reach: float) -> bool:
     """Tell whether triangle t leaves the old surface at its centre or at the middle of an edge at p (-1: any edge)."""
     normal = normal_of(net, t)
@@ -249,7 +250,7 @@ def strays(net: Any, t: int, p: int, reach: float) -> bool:
     return opposite != 2 and not _near(net, t, (0.5, 0.5, 0.0), normal, reach)
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def curve_strays(net: Any, a: int, b: int, curve: int, reach: float) -> bool:
     """Tell whether a feature edge is somewhere farther than reach from the old curve."""
     for part in range(1, 8):
@@ -262,7 +263,7 @@ def curve_strays(net: Any, a: int, b: int, curve: int, reach: float) -> bool:
     return False
 
 
-@njit(cache=True)
+@inner(cache=True)
 def foot(base: Any, hit: Any) -> Any:
     """Return the point that `nearest` found and the field's value there."""
     _, t, u, v, w = hit
@@ -276,7 +277,7 @@ def foot(base: Any, hit: Any) -> Any:
 # --- move ---
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def try_move(net: Any, p: int, x: float, y: float, z: float, goal: float, max_error: float, rows: Any) -> bool:
     """Move a point unless a rule forbids it; the least angle of its star may only fall while it stays above `goal`."""
     n = star_of(net, p, rows)
@@ -292,7 +293,8 @@ def try_move(net: Any, p: int, x: float, y: float, z: float, goal: float, max_er
     good = True
     for r in range(n):
         angle = angle_of(net, rows[r])
-        if (angle < goal and angle <= least) or cosine(normal_of(net, rows[r]), normals[r]) < 0.5:
+        before = normals[r, 0], normals[r, 1], normals[r, 2]
+        if (angle < goal and angle <= least) or cosine(normal_of(net, rows[r]), before) < 0.5:
             good = False
             break
     if good:
@@ -313,7 +315,7 @@ def try_move(net: Any, p: int, x: float, y: float, z: float, goal: float, max_er
     return True
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _curve_leaves(net: Any, p: int, reach: float) -> Any:
     a, b = curve_neighbours(net, p)
     return (
@@ -321,7 +323,7 @@ def _curve_leaves(net: Any, p: int, reach: float) -> Any:
     )
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def curve_neighbours(net: Any, p: int) -> Any:
     """Return the two points next to p along its curve, -1 where there is none."""
     found = np.empty(STAR, np.int32)
@@ -342,7 +344,7 @@ def curve_neighbours(net: Any, p: int) -> Any:
     return first, second
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _aim(net: Any, p: int, rows: Any) -> Any:
     """Return where smoothing wants p: the centre of its star, each triangle weighted by its area in wanted edges."""
     if net.status[p] == CURVE:
@@ -377,7 +379,7 @@ def _aim(net: Any, p: int, rows: Any) -> Any:
     return net.points[p, 0] + dx - along * nx, net.points[p, 1] + dy - along * ny, net.points[p, 2] + dz - along * nz
 
 
-@njit(cache=True)
+@inner(cache=True)
 def star_normal(net: Any, p: int) -> Any:
     """Return the sum of the normals around a point, each twice its triangle's area long."""
     nx, ny, nz = 0.0, 0.0, 0.0
@@ -389,7 +391,7 @@ def star_normal(net: Any, p: int) -> Any:
     return nx, ny, nz
 
 
-@njit(cache=True)
+@inner(cache=True, shared=True)
 def project(net: Any, p: int, x: float, y: float, z: float, reach: float) -> Any:
     """Return (True, x, y, z, size) of the nearest point of p's old interface or curve, False where there is none."""
     if net.status[p] == CURVE:

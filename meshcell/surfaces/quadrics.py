@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.geometry.features import FIXED
 from meshcell.geometry.proximity import distance2
@@ -68,7 +69,7 @@ def decimate_net(net: Any, edges: Any, target: int, floor: float, max_error: flo
     return left
 
 
-@njit(cache=True)
+@inner(cache=True)
 def quadrics_of(points: Any, triangles: Any) -> Any:
     """Return (p, 10) the summed squared distances from the planes around each point, by a third of the area."""
     result = np.zeros((points.shape[0], 10))
@@ -92,7 +93,7 @@ def quadrics_of(points: Any, triangles: Any) -> Any:
     return result
 
 
-@njit(cache=True)
+@inner(cache=True)
 def quadric_error(quadric: Any, x: float, y: float, z: float) -> Any:
     """Evaluate a quadric (10,) at a point."""
     q = quadric
@@ -102,7 +103,7 @@ def quadric_error(quadric: Any, x: float, y: float, z: float) -> Any:
     )  # fmt: skip
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _offer(heap: Any, net: Any, quadrics: Any, age: Any, a: int, b: int) -> None:
     """Queue the collapse of a, b in both directions, as far as their status allows."""
     for turn in range(2):
@@ -114,7 +115,7 @@ def _offer(heap: Any, net: Any, quadrics: Any, age: Any, a: int, b: int) -> None
         heapq.heappush(heap, (max(cost, 0.0), np.int64(p), np.int64(q), np.int64(age[p]), np.int64(age[q])))
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _reassign(net: Any, a: int, b: int, samples: Any, following: Any, found: Any, owners: Any, max_error: float) -> int:
     """List a and the removed points around it with their triangles after a merged into b; -1 if one is too far."""
     rows = np.empty(STAR, np.int32)

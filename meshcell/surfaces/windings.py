@@ -10,6 +10,7 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats
 from meshcell.core.errors import MeshError
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import arctangent
 from meshcell.core.threads import share
@@ -226,7 +227,7 @@ def _sum_up(corners: Any, bounds: Any, centres: Any, dipoles: Any, radii: Any) -
                 radii[node] = max(radii[node], math.sqrt(d2))
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _wind(tree: Any, x: float, y: float, z: float, stack: Any) -> float:
     """Return the winding number at a point."""
     total = 0.0
@@ -252,7 +253,7 @@ def _wind(tree: Any, x: float, y: float, z: float, stack: Any) -> float:
     return total / (4 * math.pi)
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _solid_angle(corners: Any, t: int, x: float, y: float, z: float) -> float:
     """Return a triangle's solid angle, positive behind its normal (Van Oosterom and Strackee 1983, eq. 8)."""
     ax, ay, az = corners[t, 0, 0] - x, corners[t, 0, 1] - y, corners[t, 0, 2] - z

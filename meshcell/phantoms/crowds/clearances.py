@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.phantoms.crowds.box import Scene
 from meshcell.phantoms.crowds.templates import Template
@@ -108,7 +109,7 @@ def chamfer(labels: Any, home: int, weights: Any, room: Any) -> None:
         last, this = this, last
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _from_lines(line, p, q, r, s, wp, wq, wr, ws) -> None:  # type: ignore[no-untyped-def]
     """Lower a line to what comes over from four lines beside it, straight and aslant."""
     for k in range(1, len(line) - 1):
@@ -119,7 +120,7 @@ def _from_lines(line, p, q, r, s, wp, wq, wr, ws) -> None:  # type: ignore[no-un
         line[k] = min(line[k], least)
 
 
-@njit(cache=True)
+@inner(cache=True)
 def window_of(h, centre, step, extent, R, p):  # type: ignore[no-untyped-def]
     """Return the first voxel and one past the last (2, 3) that a turned box of template voxels touches, unclipped."""
     window = np.empty((2, 3), np.int64)
@@ -134,7 +135,7 @@ def window_of(h, centre, step, extent, R, p):  # type: ignore[no-untyped-def]
     return window
 
 
-@njit(cache=True)
+@inner(cache=True)
 def span_of(first, last, u, v, w, slope, h, p, extent):  # type: ignore[no-untyped-def]
     """Clip a line of voxels along z to those whose index coordinates surely lie in 0 ... extent.
 
@@ -179,7 +180,7 @@ def shrink(room, h, halo, centre, step, R, p) -> None:  # type: ignore[no-untype
                 u, v, w = u + du, v + dv, w + dw
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _with_room(room, need):  # type: ignore[no-untyped-def]
     """List the voxels with at least this room."""
     flat = room.ravel()
@@ -195,7 +196,7 @@ def _with_room(room, need):  # type: ignore[no-untyped-def]
     return where
 
 
-@njit(cache=True)
+@inner(cache=True)
 def propose(room, need, where, left, rng):  # type: ignore[no-untyped-def]
     """Draw a voxel with room: from all while that succeeds (left < 0), then from a list that shrinks; -1 for none."""
     flat = room.ravel()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints, frozen
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import dot, exponential, logarithm, norm, product, sine_cosine
 from meshcell.phantoms.crowds import wormlike_chains
@@ -251,7 +252,7 @@ def distances(
 # --- kernels ---
 
 
-@njit(cache=True)
+@inner(cache=True)
 def from_ellipsoid(a, x, y, z, band):  # type: ignore[no-untyped-def]
     """Return the signed distance from an ellipsoid with semi-axes a, exact within `band`; Newton from below."""
     f = np.sqrt((x / a[0]) ** 2 + (y / a[1]) ** 2 + (z / a[2]) ** 2)
@@ -321,7 +322,7 @@ def near_path(field, first, h, path, radius, band) -> None:  # type: ignore[no-u
                     field[i, j, k] = d
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _around(low, high, reach, first, h, shape):  # type: ignore[no-untyped-def]
     start, stop = np.empty(3, np.int64), np.empty(3, np.int64)
     for c in range(3):
@@ -330,7 +331,7 @@ def _around(low, high, reach, first, h, shape):  # type: ignore[no-untyped-def]
     return start, stop
 
 
-@njit(cache=True)
+@inner(cache=True)
 def triangle_distance(x, y, z, u, v):  # type: ignore[no-untyped-def]
     """Return the distance of a point from a triangle with edges u, v from the origin.
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import sine_cosine
 from meshcell.phantoms.crowds.box import Scene
@@ -202,7 +203,7 @@ def rotation(q: Any) -> Any:
     return R
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _draw_in_disc(rng: Any) -> Any:
     while True:
         a, b = 2 * rng.random() - 1, 2 * rng.random() - 1
@@ -211,7 +212,7 @@ def _draw_in_disc(rng: Any) -> Any:
             return a, b, square
 
 
-@njit(cache=True)
+@inner(cache=True)
 def draw_quaternion(rng: Any, q: Any) -> None:
     """Draw a uniform rotation from two points of a disc (Marsaglia, Ann. Math. Stat. 43, 1972, p. 645).
 
@@ -242,7 +243,7 @@ def _may_fit(labels, instances, h, home, host, points, R, p) -> bool:  # type: i
     return True
 
 
-@njit(cache=True)
+@inner(cache=True)
 def core_fits(labels, h, home, x, y, z, radius) -> bool:  # type: ignore[no-untyped-def]
     """Tell whether a ball (um) around index coordinates holds nothing but free voxels: no turn of the unit matters."""
     nx, ny, nz = labels.shape
@@ -262,7 +263,7 @@ def core_fits(labels, h, home, x, y, z, radius) -> bool:  # type: ignore[no-unty
     return True
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _interpolated(flat, m, o, u, v, w):  # type: ignore[no-untyped-def]
     """Interpolate linearly between the eight of (., m, o) voxels around index coordinates."""
     i, j, k = int(u), int(v), int(w)
@@ -316,7 +317,7 @@ def _voxels(box, unit, home, host, R, p, found, densities):  # type: ignore[no-u
     return n
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _is_clear(labels, instances, home, host, level, offsets, found, densities, n) -> bool:  # type: ignore[no-untyped-def]
     """Tell whether no voxel of another unit lies within the offsets of an occupied one."""
     nx, ny, nz = labels.shape
@@ -333,7 +334,7 @@ def _is_clear(labels, instances, home, host, level, offsets, found, densities, n
     return True
 
 
-@njit(cache=True)
+@inner(cache=True)
 def _stamp(box, label, instance, level, found, densities, n):  # type: ignore[no-untyped-def]
     """Write a unit down; return its voxels and how many of them another instance (its host) had."""
     flat_labels, flat_instances, flat_density = box.labels.ravel(), box.instances.ravel(), box.density.ravel()
