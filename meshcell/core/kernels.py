@@ -89,7 +89,8 @@ def njit(function: Callable[..., Any] | None = None, /, *, cache: bool = False, 
         return lambda function: njit(function, cache=cache, **options)
     if not callable(function):
         raise TypeError(f"njit takes a function and options by name, not {function!r}; types come from the first call")
-    kernel = numba.njit(**options)(function)
+    # The wrapper for C costs compile time in every kernel, and nobody calls it.
+    kernel = numba.njit(**{"no_cfunc_wrapper": True, **options})(function)
     if recorder is not None:
         return recorder(kernel, function)
     if cache and not config.DISABLE_JIT and function.__module__.startswith(f"{PACKAGE}."):

@@ -304,8 +304,8 @@ def _text(value: Any) -> str:
 def _named(value: Any, quantity: Any) -> str:
     if quantity.dimensionless:
         return f"{value!r}, which has no unit"
-    # As units are written here: um^2/s, not µm ** 2 / s.
-    unit = f"{quantity.units:~D}".replace("µ", "u").replace(" ** ", "^").replace(" ", "")
+    # As units are written here: um^2/s, not µm ** 2 / s; pint 0.26 writes the Greek letter in place of the sign.
+    unit = f"{quantity.units:~D}".replace("\u00b5", "u").replace("\u03bc", "u").replace(" ** ", "^").replace(" ", "")
     return f"{value!r}, which is in {unit}"
 
 

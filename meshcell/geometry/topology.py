@@ -163,7 +163,7 @@ def _volume_topology(volume: Volume) -> dict[str, Topology]:
         body = np.pad(rows[box] == row, 1)
         components = label(body)[1]
         cavities = label(~body, generate_binary_structure(3, 2))[1] - 1
-        solid = int(_solid_euler(body))
+        solid = int(_solid_euler(body.view(np.int8)))
         # Betti numbers: solid = components - handles + cavities; the boundary's characteristic is twice the solid's.
         genus = components + cavities - solid
         result[name_of(volume.names, int(present[row]))] = Topology(components, 2 * solid, genus, cavities)

@@ -1,11 +1,13 @@
 """The doctor finds what was made ill on purpose, says where, and leaves the healthy alone."""
 
+import re
 import time
 
 import numpy as np
 import pytest
 
 import meshcell as mc
+from gallery.labels import nested_balls, sphere, torus
 from gallery.meshes import ball, box
 from meshcell.analysis.checks import Report, check
 from meshcell.analysis.problems import Problem
@@ -154,6 +156,19 @@ def test_the_estimate_scales_with_the_volume():
 
     # Two significant digits are shown.
     assert tets(2) / tets(1) == pytest.approx(8, rel=0.1)
+
+
+@pytest.mark.parametrize("labels", [sphere(10.2)[0], torus(radius=5.0)[0], nested_balls()], ids=["ball", "ring", "two"])
+def test_the_estimate_is_right_within_a_factor_of_two(labels):
+    text = next(message for message in found(labels) if "to be expected" in message)
+    triangles, tets = (
+        float(re.search(rf"{word} ([\d,]+) {what}", text)[1].replace(",", ""))
+        for word, what in (("about", "triangles"), ("at most", "tetrahedra"))
+    )
+    # At the edge that it speaks of, without grading.
+    mesh = mc.tetrahedralize(labels, edge=2 * float(labels.spacing[0]), grading=0)
+    assert len(mesh.facets) / 2 < triangles < 2 * len(mesh.facets)
+    assert len(mesh.tets) / 2 < tets < 2 * len(mesh.tets)
 
 
 @pytest.mark.slow

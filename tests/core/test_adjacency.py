@@ -11,6 +11,8 @@ import meshcell as mc
 from gallery.meshes import ball, box
 from meshcell.core import adjacency
 
+pytestmark = pytest.mark.plain
+
 
 @pytest.mark.parametrize("corners", [3, 4])
 def test_edges_match_a_set_of_pairs(corners):

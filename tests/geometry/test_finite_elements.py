@@ -8,6 +8,8 @@ from gallery.balls import round_ball
 from gallery.meshes import box
 from meshcell.geometry import finite_elements as fem
 
+pytestmark = pytest.mark.plain
+
 GRADIENT = np.array([0.3, -1.2, 2.5])
 
 

@@ -7,6 +7,8 @@ from scipy import ndimage
 import meshcell as mc
 from meshcell.geometry.voxels import box_faces, components, diagonal_contacts, interface_area, thin_voxels
 
+pytestmark = pytest.mark.plain
+
 
 @pytest.fixture(params=[(np.uint8, (7, 9, 8)), (np.int64, (12, 1, 9)), (np.uint16, (6, 6, 6))])
 def noise(request):

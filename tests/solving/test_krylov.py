@@ -5,6 +5,8 @@ import pytest
 
 from meshcell.solving import krylov
 
+pytestmark = pytest.mark.plain
+
 
 def test_dots_and_updates_equal_numpy():
     rng = np.random.default_rng(4)
