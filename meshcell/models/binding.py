@@ -20,6 +20,7 @@ from meshcell.models.expressions import Compiled, Expression
 from meshcell.models.model import Model
 from meshcell.models.parameters import Field, Varying
 from meshcell.models.species import Reaction, Species
+from meshcell.models.stimuli import Stimulus, stimuli_of
 
 Rate = Callable[[Sequence[Floats], float, Floats], Floats]
 
@@ -95,7 +96,8 @@ class BoundReaction:
 class System:
     """A model bound to a mesh; species and reactions in the model's order.
 
-    `perhaps_signed` names species that may turn out to be potentials, see `signs.perhaps_signed`.
+    `perhaps_signed` names species that may turn out to be potentials, see `signs.perhaps_signed`; `stimuli` look
+    through what depends on time alone, see `stimuli.stimuli_of`; it is `autonomous` if nothing does.
     """
 
     mesh: TetMesh
@@ -103,6 +105,8 @@ class System:
     species: dict[str, BoundSpecies]
     reactions: tuple[BoundReaction, ...]
     perhaps_signed: tuple[str, ...] = ()
+    stimuli: tuple[Callable[..., Stimulus], ...] = ()
+    autonomous: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +161,16 @@ def bind(model: Model, mesh: TetMesh) -> System:
     logging.getLogger("meshcell").info(
         "bound %d species and %d reactions to the mesh: %d unknowns", len(species), len(reactions), unknowns
     )
-    return System(mesh, compartments, species, reactions, signs.perhaps_signed(model))
+    return System(
+        mesh, compartments, species, reactions, signs.perhaps_signed(model), stimuli_of(model), _is_autonomous(model)
+    )
+
+
+def _is_autonomous(model: Model) -> bool:
+    """Tell whether nothing in a model depends on time but through its species."""
+    moving = {"t", *(name for name, value in model.varying.items() if not isinstance(value, Field))}
+    held = any(item.fixed for item in model.species)
+    return not held and all(moving.isdisjoint(rate.names) for rate in model.rates.values())
 
 
 # --- places ---

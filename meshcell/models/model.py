@@ -5,6 +5,8 @@ A model holds only texts, numbers, tuples and dicts, as its author wrote them; `
 
 from __future__ import annotations
 
+import difflib
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -83,6 +85,7 @@ class Model:
         for species in self.species:
             for name in species.fixed:
                 check_fixed(self, species, name, dimensions)
+        self._warn_of_unused()
 
     @cached_property
     def parameter_values(self) -> dict[str, float]:
@@ -140,6 +143,20 @@ class Model:
             return expressions.substitute(parsed, self.parameter_values)
         except ValueError as error:
             raise ValueError(f"{what} with the parameters' values: {error}") from error
+
+    def _warn_of_unused(self) -> None:
+        """Say which parameters nothing reads: a scan of a misspelt one would show no effect."""
+        if not self.parameters:
+            return
+        texts = [reaction.rate for reaction in self.reactions]
+        given = [value for item in self.species for value in item.fixed.values() if isinstance(value, str)]
+        texts += [text for text in given if not units.is_quantity_text(text)]
+        used = dict.fromkeys(name for text in texts for name in expressions.parse(text).names)
+        for name in self.parameters:
+            if name not in used:
+                near = difflib.get_close_matches(name, used, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else "; remove it, or use it in a rate"
+                logging.getLogger("meshcell").warning("parameter %r is used by no rate%s", name, hint)
 
     def _require_compartment(self, name: str, what: str) -> None:
         if name not in self.compartments:

@@ -14,6 +14,9 @@ from meshcell.core import units
 from meshcell.core.arrays import Floats, set_fields
 from meshcell.core.units import Unit
 
+# A point of a table is a corner if it lies off the line through its neighbours by this share of the table's range.
+CORNER = 0.02
+
 
 @dataclass(frozen=True)
 class Table:
@@ -22,7 +25,8 @@ class Table:
     Parameters
     ----------
     times : sequence of k numbers
-        Ascending, in `time_unit`; a time given twice is a jump. The solver does not step over any of them.
+        Ascending, in `time_unit`; a time given twice is a jump. The solver does not step over jumps and corners, and
+        over other points as far as errors allow.
     values : sequence of k numbers
         In `unit`; without one in base units (um, s, molecule), and units are not checked where the table is used.
     unit : str, optional
@@ -58,17 +62,35 @@ class Table:
 
     @cached_property
     def events(self) -> tuple[float, ...]:
-        """Times (s) where the slope changes."""
+        """Times (s) of jumps and corners: where a straight line through the neighbours is far from the value."""
+        times, values = np.asarray(self.times_in_s), self.in_base
+        if len(times) < 3:
+            return tuple(times.tolist())
+        before, after = np.diff(times)[:-1], np.diff(times)[1:]
+        whole = np.maximum(before + after, np.finfo(float).tiny)
+        line = (values[:-2] * after + values[2:] * before) / whole
+        bent = np.abs(values[1:-1] - line) > CORNER * np.ptp(values)
+        corner = np.concatenate([[True], bent | (before == 0) | (after == 0), [True]])
+        return tuple(times[corner].tolist())
+
+    @cached_property
+    def times_in_s(self) -> tuple[float, ...]:
+        """Times (s) of all points."""
         scale = units.convert(f"1 {self.time_unit}", "s", "time_unit of a Table")
         return tuple(time * scale for time in self.times)
 
     @cached_property
-    def _in_base(self) -> Floats:
-        return np.asarray(self.values) * _scale_and_unit(self.unit, "unit of a Table")[0]
+    def in_base(self) -> Floats:
+        """(k,) values in base units."""
+        return np.asarray(np.asarray(self.values) * _scale_and_unit(self.unit, "unit of a Table")[0])
 
     def __call__(self, t: float) -> float:
         """Return the value at time t (s), in base units."""
-        return float(np.interp(t, self.events, self._in_base))
+        return float(np.interp(t, self.times_in_s, self.in_base))
+
+    def at(self, times: Floats) -> Floats:
+        """(n,) values at some times (s), in base units."""
+        return np.asarray(np.interp(times, self.times_in_s, self.in_base))
 
 
 @dataclass(frozen=True)
@@ -111,6 +133,22 @@ class Course:
     def __call__(self, t: float) -> float:
         """Return the value at time t (s), in base units."""
         return float(self.function(t)) * self._scale
+
+    def at(self, times: Floats) -> Floats:
+        """(n,) values at some times (s), in base units; at once where the function takes arrays."""
+        if self._takes_arrays and len(times) > 1:
+            return np.asarray(self.function(times), np.float64) * self._scale  # type: ignore[arg-type]
+        return np.fromiter(map(self.function, times.tolist()), np.float64, len(times)) * self._scale
+
+    @cached_property
+    def _takes_arrays(self) -> bool:
+        """Whether the function gives an array the values that it gives its numbers."""
+        trial = np.array([0.0, 1e-3, 0.37, 1.0, 12.5])
+        try:
+            values = np.asarray(self.function(trial), np.float64)  # type: ignore[arg-type]
+            return values.shape == trial.shape and bool((values == [self.function(t) for t in trial.tolist()]).all())
+        except Exception:  # whatever the user's function raises
+            return False
 
     def tabulated(self, times: Floats) -> Table:
         """Return the function's values at some times (s) and on both sides of its events, as a table."""

@@ -102,6 +102,7 @@ class Discretisation:
             ],
         )
         self.kept, self.perhaps_signed = _kept(system), system.perhaps_signed
+        self.stimuli, self.autonomous = system.stimuli, system.autonomous
         n_nodes = int(order.max()) + 1
         self.blocks = Blocks.of(
             np.concatenate([order[rows] for rows in self.nodes.values()]),

@@ -18,6 +18,8 @@ ATOL_SHARE = 1e-3
 # A species counts as at least this share of the largest one: what starts at zero has no size of its own yet, and an
 # error relative to next to nothing would let no step pass.
 LEAST_SIZE = 1e-6
+# The error at any single node may be so many times as large as the root mean square over the compartment.
+ROUGHEST = 5.0
 # Negative values beyond rtol (at most SOFT) of the species' size are retried with smaller steps. What is left then
 # comes from obtuse tetrahedra, which smaller steps do not mend, or, beyond HARD and still falling, from the model.
 SOFT, HARD = 1e-3, 1e-2
@@ -91,8 +93,12 @@ class Tolerance:
         return np.asarray(difference / self.scale(np.maximum(np.abs(u), np.abs(new)), largest))
 
     def worst(self, ratios: Floats) -> tuple[float, int]:
-        """Return the norm of the worst species, and its worst unknown."""
-        norms = self.norms(ratios)
+        """Return the norm of the worst species, and its worst unknown.
+
+        The root mean square, which a nanodomain in a large cell hardly enters, or the largest error of
+        a single node over ROUGHEST.
+        """
+        norms = np.maximum(self.norms(ratios), [np.abs(ratios[own]).max(initial=0) / ROUGHEST for own in self.own])
         own = self.own[int(np.argmax(norms))]
         return float(norms.max()), own.start + int(np.argmax(np.abs(ratios[own])))
 

@@ -29,6 +29,7 @@ class Options:
     scheme: str | None = None
     events: tuple[float, ...] = ()
     checkpoint: Path | None = None
+    longest: float | None = None
 
 
 def checked_input(mesh: Any, model: Any) -> None:
@@ -96,9 +97,3 @@ def checked_atol(atol: Any, species: list[str]) -> float | dict[str, float] | No
             what = f"atol of {name!r}" if name else "atol"
             raise ValueError(f"{what} should be at least 0 molecules/um^3 (or /um^2) and finite; got {value!r}")
     return {name: float(value) for name, value in given.items()} if isinstance(atol, Mapping) else float(atol)
-
-
-def checked_step(step: float | None) -> float | None:
-    if step is not None and not 0 < float(step) < math.inf:
-        raise ValueError(f"step should be a positive, finite time in s, or None for controlled steps; got {step!r}")
-    return None if step is None else float(step)

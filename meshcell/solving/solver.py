@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from meshcell.solving.options import (
     checked_input,
     checked_rtol,
     checked_scheme,
-    checked_step,
     checked_times,
 )
 
@@ -41,6 +41,7 @@ def solve(
     scheme: str = "auto",
     events: Any = (),
     checkpoint: str | Path | None = None,
+    longest: float | None = None,
 ) -> Solution:
     """Simulate a model on a mesh.
 
@@ -52,7 +53,9 @@ def solve(
         Ascending. The initial values hold at `times[0]`; the solution has a row for each.
     engine : {"numba"}
     rtol : float
-        Error allowed per step, relative to the local value (root mean square over the compartment, for each species).
+        Error allowed per step, relative to the local value, for each species: that of the root mean square over the
+        compartment, and five times that at any single node. Errors of steps add up, those of undamped oscillations
+        period by period; where the solution tends to something the whole error is a few times as large.
     atol : float or dict species -> float, optional
         Absolute error allowed, molecules/um^3 (on an interface /um^2). By default, and for species that the dict leaves
         out, rtol * 1e-3 * the largest value that the species has had.
@@ -72,16 +75,22 @@ def solve(
         `stats` has "implicit_steps" and "imex_steps".
     events : floats, optional, s
         Times at which rates may jump, such as t0 of heaviside(t - t0), beside those that `model.events` has: no step
-        goes over them, and steps are small again after them.
+        goes over them, and steps are small again after them. Functions of time, and parts of rates that depend on time
+        alone, are looked through beforehand: jumps are found, and steps are short where they change quickly, if that
+        lasts a millionth of the simulated time or more.
     checkpoint : path, optional
         File that keeps how far the run has come, written every minute or so, at its end and at an interrupt. Where it
         is there already, the run goes on from it, with the same bytes as if it had never stopped. An npz about as
         large as the solution.
+    longest : float, optional, s
+        No controlled step is longer than this, nor than an eighth of the simulated time: for stimuli that depend on
+        time and place, or time and species, in one, such as exp(-((x - v*t)/w)**2), which are not looked through.
 
     Returns
     -------
     Solution
-        Its `stats` count steps, rejections, linear iterations, and `work` in units of an iteration; `mass_drift` is the
+        Its `stats` count steps, rejections, linear iterations, and `work` in units of an iteration; `nodal_error`
+        is the largest error of a controlled step at a single node, relative to the value there; `mass_drift` is the
         largest relative change of a sum of molecules that the model keeps, `undershoot` the largest negative value
         relative to its species' size.
 
@@ -104,12 +113,13 @@ def solve(
     options = Options(
         checked_rtol(rtol),
         checked_atol(atol, [item.name for item in model.species]),
-        checked_step(step),
+        _checked_length(step, "step"),
         throw,
         progress,
         checked_scheme(scheme, step),
         checked_events([*getattr(model, "events", ()), *np.atleast_1d(np.asarray(events, np.float64))]),
         None if checkpoint is None else Path(checkpoint),
+        _checked_length(longest, "longest"),
     )
     run = importlib.import_module(_checked_engine(engine)).run
     solution: Solution = run(mesh, model, checked_times(times), options)
@@ -120,3 +130,9 @@ def _checked_engine(engine: str) -> str:
     if engine not in ENGINES:
         raise ValueError(f"engine should be one of {', '.join(map(repr, ENGINES))}; got {engine!r}")
     return ENGINES[engine]
+
+
+def _checked_length(length: float | None, what: str) -> float | None:
+    if length is not None and not 0 < float(length) < math.inf:
+        raise ValueError(f"{what} should be a positive, finite time in s, or None for controlled steps; got {length!r}")
+    return None if length is None else float(length)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Floats
+from meshcell.models.stimuli import SHORTEST as SHORTEST_SEEN
 from meshcell.solving.checkpoints import Checkpoint
 from meshcell.solving.dense_output import STATES, interpolated
 from meshcell.solving.error_norms import Tolerance
@@ -35,9 +36,9 @@ SAFETY, LEAST_FACTOR, MOST_FACTOR = 0.9, 0.2, 6.0
 NEGATIVE_RETRIES, MOST_REJECTIONS = 6, 60
 # No step is longer than this share of the simulated time, so that a rate that depends on time is looked at.
 LONGEST = 1 / 8
-# Between the ends of steps the error may be as large as that of a step, at any single node this many times that. Where
-# it is larger, that many steps end at asked times before passing one is tried again: doubled at every failure.
-ROUGHEST, LONGEST_HOLD = 10.0, 64
+# Between the ends of steps the error may be as large as that of a step. Where it is larger, so many steps end at asked
+# times before passing one is tried again: doubled at every failure.
+LONGEST_HOLD = 64
 # Below this share of the simulated time, times are as good as zero.
 SHORTEST = 1e-16
 # So many steps that get on by less than that share of the simulated time, and so many before them, would take days.
@@ -76,6 +77,8 @@ class Stepper:
         begun = time.perf_counter()
         self.times, self.begin, self.end = times, float(times[0]), float(times[-1])
         self.span = self.end - self.begin
+        self.longest = min(LONGEST * self.span, self.options.longest or np.inf)
+        self._look_ahead()
         self.values = [self.u.copy()]
         self.state = TimeState(self.begin, self.u, self.largest, 1, stats=dict(self.stats, time=self.begin))
         story = Story(self.values, self.u, self.stats)
@@ -112,17 +115,32 @@ class Stepper:
 
     # --- pieces of time ---
 
+    def _look_ahead(self) -> None:
+        """Look through what depends on time alone: it may jump where nobody said so."""
+        known = self.options.events
+        looks = self.problem.stimuli if self.span > 0 else ()
+        self.stimuli = [look(self.begin, self.end, known) for look in looks]
+        self.jumps = {*known, *(jump for stimulus in self.stimuli for jump in stimulus.jumps)}
+
+    def _resolved(self, t: float, dt: float) -> float:
+        """Shorten a step until its stages see enough of what depends on time alone."""
+        while dt > SHORTEST_SEEN * self.span and not all(
+            stimulus.resolved(t, dt, self._when, self.options.rtol) for stimulus in self.stimuli
+        ):
+            dt /= 2
+        return dt
+
     def _pieces(self) -> list[tuple[float, float]]:
         """Return what is left between events, and for equal steps between asked times too."""
-        events = [event for event in self.options.events if self.begin < event < self.end]
+        events = [event for event in self.jumps if self.begin < event < self.end]
         self.events = {self.begin, self.end, *events}
         asked = self.times.tolist() if self.options.step is not None else ()
         return [(begin, end) for begin, end in itertools.pairwise(sorted({*self.events, *asked})) if end > self.state.t]
 
     def _enter(self, begin: float, end: float) -> None:
         """Keep rates to this side of the events around a piece, and forget what was learnt before one."""
-        low = np.nextafter(begin, np.inf) if begin in self.options.events else -np.inf
-        high = np.nextafter(end, -np.inf) if end in self.options.events else np.inf
+        low = np.nextafter(begin, np.inf) if begin in self.jumps else -np.inf
+        high = np.nextafter(end, -np.inf) if end in self.jumps else np.inf
         self.window = float(low), float(high)
         if self.state.t == begin and begin in self.events:
             choice = self.state.choice.after_event(self.stats["steps"])
@@ -155,12 +173,12 @@ class Stepper:
             t, steps = self.state.t, self.stats["steps"]
             passing = len(self.state.history) == STATES - 2 and steps >= plan.hold[0]
             target = end if passing else min(float(self.times[self.state.rows]), end)
-            dt = self._fitted(target - t, plan.wish)
+            dt = self._resolved(t, self._fitted(target - t, plan.wish))
             new_t = target if dt >= target - t else t + dt
             scheme, plan.choice, sharpness = self._chosen(plan.choice, t, dt, troubled=plan.refused > 1)
             visiting = scheme != (self.options.scheme or plan.choice.home)
             trial = self._judged(self._try(scheme, t, dt), new_t, soft=plan.negative < NEGATIVE_RETRIES)
-            reach = min(dt * _factor(trial), target - t, LONGEST * self.span)
+            reach = min(dt * _factor(trial), target - t, self.longest)
             plan.choice = plan.choice.noted(steps, scheme, reach / max(trial.work, 1.0))
             passed = self._passed(t, new_t, trial) if trial.right else None
             if passed is None:
@@ -229,8 +247,7 @@ class Stepper:
         for asked in self.times[first:last]:
             values, difference = interpolated(moments, states, float(asked))
             ratios = self.tolerance.ratios(difference, self.u, trial.new, self.largest)
-            smooth = self.tolerance.worst(ratios)[0] <= 1 and np.abs(ratios).max() <= ROUGHEST
-            if not smooth or self._negative(float(asked), values, soft=True) is not None:
+            if self.tolerance.worst(ratios)[0] > 1 or self._negative(float(asked), values, soft=True) is not None:
                 return None
             passed.append(values)
         return passed
@@ -249,6 +266,8 @@ class Stepper:
         self.stats["steps"] += 1
         self.stats["imex_steps" if taken.startswith("imex") else "implicit_steps"] += 1
         self.stats["interpolated"] += len(passed)
+        if trial.nodal is not None:
+            self.stats["nodal_error"] = max(self.stats.get("nodal_error", 0.0), trial.nodal)
         rows = self.state.rows
         reached = [*passed, self.u.copy()] if t == self.times[rows + len(passed)] else passed
         self.values[rows:] = reached
@@ -272,7 +291,7 @@ class Stepper:
 
     def _fitted(self, left: float, wish: float) -> float:
         """Shorten a step so that whole ones end at the target: no long step is followed by a sliver."""
-        dt = min(wish, LONGEST * self.span)
+        dt = min(wish, self.longest)
         return left if dt >= left * (1 - 1e-9) else (left / 2 if dt > 0.5 * left else dt)
 
     def _try(self, scheme: str, t: float, dt: float) -> Trial:
@@ -291,6 +310,7 @@ class Stepper:
         if trial.new is not None and trial.difference is not None:
             ratios = self.tolerance.ratios(trial.difference, self.u, trial.new, self.largest)
             trial.error, trial.worst = self.tolerance.worst(ratios)
+            trial.nodal = float(np.abs(ratios).max(initial=0)) * self.options.rtol
             # A step that is too long says nothing about signs, so the error comes first.
             trial.right = trial.error <= 1
             bad = self._negative(new_t, trial.new, soft=soft) if trial.right else None

@@ -608,3 +608,23 @@ def test_unusable_reactions_are_refused(arguments, parts):
 def test_wrong_kinds_are_type_errors(build, message):
     with pytest.raises(TypeError, match=message):
         build()
+
+
+# --- parameters that nothing uses ---
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"k_leak": "1 1/s"}, []),
+        ({"k_leak": "1 1/s", "k_leek": "5 1/s"}, ["parameter 'k_leek' is used by no rate; did you mean 'k_leak'?"]),
+        ({"k_leak": "1 1/s", "zeta": 2}, ["parameter 'zeta' is used by no rate; remove it, or use it in a rate"]),
+        ({"k_leak": "1 1/s", "c0": "1 uM"}, []),
+    ],
+)
+def test_a_parameter_that_nothing_uses_is_named(parameters, said, caplog):
+    fixed = {"PM": "c0"} if "c0" in parameters else {}
+    places = {"cyt": "cytosol", "PM": ("cytosol", "outside")}
+    species = [Species("A", "cyt", 1.0, "1 uM", fixed=fixed)]
+    Model(places, species, [Reaction("r", "cyt", "k_leak*A", {"A": -1})], parameters)
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == said

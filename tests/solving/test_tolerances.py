@@ -9,7 +9,9 @@ from gallery.balls import round_ball
 from gallery.meshes import box
 from gallery.models import BALL, ROBERTSON, brusselator, calcium, exchange, well
 from meshcell.models.model import Model
+from meshcell.models.parameters import Field
 from meshcell.models.species import Reaction, Species
+from meshcell.solving import error_norms
 from meshcell.solving.solver import solve
 
 
@@ -109,6 +111,46 @@ def test_a_complex_on_an_empty_membrane_forms_at_any_speed():
         exact = -np.expm1(-k * 1e4 * 1e-9)
         np.testing.assert_allclose(solution.values["c"][1], exact, rtol=1e-3)
         np.testing.assert_allclose(solution.values["c"][2], 1, rtol=1e-3)
+
+
+def places_of_interest(mesh):
+    """Return nodes of the ball, or of its rim: one node, a patch about a pole, the curve of the equator."""
+    rim = np.unique(mesh.facets)
+    x, y, z = mesh.points.T
+    everywhere = np.arange(len(mesh.points))
+    return {
+        "node": ("ball", everywhere == np.argmin(np.linalg.norm(mesh.points, axis=1))),
+        "patch": ("rim", z[rim] > 0.9),
+        "curve": ("rim", np.abs(z[rim]) < 0.05),
+        "node of the rim": ("rim", rim == rim[np.argmax(x[rim] + 0.3 * y[rim])]),
+    }
+
+
+# Nothing damps the oscillation, so that errors add up from period to period: 5 rtol of the implicit scheme, which damps
+# it itself, if it is everywhere.
+@pytest.mark.parametrize(("scheme", "periods"), [("implicit", 1), ("auto", 10)])
+@pytest.mark.parametrize("rtol", [1e-3, 1e-4])
+def test_small_places_are_as_right_as_large_ones(rtol, scheme, periods):
+    mesh = round_ball(10)
+    for home, here in places_of_interest(mesh).values():
+        assert 0 < here.sum() < 0.1 * len(here)
+        field = here.astype(float)
+        species = [Species("a", home, 0, 1 + 0.5 * field), Species("b", home, 0, 1.0)]
+        reactions = [Reaction("a", home, "w*s*(b - 1)", {"a": 1}), Reaction("b", home, "w*s*(1 - a)", {"b": 1})]
+        model = Model(BALL, species, reactions, {"w": 2 * np.pi, "s": Field(field, at="nodes")})
+        solution = solve(mesh, model, np.linspace(0, periods, 21), rtol=rtol, scheme=scheme)
+        error = solution.values["a"] - 1 - 0.5 * np.outer(np.cos(2 * np.pi * solution.times), field)
+        # Its amplitude is 0.5.
+        assert np.abs(error).max() <= 30 * rtol * 0.5
+        assert 0.01 * rtol < solution.stats["nodal_error"] <= 5 * rtol
+
+
+def test_the_error_of_single_nodes_costs_the_page_nothing(monkeypatch):
+    mesh, times = round_ball(6, core=3), np.linspace(0, 2, 41)
+    steps = [solve(mesh, calcium(), times).stats["steps"]]
+    monkeypatch.setattr(error_norms, "ROUGHEST", np.inf)
+    steps.append(solve(mesh, calcium(), times).stats["steps"])
+    assert steps[0] <= 1.3 * steps[1]
 
 
 @pytest.mark.parametrize("scheme", ["implicit", "auto"])
