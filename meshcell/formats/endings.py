@@ -9,13 +9,15 @@ from typing import Any
 from meshcell.core.files import FileError, reading
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.formats.gmsh import read_msh, write_msh
-from meshcell.formats.hdf5 import read_hdf5, write_hdf5
-from meshcell.formats.mrc_npy import Picture, read_mrc, read_npy, to_volume, write_mrc
 from meshcell.formats.npz import read_npz, write_npz
 from meshcell.formats.ply import read_ply, write_ply
-from meshcell.formats.segmenters import read_cellpose, read_nifti, read_png
 from meshcell.formats.stl_obj import read_obj, read_stl, write_obj, write_stl
-from meshcell.formats.tiff import read_tiff, write_imagej, write_ome
+from meshcell.formats.volumes.hdf5 import read_hdf5, write_hdf5
+from meshcell.formats.volumes.mrc import read_mrc, write_mrc
+from meshcell.formats.volumes.npy import read_npy
+from meshcell.formats.volumes.pictures import Picture, to_volume
+from meshcell.formats.volumes.segmenters import read_cellpose, read_nifti, read_png
+from meshcell.formats.volumes.tiff import read_tiff, write_imagej, write_ome
 from meshcell.formats.vtk import read_vtp, read_vtu, write_vtp, write_vtu
 from meshcell.formats.xdmf import companion, read_xdmf, write_xdmf
 

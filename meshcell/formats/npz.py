@@ -22,7 +22,8 @@ from meshcell.core.files import (
     untagged,
 )
 from meshcell.core.types import Surface, TetMesh, Volume
-from meshcell.formats.mrc_npy import Picture, check_npy_header, to_volume
+from meshcell.formats.volumes.npy import check_npy_header
+from meshcell.formats.volumes.pictures import Picture, to_volume
 
 # Keys of foreign archives -> um per unit.
 SIZES = {"spacing": 1.0, "spacing_um": 1.0, "voxel_size_um": 1.0, "spacing_nm": 1e-3, "voxel_size_nm": 1e-3}

@@ -25,7 +25,7 @@ from meshcell.core.files import (
 )
 from meshcell.core.types import TetMesh
 from meshcell.formats.foreign import by_meshio
-from meshcell.formats.hdf5 import check_storage
+from meshcell.formats.volumes.hdf5 import check_storage
 
 
 def companion(path: Path) -> Path:

@@ -21,7 +21,7 @@ from meshcell.formats.endings import (
     write,
 )
 from meshcell.formats.npz import notes_in, read_arrays, thing_in
-from meshcell.formats.tilts import load_tilts, save_tilts
+from meshcell.formats.volumes.tilts import load_tilts, save_tilts
 from meshcell.io.solutions import solution_in, write_solution
 from meshcell.io.time_series import check_replaceable, write_pvd
 from meshcell.models.solutions import Solution

@@ -14,7 +14,7 @@ import numpy as np
 from meshcell.core.arrays import Array
 from meshcell.core.files import MAX_DEFLATE, FileError, replacing, truncated
 from meshcell.core.types import Volume
-from meshcell.formats.mrc_npy import Picture, held_exactly, volume_tag, with_tag
+from meshcell.formats.volumes.pictures import Picture, held_exactly, volume_tag, with_tag
 
 MICRO_SIGNS = ("µm", "μm", "\\u00B5m", "\\u00b5m")  # micro sign, Greek mu, and as ImageJ escapes it
 LENGTHS = {

@@ -13,7 +13,7 @@ import numpy as np
 
 from meshcell.core.arrays import Array
 from meshcell.core.files import MAX_DEFLATE, FileError, truncated
-from meshcell.formats.mrc_npy import Picture
+from meshcell.formats.volumes.pictures import Picture
 
 # --- Cellpose ---
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from meshcell.core.files import MAX_DEFLATE, FileError, names_from_json, names_to_json, replacing, truncated
 from meshcell.core.types import Volume
-from meshcell.formats.mrc_npy import Picture
+from meshcell.formats.volumes.pictures import Picture
 
 log = logging.getLogger("meshcell")
 

@@ -12,7 +12,7 @@ from meshcell.core.arrays import Array, Floats
 from meshcell.core.files import FileError, naming, reading, replacing, truncated
 from meshcell.core.types import TiltSeries
 from meshcell.core.validation import checked_spacing
-from meshcell.formats.mrc_npy import ANGSTROM, MRC_MODES, WRITER
+from meshcell.formats.volumes.mrc import ANGSTROM, MRC_MODES, WRITER
 
 log = logging.getLogger("meshcell")
 
