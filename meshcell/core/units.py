@@ -288,8 +288,9 @@ def _quantity(value: Any, what: str) -> Any:
         culprit = f"; {rest[:20]!r} does not belong in a unit" if rest else " (too long)"
         raise ValueError(f"{what} should be a number and its unit, such as {_EXAMPLES}; got {text[:80]!r}{culprit}")
     if pixel := _PIXEL.search(match[2]):
+        culprit = f"a {pixel[0].rstrip('s')} is no length"
         raise ValueError(
-            f"{what} should be a number and its unit, such as {_EXAMPLES}; got {value!r}: a {pixel[0].rstrip('s')} is no length; "
+            f"{what} should be a number and its unit, such as {_EXAMPLES}; got {value!r}: {culprit}; "
             "give the size that the microscope or the file's maker tells, in nm or um"
         )
     try:

@@ -15,7 +15,7 @@ from meshcell.formats.stl_obj import read_obj, read_stl, write_obj, write_stl
 from meshcell.formats.volumes.hdf5 import read_hdf5, write_hdf5
 from meshcell.formats.volumes.mrc import read_mrc, write_mrc
 from meshcell.formats.volumes.npy import read_npy
-from meshcell.formats.volumes.pictures import Picture, to_volume
+from meshcell.formats.volumes.pictures import Picture, checked_kind, to_volume
 from meshcell.formats.volumes.segmenters import read_cellpose, read_nifti, read_png
 from meshcell.formats.volumes.tiff import read_tiff, write_imagej, write_ome
 from meshcell.formats.vtk import read_vtp, read_vtu, write_vtp, write_vtu
@@ -37,8 +37,12 @@ VOLUME_READERS: dict[str, tuple[str, Callable[[Path], Picture]]] = {
     ".mrc": ("an MRC2014 volume", read_mrc),
     ".rec": ("an MRC2014 volume", read_mrc),
     ".map": ("an MRC2014 volume", read_mrc),
-    ".hdf5": ("an HDF5 file with one volume", read_hdf5),
-    ".h5": ("an HDF5 file with one volume", read_hdf5),
+}
+
+# Files of several arrays, of which one is chosen.
+ARCHIVE_READERS: dict[str, tuple[str, Callable[[Path, str | None, str | None], Picture]]] = {
+    ".hdf5": ("an HDF5 file with a volume", read_hdf5),
+    ".h5": ("an HDF5 file with a volume", read_hdf5),
 }
 
 MESH_READERS: dict[str, tuple[str, Callable[[Path, Mapping[int, str] | None], Surface | TetMesh]]] = {
@@ -71,17 +75,35 @@ WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
 }
 
 
-def read(path: Path, spacing: Any = None, names: Mapping[int, str] | None = None) -> Thing:
+def read(
+    path: Path,
+    spacing: Any = None,
+    names: Mapping[int, str] | None = None,
+    dataset: str | None = None,
+    kind: str | None = None,
+) -> Thing:
     """Read a volume, surface or mesh by the ending of the file's name; as `load`."""
-    ending = ending_of(path, [".npz", *VOLUME_READERS, *MESH_READERS])
+    checked_kind(kind)
+    ending = ending_of(path, [".npz", *VOLUME_READERS, *ARCHIVE_READERS, *MESH_READERS])
     check_there(path)
     if ending == ".npz":
         with reading(path, "a NumPy archive"):
-            return read_npz(path, spacing, names)
+            return read_npz(path, spacing, names, dataset, kind)
+    if ending in ARCHIVE_READERS:
+        expected, read_one = ARCHIVE_READERS[ending]
+        with reading(path, expected):
+            return to_volume(path, read_one(path, dataset, kind), spacing, names, kind)
+    if dataset is not None:
+        several = ", ".join([*ARCHIVE_READERS, ".npz"])
+        raise FileError(
+            f"{path}: dataset= chooses among the arrays of {several}; a {ending} file has one; leave it out"
+        )
     if ending in VOLUME_READERS:
         expected, read_picture = VOLUME_READERS[ending]
         with reading(path, expected):
-            return to_volume(path, read_picture(path), spacing, names)
+            return to_volume(path, read_picture(path), spacing, names, kind)
+    if kind is not None:
+        raise FileError(f"{path}: kind= is for volumes; a {ending} file has points; leave it out")
     if spacing is not None:
         raise FileError(f"{path}: spacing= is for volumes; a {ending} file has points in um; leave it out")
     expected, read_mesh = MESH_READERS[ending]

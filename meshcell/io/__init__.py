@@ -10,6 +10,7 @@ from meshcell.core.files import FileError, log, reading
 from meshcell.core.types import Surface, TetMesh, TiltSeries, Volume
 from meshcell.formats import endings
 from meshcell.formats.endings import (
+    ARCHIVE_READERS,
     MESH_READERS,
     VOLUME_READERS,
     Thing,
@@ -36,7 +37,12 @@ TILTS = (".st", ".ali", ".mrcs")
 
 
 def load(
-    path: str | Path, *, spacing: Any = None, names: Mapping[int, str] | None = None
+    path: str | Path,
+    *,
+    spacing: Any = None,
+    names: Mapping[int, str] | None = None,
+    dataset: str | None = None,
+    kind: str | None = None,
 ) -> Volume | Surface | TetMesh | Solution | Sample | TiltSeries:
     """Read a volume, surface, mesh, solution or tilt series by the ending of the file's name, a sample by its folder.
 
@@ -47,6 +53,13 @@ def load(
         Voxel size of a volume; wins over the file's. Needed where the file does not tell one: it is never taken as 1.
     names : dict[int, str]
         Label -> region name; wins over the file's. For a closed body without regions, one entry gives its label, too.
+    dataset : str
+        Which array of an `.h5` or `.npz` file is the volume, by its name or the last part of it. Without it, the only
+        one or, beside grey values (called so, or floating), the only labels: CREMI, PlantSeg, NeuroProof, whose
+        supervoxels are put together to bodies. Else the arrays are listed.
+    kind : str
+        What the voxels are, "labels" or "intensities". Without it whole numbers are labels, unless some are below 0 or
+        the array is called "raw", "image" and the like: then they are intensities, with a warning.
 
     Returns
     -------
@@ -57,8 +70,8 @@ def load(
     FileNotFoundError
         There is no such file.
     ValueError
-        `FileError`: an unknown ending, a damaged or truncated file, one that promises more than it holds, no voxel
-        size.
+        `FileError`: an unknown ending, a damaged or truncated file, one that promises more than it holds, several
+        arrays of which none was chosen, no voxel size or one that no microscope has.
 
     Notes
     -----
@@ -89,13 +102,13 @@ def load(
     >>> load(f"{folder}/cube.npz").regions
     {1: 'cytosol'}
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if (path / "recipe.toml").exists():
         with reading(path, "a sample's folder"):
             return read_sample(path)
     if path.suffix.lower() in TILTS:
         return load_tilts(path, spacing=spacing)
-    ending = ending_of(path, [".npz", ".pvd", *VOLUME_READERS, *MESH_READERS, *TILTS])
+    ending = ending_of(path, [".npz", ".pvd", *VOLUME_READERS, *ARCHIVE_READERS, *MESH_READERS, *TILTS])
     check_there(path)
     if ending == ".pvd":
         raise FileError(f"{path} lists pictures for ParaView, not the whole solution; load the .npz saved with it")
@@ -104,9 +117,9 @@ def load(
         with reading(path, "a NumPy archive"):
             arrays = read_arrays(path)
             notes = notes_in(path, arrays, "Solution", spacing)
-            thing = solution_in(path, arrays, notes) if notes else thing_in(path, arrays, spacing, names)
+            thing = solution_in(path, arrays, notes) if notes else thing_in(path, arrays, spacing, names, dataset, kind)
     else:
-        thing = read(path, spacing, names)
+        thing = read(path, spacing, names, dataset, kind)
     log.info("loaded %s: %s", path, _summary(thing))
     return thing
 
@@ -154,7 +167,7 @@ def save(
     Samples: a folder with density, labels and instances as MRC, motifs as CSV (exact) and RELION STAR, surfaces and
     centrelines as VTP, the report, and the recipe with its seed as TOML.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if isinstance(thing, Sample):
         _save_sample(path, thing, overwrite)
         return

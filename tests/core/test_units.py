@@ -191,5 +191,5 @@ def test_where_a_length_is_wanted_a_is_an_angstrom(text, unit, value):
 
 @pytest.mark.parametrize("text", ["1 px", "2 pixels", "1 voxel", "1 pixel/um", "300 dots"])
 def test_a_pixel_is_no_length(text):
-    with pytest.raises(ValueError, match="a (px|pixel|voxel|dot) is no length; give the size that the microscope"):
+    with pytest.raises(ValueError, match=r"a (px|pixel|voxel|dot) is no length; give the size that the microscope"):
         convert(text, "um", "spacing")

@@ -1,41 +1,82 @@
-"""Voxel volumes in HDF5, by the conventions of ilastik, Fiji and CREMI."""
+"""Voxel volumes in HDF5, by the conventions of ilastik, Fiji, CREMI, PlantSeg and NeuroProof."""
 
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from meshcell.core.files import MAX_DEFLATE, FileError, names_from_json, names_to_json, replacing, truncated
+from meshcell.core.arrays import Array
+from meshcell.core.files import FileError, names_from_json, names_to_json, replacing
 from meshcell.core.types import Volume
+from meshcell.formats.volumes.candidates import Candidate, chosen
+from meshcell.formats.volumes.hdf5_storage import check_storage, datasets_in, hdf5_bytes
+from meshcell.formats.volumes.lengths import um_per, unlikely
 from meshcell.formats.volumes.pictures import Picture
 
-log = logging.getLogger("meshcell")
+# Attribute -> um per unit; the first that is there counts. None: only with a unit beside it.
+SIZES = {
+    "element_size_um": 1.0,
+    "spacing_um": 1.0,
+    "spacing_nm": 1e-3,
+    "spacing": 1.0,
+    "resolution": 1e-3,
+    "voxel_size": None,
+}
+ORIGINS = {"origin_um": 1.0, "origin": 1.0, "offset": None}
+UNITS = ("units", "unit", "{}_units", "{}_unit", "voxel_units", "voxel_unit", "spatial_units", "spatial_unit")
 
 
-# Attribute -> um per unit; the first that is there counts.
-SIZES = {"element_size_um": 1.0, "spacing_um": 1.0, "spacing": 1.0, "spacing_nm": 1e-3, "resolution": 1e-3}
-ORIGINS = {"origin_um": 1.0, "origin": 1.0}
-KNOWN_DATASETS = ("labels", "data", "volume", "exported_data", "raw")
-
-
-def read_hdf5(path: Path) -> Picture:
-    """Read the one volume of an HDF5 file, or the one with a known name."""
+def read_hdf5(path: Path, dataset: str | None = None, kind: str | None = None) -> Picture:
+    """Read the one volume of an HDF5 file, the one that is asked for, or the labels beside grey values."""
     import h5py
 
     with h5py.File(path, "r") as file:
-        dataset = _volume_dataset(path, file)
-        check_storage(path, dataset)
-        axes = _axes(path, dataset)
+        found = {name: item for name, item in datasets_in(path, file).items() if _is_volume(item)}
+        choice = chosen(path, [Candidate(n, d.shape, d.dtype) for n, d in found.items()], dataset, kind)
+        item = found[choice.name]
+        check_storage(path, item)
+        axes = _axes(path, item)
         order = "".join(axis for axis in axes if axis in "xyz")
-        data = _one_value(path, dataset, axes).transpose([order.index(axis) for axis in "xyz"])
-        spacing, origin = _along_xyz(dataset, SIZES, order), _along_xyz(dataset, ORIGINS, order)
+        data = _one_value(path, item, axes).transpose([order.index(axis) for axis in "xyz"])
+        data = _bodies(path, item, data)
+        spacing, told = _along_xyz(item, SIZES, order)
+        origin, _ = _along_xyz(item, ORIGINS, order)
         names = _names(file.get("names"))
-        advice = f"dataset {dataset.name} has none of the attributes {', '.join(SIZES)}"
-    return Picture(data, spacing, origin or (0.0, 0.0, 0.0), names_from_json(json.loads(names)), advice)
+    ours = names is not None and choice.name == "/volume"
+    if spacing is not None and not ours and (doubt := unlikely(spacing)):
+        spacing, told = None, f"{told}, {doubt}"
+    stored = names_from_json(json.loads(names or "{}"))
+    advice = f"dataset {choice.name} has {told}"
+    return Picture(data, spacing, origin or (0.0, 0.0, 0.0), stored, advice, kind=choice.kind, ours=ours)
+
+
+def _is_volume(item: Any) -> bool:
+    return item.dtype.kind in "iufb" and len(item.shape or ()) >= 3
+
+
+def _bodies(path: Path, item: Any, data: Array) -> Array:
+    """Put NeuroProof's supervoxels together to bodies, by the pairs in `transforms` beside `stack`."""
+    pairs = item.parent.get("transforms") if item.name.rpartition("/")[2] == "stack" else None
+    if pairs is None or getattr(pairs, "ndim", 0) != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+        return data
+    check_storage(path, pairs)
+    table = pairs[()]
+    present, which = np.unique(data, return_inverse=True)
+    order = np.argsort(table[:, 0], kind="stable")
+    rows = order[np.searchsorted(table[:, 0], present, sorter=order).clip(max=len(table) - 1)] if len(table) else order
+    known = table[rows, 0] == present if len(table) else np.zeros(len(present), bool)
+    missing = present[~known & (present != 0)]
+    if len(missing):
+        raise FileError(
+            f"{path}: {pairs.name} should give the body of every supervoxel in {item.name}; {len(missing)} have none, "
+            f"the first is {missing[0]}; complete the pairs, or copy {item.name} into a file of its own"
+        )
+    bodies = np.zeros(len(present), table.dtype)
+    bodies[known] = table[rows[known], 1]
+    return bodies[which].reshape(data.shape)
 
 
 def _one_value(path: Path, dataset: Any, axes: str) -> Any:
@@ -56,61 +97,26 @@ def _one_value(path: Path, dataset: Any, axes: str) -> Any:
 
 def write_hdf5(path: Path, volume: Volume) -> None:
     """Write one dataset `volume`, stored z, y, x with its voxel size in `element_size_um`, and the names beside it."""
-    import h5py
 
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        dataset = file.create_dataset("volume", data=volume.data.T, compression="gzip", shuffle=True)
+    def fill(file: Any) -> None:
+        # Fletcher's checksum, since HDF5 has none of its own for chunks.
+        packed = {"compression": "gzip", "shuffle": True, "fletcher32": True}
+        dataset = file.create_dataset("volume", data=volume.data.T, **packed)
         dataset.attrs["element_size_um"] = volume.spacing[::-1]
         dataset.attrs["origin_um"] = volume.origin[::-1]
         # A dataset, not an attribute: attributes end at 64 kB, which some thousand names exceed.
         file["names"] = json.dumps(names_to_json(volume.names))
 
-
-def _volume_dataset(path: Path, file: Any) -> Any:
-    import h5py
-
-    found: list[Any] = []
-
-    def visit(_: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim >= 3 and item.dtype.kind in "iufb":
-            found.append(item)
-
-    file.visititems(visit)
-    known = [item for item in found if item.name.rsplit("/", 1)[-1] in KNOWN_DATASETS]
-    for candidates in (found, known):
-        if len(candidates) == 1:
-            return candidates[0]
-    there = ", ".join(f"{item.name} {item.shape}" for item in found) or "none"
-    raise FileError(
-        f"{path} should hold one array with three axes, or just one called {', '.join(KNOWN_DATASETS)}; there are: "
-        f"{there}; copy the wanted one into a file of its own"
-    )
+    with replacing(path) as temporary:
+        temporary.write_bytes(hdf5_bytes(fill))
 
 
-def _names(item: Any) -> str:
+def _names(item: Any) -> str | None:
     """Read the text of the dataset `names`; a foreign item of that name is something else."""
     import h5py
 
     ours = isinstance(item, h5py.Dataset) and item.shape == () and h5py.check_string_dtype(item.dtype) is not None
-    return str(item.asstr()[()]) if ours else "{}"
-
-
-def check_storage(path: Path, dataset: Any) -> None:
-    """Refuse a dataset that promises more than is stored: HDF5 would take the memory and fill it with zeros."""
-    stored = dataset.id.get_storage_size()
-    most = stored if dataset.chunks is None else stored * MAX_DEFLATE
-    if dataset.nbytes > most and dataset.compression in (None, "gzip", "lzf"):
-        truncated(
-            path, f"{dataset.nbytes:,} bytes in dataset {dataset.name}", f"{stored:,} stored bytes cannot hold it"
-        )
-    if dataset.chunks is not None:
-        there, whole = dataset.id.get_num_chunks(), int(np.prod([-(-n // c) for n, c in _grid(dataset)]))
-        if there < whole:
-            log.info("%s: %d of %d chunks are not stored and read as %s", path, whole - there, whole, dataset.fillvalue)
-
-
-def _grid(dataset: Any) -> list[tuple[int, int]]:
-    return list(zip(dataset.shape, dataset.chunks, strict=True))
+    return str(item.asstr()[()]) if ours else None
 
 
 def _axes(path: Path, dataset: Any) -> str:
@@ -125,16 +131,38 @@ def _axes(path: Path, dataset: Any) -> str:
             f"{path}: dataset {dataset.name} should have three axes z, y, x, or axistags that name them; got shape "
             f"{dataset.shape}; write one channel and one time"
         )
-    return "zyx"
+    labels = "".join(dimension.label for dimension in dataset.dims)
+    return labels if sorted(labels) == ["x", "y", "z"] else "zyx"
 
 
-def _along_xyz(dataset: Any, attributes: dict[str, float], order: str) -> tuple[float, ...] | None:
-    for name, unit in attributes.items():
-        if name in dataset.attrs:
-            values = np.atleast_1d(np.asarray(dataset.attrs[name], float)) * unit
-            if len(values) == 1:
-                values = np.repeat(values, 3)
-            # ilastik and Fiji write element_size_um along z, y, x whatever the array's order; the others follow it.
-            stored = "zyx" if name == "element_size_um" or len(values) != len(order) else order
-            return tuple(float(values[stored.index(axis)]) for axis in "xyz")
-    return None
+def _along_xyz(dataset: Any, attributes: dict[str, float | None], order: str) -> tuple[tuple[float, ...] | None, str]:
+    """Return three lengths in um, or None; and what was found."""
+    told = f"none of the attributes {', '.join(attributes)}"
+    for name, usual in attributes.items():
+        if name not in dataset.attrs:
+            continue
+        values = np.atleast_1d(np.asarray(dataset.attrs[name], float))
+        values = np.repeat(values, 3) if len(values) == 1 else values
+        units = _units(dataset, name)
+        told = f"{name} {values.tolist()}" + (f" in {', '.join(units)}" if units else "")
+        factors = [um_per(unit) for unit in units] if units else [usual]
+        if None in factors or len(factors) not in (1, len(values)):
+            told += ", which is no length" if units else ", without a unit"
+            continue
+        scaled = values * np.array(factors, float)
+        # ilastik and Fiji write element_size_um along z, y, x whatever the array's order; the others follow it.
+        stored = "zyx" if name == "element_size_um" or len(values) != len(order) else order
+        return tuple(float(scaled[stored.index(axis)]) for axis in "xyz"), told
+    return None, told
+
+
+def _units(dataset: Any, name: str) -> list[str]:
+    """Return the unit of an attribute, or one for every axis, where one is written beside it."""
+    if name.endswith(("_um", "_nm")):
+        return []
+    for key in UNITS:
+        found = dataset.attrs.get(key.format(name))
+        if found is not None:
+            texts = np.atleast_1d(found).tolist()
+            return [text.decode() if isinstance(text, bytes) else str(text) for text in texts]
+    return []

@@ -43,7 +43,7 @@ def read_mrc(path: Path) -> Picture:
         raise FileError(f"{path}: mapc, mapr, maps should be 1, 2, 3 in some order; got {axes}; mend the header")
     spacing, advice = _mrc_spacing(header, data.T.transpose(np.argsort(axes)).shape)
     origin = tuple(float(header.origin[axis]) * ANGSTROM for axis in "xyz")
-    return with_tag(Picture(data.T.transpose(np.argsort(axes)), spacing, origin, advice=advice), tag)
+    return with_tag(path, Picture(data.T.transpose(np.argsort(axes)), spacing, origin, advice=advice), tag)
 
 
 def _mrc_spacing(header: Any, shape: tuple[int, ...]) -> tuple[Any, str]:

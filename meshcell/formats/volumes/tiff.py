@@ -45,9 +45,9 @@ def read_tiff(path: Path) -> Picture:
         _check_bytes(path, tiff, series)
         data = _zyx(path, series).T
         if tiff.is_imagej:
-            return _from_imagej(tiff, data)
+            return _from_imagej(path, tiff, data)
         if tiff.is_ome:
-            return _from_ome(tiff, data)
+            return _from_ome(path, tiff, data)
     return Picture(data, advice="the file has neither ImageJ nor OME metadata")
 
 
@@ -152,7 +152,7 @@ def _zyx(path: Path, series: Any) -> Array:
 # --- metadata ---
 
 
-def _from_imagej(tiff: Any, data: Array) -> Picture:
+def _from_imagej(path: Path, tiff: Any, data: Array) -> Picture:
     notes = tiff.imagej_metadata or {}
     unit = LENGTHS.get(str(notes.get("unit", "")))
     tags = tiff.pages[0].tags
@@ -163,10 +163,10 @@ def _from_imagej(tiff: Any, data: Array) -> Picture:
         across = [tags[name].value for name in ("XResolution", "YResolution")]
         spacing = [unit * below / above if above else 0.0 for above, below in across]
         picture = Picture(data, (*spacing, unit * float(notes["spacing"])))
-    return with_tag(picture, notes.get("Info"))
+    return with_tag(path, picture, notes.get("Info"))
 
 
-def _from_ome(tiff: Any, data: Array) -> Picture:
+def _from_ome(path: Path, tiff: Any, data: Array) -> Picture:
     root = ElementTree.fromstring(tiff.ome_metadata)
     pixels = next(element for element in root.iter() if element.tag.endswith("}Pixels"))
     notes = next((element.text for element in root.iter() if element.tag.endswith("}Description")), None)
@@ -175,6 +175,6 @@ def _from_ome(tiff: Any, data: Array) -> Picture:
         unit = LENGTHS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         size = pixels.get(f"PhysicalSize{axis}")
         if size is None or unit is None:
-            return with_tag(Picture(data, advice=f"the OME metadata have no length PhysicalSize{axis}"), notes)
+            return with_tag(path, Picture(data, advice=f"the OME metadata have no length PhysicalSize{axis}"), notes)
         sizes.append(float(size) * unit)
-    return with_tag(Picture(data, tuple(sizes)), notes)
+    return with_tag(path, Picture(data, tuple(sizes)), notes)

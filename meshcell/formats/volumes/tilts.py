@@ -49,7 +49,7 @@ def load_tilts(path: str | Path, *, angles: Any = None, spacing: Any = None, axi
     -----
     Images are stored row by row, y from the bottom; axis "y" takes rows along the tilt axis.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     with reading(path, "an MRC stack of images"):
@@ -73,7 +73,7 @@ def save_tilts(path: str | Path, series: TiltSeries, *, overwrite: bool = False)
     """
     import mrcfile
 
-    path = Path(path)
+    path = Path(path).expanduser()
     beside = path.with_suffix(".tlt")
     taken = [str(target) for target in (path, beside) if target.exists()]
     if taken and not overwrite:
