@@ -12,11 +12,14 @@ from meshcell.formats.gmsh import read_msh, write_msh
 from meshcell.formats.npz import read_npz, write_npz
 from meshcell.formats.ply import read_ply, write_ply
 from meshcell.formats.stl_obj import read_obj, read_stl, write_obj, write_stl
+from meshcell.formats.volumes.cellpose import read_cellpose
 from meshcell.formats.volumes.hdf5 import read_hdf5, write_hdf5
 from meshcell.formats.volumes.mrc import read_mrc, write_mrc
+from meshcell.formats.volumes.nifti import read_nifti
 from meshcell.formats.volumes.npy import read_npy
+from meshcell.formats.volumes.nrrd import read_nrrd
 from meshcell.formats.volumes.pictures import Picture, checked_kind, to_volume
-from meshcell.formats.volumes.segmenters import read_cellpose, read_nifti, read_png
+from meshcell.formats.volumes.png import read_png
 from meshcell.formats.volumes.tiff import read_tiff, write_imagej, write_ome
 from meshcell.formats.vtk import read_vtp, read_vtu, write_vtp, write_vtu
 from meshcell.formats.xdmf import companion, read_xdmf, write_xdmf
@@ -34,9 +37,10 @@ VOLUME_READERS: dict[str, tuple[str, Callable[[Path], Picture]]] = {
     "_seg.npy": ("masks of Cellpose", read_cellpose),
     ".npy": ("a NumPy array", read_npy),
     ".png": ("a picture", read_png),
-    ".mrc": ("an MRC2014 volume", read_mrc),
-    ".rec": ("an MRC2014 volume", read_mrc),
-    ".map": ("an MRC2014 volume", read_mrc),
+    ".nrrd": ("an NRRD volume", read_nrrd),
+    ".nhdr": ("an NRRD volume", read_nrrd),
+    **dict.fromkeys((".mrc", ".rec", ".map", ".ccp4"), ("an MRC2014 volume", read_mrc)),
+    **dict.fromkeys((".mrc.gz", ".rec.gz", ".map.gz", ".ccp4.gz"), ("a packed MRC2014 volume", read_mrc)),
 }
 
 # Files of several arrays, of which one is chosen.
@@ -138,6 +142,10 @@ def ending_of(path: Path, known: Iterable[str]) -> str:
     for ending in sorted(known, key=len, reverse=True):
         if name.endswith(ending):
             return ending
+    if path.suffix.lower() == ".gz" and path.with_suffix("").name.lower().endswith(tuple(known)):
+        raise FileError(
+            f"{path} is packed, which meshcell reads of .mrc, .map and .nii only; unpack it: gunzip {path.name}"
+        )
     raise FileError(
         f"{path} should end in one of {', '.join(sorted(known))}; got {path.suffix or 'no ending'!r}; "
         "rename or convert it"

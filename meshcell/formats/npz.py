@@ -23,7 +23,6 @@ from meshcell.core.files import (
 )
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.formats.volumes.candidates import Candidate, chosen
-from meshcell.formats.volumes.lengths import unlikely
 from meshcell.formats.volumes.npy import check_npy_header
 from meshcell.formats.volumes.pictures import Picture, to_volume
 
@@ -114,8 +113,6 @@ def _picture(path: Path, arrays: Mapping[str, Array], dataset: str | None, kind:
     names = names_from_json(_names_text(path, arrays["names"])) if "names" in arrays else {}
     spacing, origin = _scaled(arrays, SIZES), _scaled(arrays, ORIGINS)
     told = f"the archive has none of the keys {', '.join(SIZES)}"
-    if spacing is not None and not ours and len(spacing) == 3 and (doubt := unlikely(spacing)):
-        spacing, told = None, f"the archive tells {spacing} um, {doubt}"
     return Picture(
         arrays[choice.name],
         spacing,

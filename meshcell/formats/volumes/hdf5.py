@@ -13,7 +13,7 @@ from meshcell.core.files import FileError, names_from_json, names_to_json, repla
 from meshcell.core.types import Volume
 from meshcell.formats.volumes.candidates import Candidate, chosen
 from meshcell.formats.volumes.hdf5_storage import check_storage, datasets_in, hdf5_bytes
-from meshcell.formats.volumes.lengths import um_per, unlikely
+from meshcell.formats.volumes.lengths import um_per
 from meshcell.formats.volumes.pictures import Picture
 
 # Attribute -> um per unit; the first that is there counts. None: only with a unit beside it.
@@ -46,8 +46,6 @@ def read_hdf5(path: Path, dataset: str | None = None, kind: str | None = None) -
         origin, _ = _along_xyz(item, ORIGINS, order)
         names = _names(file.get("names"))
     ours = names is not None and choice.name == "/volume"
-    if spacing is not None and not ours and (doubt := unlikely(spacing)):
-        spacing, told = None, f"{told}, {doubt}"
     stored = names_from_json(json.loads(names or "{}"))
     advice = f"dataset {choice.name} has {told}"
     return Picture(data, spacing, origin or (0.0, 0.0, 0.0), stored, advice, kind=choice.kind, ours=ours)

@@ -26,6 +26,7 @@ from meshcell.core.files import (
 )
 from meshcell.core.types import Volume
 from meshcell.core.validation import OUTSIDE, checked_spacing, checked_voxels, coarse_axis
+from meshcell.formats.volumes.lengths import unlikely
 
 log = logging.getLogger("meshcell")
 
@@ -46,7 +47,8 @@ class Picture:
     """What a volume file holds: voxels along x, y, z, and the voxel size in um where the file tells one.
 
     `advice` says why there is no usable voxel size; it becomes part of the error. `kind` is "labels" or "intensities"
-    where the file says what its whole numbers are; `ours` that we wrote it, so that nothing has to be guessed.
+    where the file says what its whole numbers are; `ours` that we wrote it, so that nothing has to be guessed;
+    `start` is the first voxel's place in voxels, for files that count the origin so.
     """
 
     data: Array
@@ -56,6 +58,12 @@ class Picture:
     advice: str = "the file does not tell it"
     kind: str | None = None
     ours: bool = False
+    start: Any = None
+
+
+def planes(masks: Array) -> Array:
+    """Turn (z,) y, x into x, y, z."""
+    return (masks if masks.ndim == 3 else masks[None]).T
 
 
 def checked_kind(kind: str | None) -> None:
@@ -69,9 +77,10 @@ def to_volume(
 ) -> Volume:
     """Make a Volume of a picture; the caller's spacing, names and kind win over the file's."""
     checked_kind(kind)
-    if spacing is None and picture.spacing is None:
+    advice = _size_advice(picture)
+    if spacing is None and advice:
         raise FileError(
-            f"{path}: the voxel size should be known; {picture.advice}; pass it as spacing=, for instance "
+            f"{path}: the voxel size should be known; {advice}; pass it as spacing=, for instance "
             'spacing="8 nm" or spacing=("4 nm", "4 nm", "40 nm") along x, y, z'
         )
     with naming(path):
@@ -82,11 +91,21 @@ def to_volume(
         data = _of_kind(path, picture, kind, named)
         if kind == "intensities" and names:
             raise ValueError('names= are for labels; leave them out, or kind="intensities"')
-        volume = Volume(data, given or picture.spacing, picture.origin, {} if data.dtype.kind == "f" else named)
+        size = given or checked_spacing(picture.spacing)
+        origin = picture.origin if picture.start is None else tuple(np.multiply(picture.start, size).tolist())
+        volume = Volume(data, size, origin, {} if data.dtype.kind == "f" else named)
     _mention(path, volume, picture, given is not None, names or {})
     if volume.is_labels and kind is picture.kind is None and not picture.ours and len(volume.names) == 1:
         _mention_greys(path, volume.data)
     return volume
+
+
+def _size_advice(picture: Picture) -> str:
+    """Say why the file's voxel size cannot be used; an empty text where it can."""
+    if picture.spacing is None:
+        return picture.advice
+    doubt = "" if picture.ours or len(picture.spacing) != 3 else unlikely(picture.spacing)
+    return doubt and f"the file tells {lengths(picture.spacing)} um, {doubt}"
 
 
 def _of_kind(path: Path, picture: Picture, kind: str | None, named: Mapping[int, str]) -> Array:
@@ -105,7 +124,7 @@ def _likely_kind(path: Path, picture: Picture, named: Mapping[int, str]) -> str:
     if data.dtype.kind not in "iu":
         return "labels" if data.dtype == bool else "intensities"
     if picture.kind == "intensities":
-        _warn(path, f"{data.dtype} voxels are taken as intensities, which their name says; {_AS_LABELS}")
+        _warn(path, f"{data.dtype} voxels are taken as intensities, as the file or its name says; {_AS_LABELS}")
         return "intensities"
     if data.dtype.kind == "i" and data.size and data.min() < 0:
         found = f"voxels from {data.min()} to {data.max()}"
@@ -188,7 +207,7 @@ def with_tag(path: Path, picture: Picture, text: Any) -> Picture:
 
 def checksum(data: Array) -> int:
     """Return the CRC-32 of voxels in the order of the file, x fastest."""
-    return zlib.crc32(np.ascontiguousarray(data.T))
+    return zlib.crc32(np.ascontiguousarray(data.T).data)
 
 
 def held_exactly(path: Path, data: Array, dtypes: Sequence[Any], advice: str) -> Array:
