@@ -127,7 +127,9 @@ def checked_voxels(data: Any, as_labels: bool) -> Array:
     if voxels.size == 0:
         raise ValueError(f"a volume should hold at least one voxel; got shape {voxels.shape}")
     if voxels.dtype == bool:
-        return voxels.view(np.uint8)
+        ones = voxels.view(np.uint8)
+        # Some readers leave 255 in the bytes of a true.
+        return ones if ones.max() <= 1 else (ones != 0).view(np.uint8)
     if voxels.dtype.kind not in "iuf":
         advice = "; take one part of it, for instance abs(data) or data.real" if voxels.dtype.kind == "c" else ""
         raise TypeError(f"voxels should be integers (labels) or floats (intensities); got {voxels.dtype}{advice}")

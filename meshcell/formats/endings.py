@@ -18,7 +18,7 @@ from meshcell.formats.volumes.mrc import read_mrc, write_mrc
 from meshcell.formats.volumes.nifti import read_nifti
 from meshcell.formats.volumes.npy import read_npy
 from meshcell.formats.volumes.nrrd import read_nrrd
-from meshcell.formats.volumes.pictures import Picture, checked_kind, to_volume
+from meshcell.formats.volumes.pictures import Picture, checked_kind, no_choice, to_volume
 from meshcell.formats.volumes.png import read_png
 from meshcell.formats.volumes.tiff import read_tiff, write_imagej, write_ome
 from meshcell.formats.vtk import read_vtp, read_vtu, write_vtp, write_vtu
@@ -97,17 +97,12 @@ def read(
         expected, read_one = ARCHIVE_READERS[ending]
         with reading(path, expected):
             return to_volume(path, read_one(path, dataset, kind), spacing, names, kind)
-    if dataset is not None:
-        several = ", ".join([*ARCHIVE_READERS, ".npz"])
-        raise FileError(
-            f"{path}: dataset= chooses among the arrays of {several}; a {ending} file has one; leave it out"
-        )
     if ending in VOLUME_READERS:
+        no_choice(path, "one volume", dataset, None)
         expected, read_picture = VOLUME_READERS[ending]
         with reading(path, expected):
             return to_volume(path, read_picture(path), spacing, names, kind)
-    if kind is not None:
-        raise FileError(f"{path}: kind= is for volumes; a {ending} file has points; leave it out")
+    no_choice(path, "points", dataset, kind)
     if spacing is not None:
         raise FileError(f"{path}: spacing= is for volumes; a {ending} file has points in um; leave it out")
     expected, read_mesh = MESH_READERS[ending]

@@ -24,7 +24,7 @@ from meshcell.core.files import (
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.formats.volumes.candidates import Candidate, chosen
 from meshcell.formats.volumes.npy import check_npy_header
-from meshcell.formats.volumes.pictures import Picture, to_volume
+from meshcell.formats.volumes.pictures import Picture, no_choice, to_volume
 
 # Keys of foreign archives -> um per unit.
 SIZES = {"spacing": 1.0, "spacing_um": 1.0, "voxel_size_um": 1.0, "spacing_nm": 1e-3, "voxel_size_nm": 1e-3}
@@ -54,6 +54,7 @@ def thing_in(
     """Return what the arrays of an archive are."""
     for cls in (Surface, TetMesh):
         if notes := notes_in(path, arrays, cls.__name__, spacing):
+            no_choice(path, f"a {cls.__name__}", dataset, kind)
             mesh: Surface | TetMesh = mesh_in(path, cls, arrays, "", notes, names)
             return mesh
     return to_volume(path, _picture(path, arrays, dataset, kind), spacing, names, kind)

@@ -22,6 +22,7 @@ from meshcell.formats.endings import (
     write,
 )
 from meshcell.formats.npz import notes_in, read_arrays, thing_in
+from meshcell.formats.volumes.pictures import no_choice
 from meshcell.formats.volumes.tilts import load_tilts, save_tilts
 from meshcell.io.solutions import solution_in, write_solution
 from meshcell.io.time_series import check_replaceable, write_pvd
@@ -75,16 +76,21 @@ def load(
 
     Notes
     -----
-    Volumes: `.npz` (ours; foreign ones with `labels`, `data` or `volume` along x, y, z, and `spacing_um`, `origin_um`,
-    `names` as JSON text), `.npy` (x, y, z; needs `spacing`), `.tif` (ImageJ: x and y from the resolution tags, z from
-    `spacing`; OME: PhysicalSize), `.mrc .rec .map` (MRC2014: cell / sampling, in A), `.h5 .hdf5` (arrays along z, y, x
-    or as `axistags` say; voxel size in `element_size_um` along z, y, x, or `spacing_um`, `spacing`, `resolution` (nm)
-    in the array's order). Pages of TIFF and sections of MRC are z.
+    Volumes: `.npz` (ours; foreign ones along x, y, z with `spacing_um`, `origin_um`, `names` as JSON text), `.npy` (x,
+    y, z; needs `spacing`), `.tif` (ImageJ: x and y from the resolution tags, z from `spacing`; OME: PhysicalSize; pages
+    written one by one are planes; LZW, zstd and others through imagecodecs), `.mrc .rec .map .ccp4` (MRC2014: cell /
+    sampling, in A; origin, else `nxstart`; IMOD's unsigned bytes; also `.gz`), `.h5 .hdf5` (arrays along z, y, x or as
+    `axistags` say; voxel size in `element_size_um` along z, y, x, or `spacing_um`, `spacing`, `resolution` (nm),
+    `voxel_size` in the array's order, with `units` where they are told; virtual and linked arrays), `.nrrd .nhdr` (3D
+    Slicer's `.seg.nrrd`: segments are labels with their names). Pages of TIFF and sections of MRC are z. Whole numbers
+    are labels; what looks like grey values, sizes of a millimetre and the like, a coarse axis that is not z, and names
+    of labels that are not there are warnings or questions.
 
     Labels of other programs: Cellpose's `_seg.npy` (its masks; files that could run code are refused) and its
-    `_cp_masks.tif` or `.png`; StarDist's TIFF stacks; nnU-Net's `.nii.gz` (NIfTI-1; names from a dataset.json in the
-    same folder or the one above); ilastik's HDF5: segmentations and object identities as they are, probabilities as the
-    most probable label, counted from 1 as ilastik does.
+    `_cp_masks.tif` or `.png`; pictures with a table of colours (`.png`, `.tif`: its indices); StarDist's TIFF stacks;
+    nnU-Net's `.nii.gz` (NIfTI-1; names from a dataset.json in the same folder or the one above); ilastik's HDF5:
+    segmentations and object identities as they are, probabilities as the most probable label, counted from 1 as ilastik
+    does.
 
     Tilt series: `.st .ali .mrcs` as in `io.tilts.load_tilts`.
 
@@ -107,6 +113,7 @@ def load(
         with reading(path, "a sample's folder"):
             return read_sample(path)
     if path.suffix.lower() in TILTS:
+        no_choice(path, "images", dataset, kind if kind != "intensities" else None)
         return load_tilts(path, spacing=spacing)
     ending = ending_of(path, [".npz", ".pvd", *VOLUME_READERS, *ARCHIVE_READERS, *MESH_READERS, *TILTS])
     check_there(path)
@@ -117,6 +124,8 @@ def load(
         with reading(path, "a NumPy archive"):
             arrays = read_arrays(path)
             notes = notes_in(path, arrays, "Solution", spacing)
+            if notes:
+                no_choice(path, "a Solution", dataset, kind)
             thing = solution_in(path, arrays, notes) if notes else thing_in(path, arrays, spacing, names, dataset, kind)
     else:
         thing = read(path, spacing, names, dataset, kind)

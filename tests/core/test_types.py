@@ -108,6 +108,8 @@ def test_floats_with_names_are_labels():
 
 def test_booleans_are_labels():
     assert mc.Volume(np.ones((2, 2, 2), bool), 1.0).counts == {1: 8}
+    # As Pillow makes them of pictures of one bit.
+    assert mc.Volume(np.full((2, 2, 2), 255, np.uint8).view(bool), 1.0).counts == {1: 8}
 
 
 def test_arrays_are_read_only_and_the_callers_array_is_not_touched():

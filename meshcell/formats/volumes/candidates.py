@@ -109,7 +109,7 @@ def _mention_others(path: Path, taken: Candidate, labels: Sequence[Candidate]) -
 def _named(path: Path, candidates: Sequence[Candidate], dataset: str, there: str) -> Candidate:
     """Return the array of this name, whole or by its last part where that is enough."""
     if not isinstance(dataset, str):
-        raise TypeError(f"dataset should be the name of an array in the file; got {dataset!r}; there are {there}")
+        raise FileError(f"{path}: dataset should be the name of an array; got {dataset!r}; there are {there}")
     whole = [candidate for candidate in candidates if candidate.name.strip("/") == dataset.strip("/")]
     short = [candidate for candidate in candidates if candidate.last == dataset.strip("/").lower()]
     found = whole or short

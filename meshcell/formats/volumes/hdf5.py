@@ -43,7 +43,9 @@ def read_hdf5(path: Path, dataset: str | None = None, kind: str | None = None) -
         data = _one_value(path, item, axes).transpose([order.index(axis) for axis in "xyz"])
         data = _bodies(path, item, data)
         spacing, told = _along_xyz(item, SIZES, order)
-        origin, _ = _along_xyz(item, ORIGINS, order)
+        # CREMI's offset has the unit of its resolution.
+        origins = {**ORIGINS, "offset": SIZES["resolution"] if "resolution" in item.attrs else None}
+        origin, _ = _along_xyz(item, origins, order)
         names = _names(file.get("names"))
     ours = names is not None and choice.name == "/volume"
     stored = names_from_json(json.loads(names or "{}"))

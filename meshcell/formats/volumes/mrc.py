@@ -62,9 +62,9 @@ def read_stack(path: Path, promise: str = "{} x {} x {} voxels") -> Stack:
         packed = plain.read(2) == b"\x1f\x8b"
     size = path.stat().st_size
     with gzip.open(path, "rb") if packed else path.open("rb") as file:
-        header = _header(path, file.read(HEADER))
+        header, order = _header(path, file.read(HEADER))
         shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
-        extra, kind = int(header["nsymbt"]), _type(header)
+        extra, kind = int(header["nsymbt"]), np.dtype(order + _type(header))
         count = int(np.prod(shape, dtype=object))
         promised = HEADER + extra + count * kind.itemsize
         if promised > size * (MAX_DEFLATE if packed else 1):
@@ -84,8 +84,8 @@ def axes_of(header: Any) -> list[int]:
     return [int(header[name]) for name in ("mapc", "mapr", "maps")]
 
 
-def _header(path: Path, head: bytes) -> Any:
-    """Return the header in the byte order in which its mode and sizes can be; old programs do not mark it."""
+def _header(path: Path, head: bytes) -> tuple[Any, str]:
+    """Return the header and the byte order in which its mode and sizes can be; old programs do not mark it."""
     from mrcfile.dtypes import HEADER_DTYPE
 
     if len(head) < HEADER:
@@ -95,7 +95,7 @@ def _header(path: Path, head: bytes) -> Any:
         header = np.frombuffer(head, HEADER_DTYPE.newbyteorder(order))[0]
         sizes = [int(header[name]) for name in ("nx", "ny", "nz")]
         if min(sizes) > 0 and int(header["mode"]) in MRC_MODES and int(header["nsymbt"]) >= 0:
-            return header
+            return header, order
     header = np.frombuffer(head, HEADER_DTYPE.newbyteorder(">" if marked_big else "<"))[0]
     if head[208:211] == b"MAP" and 0 <= int(header["mode"]) <= 255:
         raise FileError(
@@ -105,13 +105,12 @@ def _header(path: Path, head: bytes) -> Any:
     raise FileError(f"{path} should be an MRC2014 file; its header is none; give it the ending of its format")
 
 
-def _type(header: Any) -> np.dtype[Any]:
+def _type(header: Any) -> str:
     """Return the type of the voxels; IMOD's flag, else the greatest value told, says that bytes are unsigned."""
     mode = int(header["mode"])
     imod = _imod_flags(header)
     unsigned = not imod & SIGNED_BYTES if imod is not None else header["dmin"] >= 0 and 127 < header["dmax"] <= 255
-    kind = "u1" if mode == 0 and unsigned else MRC_MODES[mode]
-    return np.dtype(kind).newbyteorder(header["mode"].dtype.byteorder)
+    return "u1" if mode == 0 and unsigned else MRC_MODES[mode]
 
 
 def _imod_flags(header: Any) -> int | None:

@@ -72,6 +72,14 @@ def checked_kind(kind: str | None) -> None:
         raise ValueError(f'kind should be "labels" or "intensities"; got {kind!r}')
 
 
+def no_choice(path: Path, what: str, dataset: str | None, kind: str | None) -> None:
+    """Refuse dataset= and kind= where there is nothing to choose."""
+    fits = {"dataset": "files of several volumes (.h5, .npz)", "kind": "volumes"}
+    for name, given in (("dataset", dataset), ("kind", kind)):
+        if given is not None:
+            raise FileError(f"{path}: {name}= is for {fits[name]}; this one holds {what}; leave it out")
+
+
 def to_volume(
     path: Path, picture: Picture, spacing: Any, names: Mapping[int, str] | None, kind: str | None = None
 ) -> Volume:
