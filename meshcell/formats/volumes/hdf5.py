@@ -12,7 +12,7 @@ from meshcell.core.arrays import Array
 from meshcell.core.files import FileError, names_from_json, names_to_json, replacing
 from meshcell.core.types import Volume
 from meshcell.formats.volumes.candidates import Candidate, chosen
-from meshcell.formats.volumes.hdf5_storage import check_storage, datasets_in, hdf5_bytes
+from meshcell.formats.volumes.hdf5_storage import check_storage, datasets_in, hdf5_bytes, opened
 from meshcell.formats.volumes.lengths import um_per
 from meshcell.formats.volumes.pictures import Picture
 
@@ -31,9 +31,7 @@ UNITS = ("units", "unit", "{}_units", "{}_unit", "voxel_units", "voxel_unit", "s
 
 def read_hdf5(path: Path, dataset: str | None = None, kind: str | None = None) -> Picture:
     """Read the one volume of an HDF5 file, the one that is asked for, or the labels beside grey values."""
-    import h5py
-
-    with h5py.File(path, "r") as file:
+    with opened(path) as file:
         found = {name: item for name, item in datasets_in(path, file).items() if _is_volume(item)}
         choice = chosen(path, [Candidate(n, d.shape, d.dtype) for n, d in found.items()], dataset, kind)
         item = found[choice.name]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from meshcell.core.files import MAX_DEFLATE, FileError, truncated
 
 # Links may lead in circles; no file of volumes is nested deeper.
 DEEPEST = 12
+# How a heap of texts begins, with the version and reserved bytes that tell it from voxels; files put theirs in front.
+HEAP = b"GCOL\1\0\0\0"
+LOOKED_AT = 2**28
 
 
 def hdf5_bytes(fill: Callable[[Any], None]) -> bytes:
@@ -27,6 +32,32 @@ def hdf5_bytes(fill: Callable[[Any], None]) -> bytes:
         file.flush()
         image: bytes = file.id.get_file_image()
     return image
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open an HDF5 file for reading, unless its texts would keep HDF5 busy for ever."""
+    import h5py
+
+    _check_heaps(path)
+    with h5py.File(path, "r") as file:
+        yield file
+
+
+def _check_heaps(path: Path) -> None:
+    """Refuse a heap of texts with a gap of no length, which HDF5 never leaves again (format 3.0, III.E)."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        heap = content.find(HEAP, 0, LOOKED_AT)
+        while heap >= 0:
+            end = min(heap + int.from_bytes(content[heap + 8 : heap + 16], "little"), len(content))
+            place = heap + 16
+            while place + 16 <= end:
+                number = int.from_bytes(content[place : place + 2], "little")
+                length = int.from_bytes(content[place + 8 : place + 16], "little")
+                if number == 0 and length == 0:
+                    truncated(path, f"texts in a heap at byte {heap:,}", f"it has a gap of no length at {place:,}")
+                place += 16 - (-length // 8) * 8 if number else length
+            heap = content.find(HEAP, heap + 8, LOOKED_AT)
 
 
 def datasets_in(path: Path, file: Any) -> dict[str, Any]:
@@ -98,7 +129,7 @@ def _check_sources(path: Path, dataset: Any, depth: int) -> None:
             raise FileError(f"{path}: {where}, a series of files; copy it into one file, for instance with h5repack")
         if not home.exists():
             raise FileError(f"{path}: {where}, which is not there; HDF5 would read zeros: copy it beside {path.name}")
-        with h5py.File(home, "r") as file:
+        with opened(home) as file:
             part = file.get(source.dset_name)
             if not isinstance(part, h5py.Dataset):
                 raise FileError(f"{path}: {where}, which has no such array; HDF5 would read zeros")
