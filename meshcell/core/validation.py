@@ -120,7 +120,7 @@ def labels_in(array: Array) -> Array:
 def checked_voxels(data: Any, as_labels: bool) -> Array:
     """Return labels >= 0 or finite intensities on three axes, in this machine's byte order, or say what is wrong."""
     voxels = np.asarray(data)
-    if voxels.dtype == object:
+    if voxels.dtype == object or voxels.ndim == 0:
         raise TypeError(f"voxels should be an array (nx, ny, nz) of labels or intensities; got {type(data).__name__}")
     if voxels.ndim != 3:
         raise ValueError(f"a volume should have three axes (x, y, z); got shape {voxels.shape}{_rank_advice(voxels)}")

@@ -34,6 +34,7 @@ CUBE = np.ones((3, 4, 5), np.uint8)
         (np.ones((2, 5, 6, 7)), {}, ValueError, r"one channel or time of it, such as data\[0\]"),
         (CUBE * 1j, {}, TypeError, r"got complex128; .*data\.real"),
         (mc.Volume(CUBE, 1.0), {}, TypeError, "should be an array .*got Volume"),
+        ("8 nm", {}, TypeError, "should be an array .*got str"),
     ],
 )
 def test_volume_refuses(data, kwargs, error, words):

@@ -184,3 +184,27 @@ def test_names_for_labels_that_are_not_there_are_told(tmp_path):
     np.save(tmp_path / "a.npy", np.uint8(255) * (RAW > 100))
     with pytest.warns(UserWarning, match=r"not there: \{1: 'cell'\}; the labels there are 255"):
         mc.load(tmp_path / "a.npy", spacing=1, names={1: "cell"})
+
+
+@pytest.mark.parametrize("thing", ["volume", "mesh"])
+def test_names_that_are_turned_round_are_answered(tmp_path, thing):
+    path = tmp_path / ("a.npy" if thing == "volume" else "a.vtu")
+    if thing == "volume":
+        np.save(path, RAW)
+    else:
+        mc.save(path, tet_mesh())
+    spacing = {"spacing": 1} if thing == "volume" else {}
+    with pytest.raises(ValueError, match=r"a\.(npy|vtu): names should map .*turned round: give \{1: 'cytosol'\}"):
+        mc.load(path, names={"cytosol": 1}, **spacing)
+    with pytest.raises(ValueError, match=r"a\.(npy|vtu): names should be a dict label -> name"):
+        mc.load(path, names=["outside", "cytosol"], **spacing)
+
+
+def test_probabilities_are_no_single_intensities(tmp_path):
+    shares = RNG.dirichlet(np.ones(3), (4, 5, 6)).astype(np.float32)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        item = file.create_dataset("exported_data", data=shares)
+        item.attrs["axistags"] = '{"axes": [{"key": "z"}, {"key": "y"}, {"key": "x"}, {"key": "c"}]}'
+    assert mc.load(tmp_path / "a.h5", spacing=1).is_labels
+    with pytest.raises(ValueError, match="should have one value per voxel"):
+        mc.load(tmp_path / "a.h5", spacing=1, kind="intensities")

@@ -12,7 +12,7 @@ from meshcell.core.arrays import Array
 from meshcell.core.files import FileError, names_from_json, names_to_json, replacing
 from meshcell.core.types import Volume
 from meshcell.formats.volumes.candidates import Candidate, chosen
-from meshcell.formats.volumes.hdf5_storage import check_storage, datasets_in, hdf5_bytes, opened
+from meshcell.formats.volumes.hdf5_storage import check_storage, check_text, datasets_in, hdf5_bytes, opened
 from meshcell.formats.volumes.lengths import um_per
 from meshcell.formats.volumes.pictures import Picture
 
@@ -38,13 +38,13 @@ def read_hdf5(path: Path, dataset: str | None = None, kind: str | None = None) -
         check_storage(path, item)
         axes = _axes(path, item)
         order = "".join(axis for axis in axes if axis in "xyz")
-        data = _one_value(path, item, axes).transpose([order.index(axis) for axis in "xyz"])
+        data = _one_value(path, item, axes, kind).transpose([order.index(axis) for axis in "xyz"])
         data = _bodies(path, item, data)
         spacing, told = _along_xyz(item, SIZES, order)
         # CREMI's offset has the unit of its resolution.
         origins = {**ORIGINS, "offset": SIZES["resolution"] if "resolution" in item.attrs else None}
         origin, _ = _along_xyz(item, origins, order)
-        names = _names(file.get("names"))
+        names = _names(path, file.get("names"))
     ours = names is not None and choice.name == "/volume"
     stored = names_from_json(json.loads(names or "{}"))
     advice = f"dataset {choice.name} has {told}"
@@ -77,10 +77,10 @@ def _bodies(path: Path, item: Any, data: Array) -> Array:
     return bodies[which].reshape(data.shape)
 
 
-def _one_value(path: Path, dataset: Any, axes: str) -> Any:
+def _one_value(path: Path, dataset: Any, axes: str, kind: str | None) -> Any:
     """Return one value per voxel; of ilastik's probabilities the most probable label, counted from 1 as there."""
     many = tuple(k for k, axis in enumerate(axes) if axis not in "xyz" and dataset.shape[k] != 1)
-    if [axes[k] for k in many] == ["c"] and dataset.dtype.kind == "f":
+    if [axes[k] for k in many] == ["c"] and dataset.dtype.kind == "f" and kind != "intensities":
         data = dataset[()]
         if data.min() >= 0 and np.allclose(data.sum(axis=many), 1, atol=1e-3):
             best = data.argmax(axis=many[0]).astype(np.uint8) + np.uint8(1)
@@ -102,19 +102,27 @@ def write_hdf5(path: Path, volume: Volume) -> None:
         dataset = file.create_dataset("volume", data=volume.data.T, **packed)
         dataset.attrs["element_size_um"] = volume.spacing[::-1]
         dataset.attrs["origin_um"] = volume.origin[::-1]
-        # A dataset, not an attribute: attributes end at 64 kB, which some thousand names exceed.
-        file["names"] = json.dumps(names_to_json(volume.names))
+        # A dataset, not an attribute: attributes end at 64 kB, which some thousand names exceed. Bytes, not a text:
+        # texts lie in a heap of their own, and HDF5 believes whatever length stands there.
+        file["names"] = np.bytes_(json.dumps(names_to_json(volume.names)))
 
     with replacing(path) as temporary:
         temporary.write_bytes(hdf5_bytes(fill))
 
 
-def _names(item: Any) -> str | None:
+def _names(path: Path, item: Any) -> str | None:
     """Read the text of the dataset `names`; a foreign item of that name is something else."""
     import h5py
 
-    ours = isinstance(item, h5py.Dataset) and item.shape == () and h5py.check_string_dtype(item.dtype) is not None
-    return str(item.asstr()[()]) if ours else None
+    if not isinstance(item, h5py.Dataset) or item.shape != ():
+        return None
+    if item.dtype.kind == "S":
+        check_storage(path, item)
+        return bytes(item[()]).decode()
+    if h5py.check_string_dtype(item.dtype) is None:
+        return None
+    check_text(path, item)
+    return str(item.asstr()[()])
 
 
 def _axes(path: Path, dataset: Any) -> str:

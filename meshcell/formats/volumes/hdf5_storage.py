@@ -117,6 +117,18 @@ def check_storage(path: Path, dataset: Any, depth: int = 0) -> None:
             _warn_of_fill(path, dataset, f"{missing} of {whole} chunks are not stored")
 
 
+def check_text(path: Path, dataset: Any) -> None:
+    """Refuse a text that promises more bytes than the file has: HDF5 would take the memory before it looks."""
+    place = dataset.id.get_offset()
+    if place is None:
+        return
+    with path.open("rb") as file:
+        file.seek(place)
+        length = int.from_bytes(file.read(4), "little")
+    if length > path.stat().st_size:
+        truncated(path, f"a text of {length:,} bytes in {dataset.name}", f"it has {path.stat().st_size:,} bytes")
+
+
 def _check_sources(path: Path, dataset: Any, depth: int) -> None:
     """Refuse a virtual dataset whose parts are not there: HDF5 would fill them with zeros."""
     import h5py
