@@ -17,7 +17,7 @@ from meshcell.formats.volumes.hdf5 import read_hdf5, write_hdf5
 from meshcell.formats.volumes.mrc import read_mrc, write_mrc
 from meshcell.formats.volumes.nifti import read_nifti
 from meshcell.formats.volumes.npy import read_npy
-from meshcell.formats.volumes.nrrd import read_nrrd
+from meshcell.formats.volumes.nrrd import read_nrrd, write_nrrd
 from meshcell.formats.volumes.pictures import Picture, checked_kind, no_choice, to_volume
 from meshcell.formats.volumes.png import read_png
 from meshcell.formats.volumes.tiff import read_tiff, write_imagej, write_ome
@@ -67,6 +67,7 @@ WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
     ".mrc": (Volume, write_mrc),
     ".rec": (Volume, write_mrc),
     ".map": (Volume, write_mrc),
+    ".nrrd": (Volume, write_nrrd),
     ".hdf5": (Volume, write_hdf5),
     ".h5": (Volume, write_hdf5),
     ".ply": (Surface, write_ply),

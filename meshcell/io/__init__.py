@@ -162,9 +162,10 @@ def save(
     Notes
     -----
     `.npz` holds everything exactly; `load` brings it back. So do, for volumes, `.h5`, `.tif` (ImageJ: uint8, uint16,
-    float32), `.ome.tif` (integers up to 32 bits, float32, float64) and `.mrc` (int8, int16, uint16, float16, float32)
-    where their types hold every value; `load` restores the type itself. For surfaces `.ply .vtp .obj`; `.stl` holds one
-    closed body: its corners and name come back, its label becomes 1, its points are numbered anew. For meshes
+    float32), `.ome.tif` (integers up to 32 bits, float32, float64), `.nrrd` (all but float16; labels as segments of 3D
+    Slicer) and `.mrc` (int8, int16, uint16, float16, float32) where their types hold every value; `load` restores the
+    type itself. For surfaces `.ply .vtp .obj`; `.stl` holds one closed body: its corners and name come back, its label
+    becomes 1, its points are numbered anew. For meshes
     `.vtu .xdmf .msh`; in `.msh` every facet belongs to one physical group, as dolfinx wants it: its patch ("A + B"
     where they overlap), else its interface "behind|front". `.xdmf` keeps its arrays in an `.xdmf.h5` file beside it.
 

@@ -279,6 +279,20 @@ def test_segments_of_slicer_are_labels_with_names(tmp_path):
         mc.load(path)
 
 
+def test_slicer_sees_our_regions_as_segments(tmp_path):
+    own = mc.Volume(ZYX.T, (0.008, 0.008, 0.04), (1, 2, 3), {1: "cell", 3: "er"})
+    mc.save(tmp_path / "a.seg.nrrd", own)
+    data, header = nrrd.read(str(tmp_path / "a.seg.nrrd"))
+    np.testing.assert_array_equal(data, own.data)
+    np.testing.assert_array_equal(header["space directions"], np.diag(own.spacing))
+    found = {header[f"Segment{k}_LabelValue"]: header[f"Segment{k}_Name"] for k in range(3)}
+    assert found == {"1": "cell", "2": "label 2", "3": "er"} and header["space units"] == ["um"] * 3
+    # Without our key it is the file of another program.
+    nrrd.write(str(tmp_path / "b.seg.nrrd"), data, {key: header[key] for key in header if key != "meshcell"})
+    again = mc.load(tmp_path / "b.seg.nrrd")
+    assert (again.spacing, again.origin, again.regions) == (own.spacing, own.origin, own.regions)
+
+
 # --- NIfTI ---
 
 
@@ -404,10 +418,12 @@ def voxels_at(path, ending, plain):
         with tifffile.TiffFile(path) as file:
             return file.pages[0].dataoffsets[0] + 8
     content = path.read_bytes()
+    if ending == ".nrrd":
+        return content.index(b"\n\n") + 30
     return content.index(b"data.npy") + 60 if ending == ".npz" else content.index(plain) + 50
 
 
-@pytest.mark.parametrize("ending", [".mrc", ".tif", ".ome.tif", ".h5", ".npz"])
+@pytest.mark.parametrize("ending", [".mrc", ".tif", ".ome.tif", ".h5", ".npz", ".nrrd"])
 def test_a_flipped_bit_is_found(tmp_path, ending):
     own = mc.Volume(np.arange(120, dtype=np.uint8).reshape(4, 5, 6), 0.01)
     path = tmp_path / f"a{ending}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array
-from meshcell.core.files import MAX_DEFLATE, FileError, truncated
+from meshcell.core.files import MAX_DEFLATE, FileError, replacing, truncated
+from meshcell.core.types import Volume
 from meshcell.formats.volumes.lengths import um_per
-from meshcell.formats.volumes.pictures import Picture
+from meshcell.formats.volumes.pictures import Picture, held_exactly, volume_tag, with_tag
 
 # What the world's axes are called where their unit is known to be mm (Slicer's convention).
 ANATOMICAL = re.compile(r"(left|right)-(anterior|posterior)-(superior|inferior)|[lr][ap][si]", re.IGNORECASE)
 DOMAIN = ("domain", "space")
+NRRD_TYPES = (*(f"{kind}{n}" for kind in "ui" for n in (1, 2, 4, 8)), np.float32, np.float64)
 ITEM_BYTES = {
     "char": 1,
     "int8": 1,
@@ -55,7 +58,24 @@ def read_nrrd(path: Path) -> Picture:
     spacing, advice = _spacing(header)
     names = {label: name for label, _, name in segments}
     kind = "labels" if segments else None
-    return Picture(data, spacing, _origin(header), names, advice, kind=kind)
+    return with_tag(path, Picture(data, spacing, _origin(header), names, advice, kind=kind), header.get("meshcell"))
+
+
+def write_nrrd(path: Path, volume: Volume) -> None:
+    """Write NRRD in um, the regions of labels as segments of 3D Slicer; the exact rest goes into the key `meshcell`."""
+    import nrrd
+
+    data = held_exactly(path, volume.data, NRRD_TYPES, "use .npz or .h5, or convert it: data.astype(np.float32)")
+    header: dict[str, Any] = {"space dimension": 3, "space units": ["um"] * 3, "space origin": list(volume.origin)}
+    header |= {"space directions": np.diag(volume.spacing), "kinds": ["domain"] * 3, "encoding": "gzip"}
+    for row, (label, name) in enumerate(volume.regions.items() if volume.is_labels else ()):
+        values = {"ID": f"Segment_{label}", "Name": ascii(name)[1:-1], "LabelValue": label, "Layer": 0}
+        header |= {f"Segment{row}_{key}": str(value) for key, value in values.items()}
+    content = io.BytesIO()
+    nrrd.write(content, data, header | {"meshcell": volume_tag(volume)}, index_order="F")
+    # Without the time of writing: the same volume gives the same bytes.
+    with replacing(path) as temporary:
+        temporary.write_bytes(re.sub(rb"\n# on [^\n]*", b"", content.getvalue(), count=1))
 
 
 def _check_size(path: Path, header: Mapping[str, Any]) -> None:
