@@ -14,7 +14,7 @@ from meshcell.analysis.mesh_checks import mesh_problems, surface_problems
 from meshcell.analysis.problems import LISTED, SEVERITIES, Problem, listed, sizes
 from meshcell.core.arrays import Array
 from meshcell.core.types import Surface, TetMesh, Volume
-from meshcell.core.validation import name_of
+from meshcell.core.validation import coarse_axis, name_of
 from meshcell.geometry import voxels
 from meshcell.models.model import Model
 from meshcell.models.parameters import number_and_unit
@@ -92,6 +92,7 @@ def check(thing: Volume | Surface | TetMesh | Model | Solution, *, against: Volu
 
 def _volume(volume: Volume) -> Iterator[Problem]:
     yield from _spacing(volume)
+    yield from _coarse(volume)
     if not volume.is_labels:
         if volume.data.min() == volume.data.max():
             yield Problem("error", f"all intensities are {volume.data.flat[0]:g}; is this the right file or dataset?")
@@ -108,6 +109,7 @@ def _volume(volume: Volume) -> Iterator[Problem]:
     if len(volume.regions) > len(volume.names) and len(volume.names) > 1:
         nameless = [name for label, name in volume.regions.items() if label not in volume.names]
         yield Problem("note", f"regions without a name: {listed(nameless)}; names={{...}} gives them one")
+    yield from _absent(volume)
     yield from _shortened(_box(volume), "more regions reach the box")
     yield from _shortened(_thin(volume), "more regions have parts thinner than two voxels")
     yield from _shortened(_pieces(volume), "more findings about pieces and cavities")
@@ -126,6 +128,27 @@ def _spacing(volume: Volume) -> Iterator[Problem]:
             "warning",
             f"voxels are {high / low:.3g} times longer than wide ({' x '.join(f'{h:g}' for h in volume.spacing)} um): "
             "surfaces will show steps along the long axis; interpolate the labels between sections",
+        )
+
+
+def _absent(volume: Volume) -> Iterator[Problem]:
+    if volume.absent:
+        missing = listed([f"{label} {name}" for label, name in volume.absent.items()])
+        there = listed([str(label) for label in volume.regions])
+        # Where no name fits, the labels are others than was thought: a mask of 0 and 255 called {1: ...}.
+        lost = len(volume.absent) == len(volume.names) - 1
+        yield Problem(
+            "warning" if lost else "note",
+            f"names are given for labels that are not there: {missing}; there are {there}: rename, or relabel",
+        )
+
+
+def _coarse(volume: Volume) -> Iterator[Problem]:
+    if axis := coarse_axis(volume.spacing):
+        yield Problem(
+            "note",
+            f"the voxels are longest along {axis} ({' x '.join(f'{h:g}' for h in volume.spacing)} um); sections are "
+            "usually cut along z: are spacing and data both in the order x, y, z? Volume.from_zyx takes z, y, x",
         )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.validation import checked_names
 
 log = logging.getLogger("meshcell")
 
@@ -140,7 +141,8 @@ def names_from_json(names: Any) -> dict[int, str]:
 
 def merged_names(path: Path, stored: Mapping[int, str], given: Mapping[int, str] | None) -> dict[int, str]:
     """Let the names that the caller gave win over those in the file."""
-    given = given or {}
+    with naming(path):
+        given = {label: name for label, name in checked_names(given or {}).items() if label in (given or {})}
     for label, name in given.items():
         if stored.get(label, name) != name:
             log.info("%s: region %d is called %r as asked, not %r as stored", path, label, name, stored[label])

@@ -42,8 +42,8 @@ class Volume:
     Parameters
     ----------
     data : (nx, ny, nz) array
-        Integers >= 0 (0 is always "outside") or finite floats. Booleans become labels 0 and 1. With `names` given,
-        floats must be whole numbers and become labels.
+        Integers >= 0 (0 is always "outside") or finite floats, in any byte order. Booleans become labels 0 and 1. With
+        `names` given, floats must be whole numbers and become labels.
     spacing : float, text, or three of them
         um per voxel along x, y, z; texts such as "8 nm" are converted. A single value holds for all three axes.
     origin : three floats or texts
@@ -70,7 +70,7 @@ class Volume:
 
     def __post_init__(self) -> None:
         names = checked_names(self.names)
-        set_fields(self, data=frozen(checked_voxels(np.asarray(self.data), as_labels=len(names) > 1)))
+        set_fields(self, data=frozen(checked_voxels(self.data, as_labels=len(names) > 1)))
         set_fields(self, spacing=checked_spacing(self.spacing), origin=as_triple(self.origin, "origin"), names=names)
 
     @classmethod
@@ -107,12 +107,17 @@ class Volume:
         """Label -> name of every region that is present, "outside" left out."""
         return {label: name_of(self.names, label) for label in self.counts if label != OUTSIDE}
 
+    @property
+    def absent(self) -> dict[int, str]:
+        """Label -> name of every region that has a name and no voxel."""
+        return {label: name for label, name in self.names.items() if label != OUTSIDE and label not in self.counts}
+
     def require_labels(self, purpose: str) -> None:
         """Raise TypeError where labels are needed and intensities came."""
         if not self.is_labels:
             whole = bool(np.array_equal(self.data, np.floor(self.data)))
             advice = (
-                "they are whole numbers: pass data.astype(int), or give names={1: ...}"
+                'they are whole numbers: pass data.astype(int), load(..., kind="labels"), or give names={1: ...}'
                 if whole
                 else "they are not whole numbers: segment the volume first, or pass level=... for an isosurface"
             )
@@ -129,7 +134,9 @@ class Volume:
             f"  {label:>5}  {name}: {self.counts[label]:,} voxels, {self.counts[label] * voxel:.4g} um^3"
             for label, name in self.regions.items()
         ]
-        return "\n".join([f"{head}, {self.data.dtype} labels", *_shortened(rows)])
+        missing = ", ".join(f"{label} {name!r}" for label, name in self.absent.items())
+        rows = [*_shortened(rows), *([f"  named, but without a voxel: {missing}"] if missing else [])]
+        return "\n".join([f"{head}, {self.data.dtype} labels", *rows])
 
 
 @dataclass(frozen=True, eq=False)

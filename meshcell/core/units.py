@@ -37,6 +37,9 @@ _UNIT_TOKEN = re.compile(
 _QUANTITY = re.compile(rf"\s*({_NUMBER})(.*)", re.DOTALL)
 # Atomic, so that "1e3" cannot be read as 1 followed by letters.
 _FIRST_LETTER = re.compile(rf"\s*(?>{_NUMBER})\s*[^\W\d]")
+_AMPERE = re.compile(r"(?<![^\W\d_])A(?![^\W\d_])")
+# pint knows the printer's pixel, 1/96 inch.
+_PIXEL = re.compile(r"[^\W\d]*(?:pixel|voxel)s?|(?<![^\W\d])(?:px|vx|dots?)(?![^\W\d])", re.IGNORECASE)
 _EXAMPLES = '"8 nm", "220 um^2/s", "0.1 uM", "30 molecule/um^2/s"'
 
 
@@ -126,7 +129,8 @@ def convert(value: Any, unit: str, what: str) -> float:
     Parameters
     ----------
     value : number, text or quantity
-        A plain number is taken to be in `unit` already. Quantities may come from any pint registry.
+        A plain number is taken to be in `unit` already. Quantities may come from any pint registry. "A" is an ampere,
+        or an angstrom where that fits `unit` and an ampere does not. A pixel is no length.
     unit : text
     what : text
         Names the value in errors.
@@ -149,6 +153,10 @@ def convert(value: Any, unit: str, what: str) -> float:
     if usual and wanted and usual[1] == wanted[1]:
         return _nearest(usual[0] / wanted[0])
     quantity, target = _quantity(value, what), registry().Unit(unit)
+    if quantity.dimensionality != target.dimensionality and isinstance(value, str):
+        # An ampere is no length: where one is wanted, "10 A" can only be meant as microscopists write it.
+        angstrom = _quantity(_AMPERE.sub("angstrom", value), what)
+        quantity = angstrom if angstrom.dimensionality == target.dimensionality else quantity
     if quantity.dimensionality != target.dimensionality:
         raise ValueError(f"{what} should be in {unit} or convertible to it; got {_named(value, quantity)}")
     return float(quantity.to(target).magnitude)
@@ -279,6 +287,12 @@ def _quantity(value: Any, what: str) -> Any:
     if len(text) > 200 or rest:
         culprit = f"; {rest[:20]!r} does not belong in a unit" if rest else " (too long)"
         raise ValueError(f"{what} should be a number and its unit, such as {_EXAMPLES}; got {text[:80]!r}{culprit}")
+    if pixel := _PIXEL.search(match[2]):
+        culprit = f"a {pixel[0].rstrip('s')} is no length"
+        raise ValueError(
+            f"{what} should be a number and its unit, such as {_EXAMPLES}; got {value!r}: {culprit}; "
+            "give the size that the microscope or the file's maker tells, in nm or um"
+        )
     try:
         quantity = registry().Quantity(text)
     except Exception as error:  # pint has a dozen kinds of its own, and its tokenizer adds more

@@ -14,8 +14,11 @@ from meshcell.core.units import convert
 BOX_FACES = ("box x-", "box x+", "box y-", "box y+", "box z-", "box z+")
 
 OUTSIDE = 0
+_WHOLE = (int, np.integer)
 # A voxel a hundred times longer than wide is a unit mix-up, not a microscope.
 MAX_ANISOTROPY = 100.0
+# Voxels so many times longer along one axis are sections.
+COARSE = 1.5
 # um, ten metres: what is farther away is an error of some reader, and its areas and volumes have no digits left.
 MAX_COORDINATE = 1e7
 # Labels that are looked at at a time.
@@ -50,6 +53,13 @@ def checked_spacing(spacing: Any) -> Triple:
     return triple
 
 
+def coarse_axis(spacing: Triple) -> str | None:
+    """Return "x" or "y" where the voxels are clearly longest along it; microscopes are coarsest along z."""
+    long = int(np.argmax(spacing))
+    others = [size for axis, size in enumerate(spacing) if axis != long]
+    return "xy"[long] if long < 2 and spacing[long] > COARSE * max(others) else None
+
+
 def is_single(value: Any) -> bool:
     """Tell whether a value is one number, text or quantity rather than a sequence."""
     return isinstance(value, str) or np.ndim(getattr(value, "magnitude", value)) == 0
@@ -65,10 +75,18 @@ def as_triple(values: Any, what: str) -> Triple:
 
 
 def checked_names(names: Mapping[int, str]) -> dict[int, str]:
-    """Return label -> name with "outside" for 0; refuse labels below 0 and names given twice."""
+    """Return label -> name with "outside" for 0; refuse what is no such dict, labels below 0, names given twice."""
+    if not isinstance(names, Mapping):
+        raise TypeError(f'names should be a dict label -> name, such as {{1: "cytosol"}}; got {names!r}')
+    if names and all(isinstance(key, str) and isinstance(value, _WHOLE) for key, value in names.items()):
+        turned = ", ".join(f"{int(label)}: {name!r}" for name, label in names.items())
+        raise ValueError(f"names should map labels to names; got {dict(names)!r}, turned round: give {{{turned}}}")
     checked = {OUTSIDE: "outside"}
-    for label, name in sorted(dict(names).items()):
-        if int(label) != label or label < 0 or not isinstance(name, str) or not name:
+    for label in names:
+        if not isinstance(label, (*_WHOLE, float, np.floating)) or int(label) != label or label < 0:
+            raise ValueError(f"names should map whole labels >= 0 to texts; got {label!r}: {names[label]!r}")
+    for label, name in sorted(names.items()):
+        if not isinstance(name, str) or not name:
             raise ValueError(f"names should map whole labels >= 0 to texts; got {label!r}: {name!r}")
         if label == OUTSIDE and name != "outside":
             raise ValueError(
@@ -99,22 +117,44 @@ def labels_in(array: Array) -> Array:
     return np.flatnonzero(there)
 
 
-def checked_voxels(data: Array, as_labels: bool) -> Array:
-    """Return labels >= 0 or finite intensities on three axes, or say what is wrong."""
-    if data.ndim != 3:
-        raise ValueError(f"a volume should have three axes (x, y, z); got shape {data.shape}")
-    if data.size == 0:
-        raise ValueError(f"a volume should hold at least one voxel; got shape {data.shape}")
-    if data.dtype == bool:
-        return data.view(np.uint8)
-    if data.dtype.kind == "f":
-        return _checked_floats(data, as_labels)
-    if data.dtype.kind not in "iu":
-        raise TypeError(f"voxels should be integers (labels) or floats (intensities); got {data.dtype}")
-    if data.dtype.kind == "i" and data.min() < 0:
-        where = tuple(int(i) for i in np.unravel_index(int(data.argmin()), data.shape))
-        raise ValueError(f"labels should be >= 0; got {data.min()} at voxel {where}; relabel, 0 is outside")
-    return data
+def checked_voxels(data: Any, as_labels: bool) -> Array:
+    """Return labels >= 0 or finite intensities on three axes, in this machine's byte order, or say what is wrong."""
+    voxels = np.asarray(data)
+    if voxels.dtype == object or voxels.ndim == 0:
+        raise TypeError(f"voxels should be an array (nx, ny, nz) of labels or intensities; got {type(data).__name__}")
+    if voxels.ndim != 3:
+        raise ValueError(f"a volume should have three axes (x, y, z); got shape {voxels.shape}{_rank_advice(voxels)}")
+    if voxels.size == 0:
+        raise ValueError(f"a volume should hold at least one voxel; got shape {voxels.shape}")
+    if voxels.dtype == bool:
+        ones = voxels.view(np.uint8)
+        # Some readers leave 255 in the bytes of a true.
+        return ones if ones.max() <= 1 else (ones != 0).view(np.uint8)
+    if voxels.dtype.kind not in "iuf":
+        advice = "; take one part of it, for instance abs(data) or data.real" if voxels.dtype.kind == "c" else ""
+        raise TypeError(f"voxels should be integers (labels) or floats (intensities); got {voxels.dtype}{advice}")
+    # Kernels take foreign bytes for native ones, and know no floats beyond 64 bits.
+    kind = np.dtype(np.float64) if voxels.dtype == np.longdouble else voxels.dtype.newbyteorder("=")
+    voxels = voxels.astype(kind, copy=False)
+    if kind.kind == "f":
+        return _checked_floats(voxels, as_labels)
+    if kind.kind == "i" and voxels.min() < 0:
+        where = tuple(int(i) for i in np.unravel_index(int(voxels.argmin()), voxels.shape))
+        raise ValueError(
+            f"labels should be >= 0; got {voxels.min()} at voxel {where}; relabel, 0 is outside; or if these are "
+            'intensities, make them floats: data.astype(np.float32), or load(..., kind="intensities")'
+        )
+    return voxels
+
+
+def _rank_advice(data: Array) -> str:
+    if data.ndim > 3 and sum(n > 1 for n in data.shape) <= 3:
+        return "; drop the axes of one entry: np.squeeze(data)"
+    if data.ndim in (3, 4) and data.shape[-1] in (3, 4):
+        return "; if the last axis is colours, give one channel, data[..., 0], or a label to every colour"
+    if data.ndim == 4:
+        return "; give one channel or time of it, such as data[0]"
+    return "; data[:, :, None] makes one plane of a picture" if data.ndim == 2 else ""
 
 
 def _checked_floats(data: Array, as_labels: bool) -> Array:

@@ -9,13 +9,18 @@ from typing import Any
 from meshcell.core.files import FileError, reading
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.formats.gmsh import read_msh, write_msh
-from meshcell.formats.hdf5 import read_hdf5, write_hdf5
-from meshcell.formats.mrc_npy import Picture, read_mrc, read_npy, to_volume, write_mrc
 from meshcell.formats.npz import read_npz, write_npz
 from meshcell.formats.ply import read_ply, write_ply
-from meshcell.formats.segmenters import read_cellpose, read_nifti, read_png
 from meshcell.formats.stl_obj import read_obj, read_stl, write_obj, write_stl
-from meshcell.formats.tiff import read_tiff, write_imagej, write_ome
+from meshcell.formats.volumes.cellpose import read_cellpose
+from meshcell.formats.volumes.hdf5 import read_hdf5, write_hdf5
+from meshcell.formats.volumes.mrc import read_mrc, write_mrc
+from meshcell.formats.volumes.nifti import read_nifti
+from meshcell.formats.volumes.npy import read_npy
+from meshcell.formats.volumes.nrrd import read_nrrd, write_nrrd
+from meshcell.formats.volumes.pictures import Picture, checked_kind, no_choice, to_volume
+from meshcell.formats.volumes.png import read_png
+from meshcell.formats.volumes.tiff import read_tiff, write_imagej, write_ome
 from meshcell.formats.vtk import read_vtp, read_vtu, write_vtp, write_vtu
 from meshcell.formats.xdmf import companion, read_xdmf, write_xdmf
 
@@ -32,11 +37,16 @@ VOLUME_READERS: dict[str, tuple[str, Callable[[Path], Picture]]] = {
     "_seg.npy": ("masks of Cellpose", read_cellpose),
     ".npy": ("a NumPy array", read_npy),
     ".png": ("a picture", read_png),
-    ".mrc": ("an MRC2014 volume", read_mrc),
-    ".rec": ("an MRC2014 volume", read_mrc),
-    ".map": ("an MRC2014 volume", read_mrc),
-    ".hdf5": ("an HDF5 file with one volume", read_hdf5),
-    ".h5": ("an HDF5 file with one volume", read_hdf5),
+    ".nrrd": ("an NRRD volume", read_nrrd),
+    ".nhdr": ("an NRRD volume", read_nrrd),
+    **dict.fromkeys((".mrc", ".rec", ".map", ".ccp4"), ("an MRC2014 volume", read_mrc)),
+    **dict.fromkeys((".mrc.gz", ".rec.gz", ".map.gz", ".ccp4.gz"), ("a packed MRC2014 volume", read_mrc)),
+}
+
+# Files of several arrays, of which one is chosen.
+ARCHIVE_READERS: dict[str, tuple[str, Callable[[Path, str | None, str | None], Picture]]] = {
+    ".hdf5": ("an HDF5 file with a volume", read_hdf5),
+    ".h5": ("an HDF5 file with a volume", read_hdf5),
 }
 
 MESH_READERS: dict[str, tuple[str, Callable[[Path, Mapping[int, str] | None], Surface | TetMesh]]] = {
@@ -57,6 +67,7 @@ WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
     ".mrc": (Volume, write_mrc),
     ".rec": (Volume, write_mrc),
     ".map": (Volume, write_mrc),
+    ".nrrd": (Volume, write_nrrd),
     ".hdf5": (Volume, write_hdf5),
     ".h5": (Volume, write_hdf5),
     ".ply": (Surface, write_ply),
@@ -69,17 +80,30 @@ WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
 }
 
 
-def read(path: Path, spacing: Any = None, names: Mapping[int, str] | None = None) -> Thing:
+def read(
+    path: Path,
+    spacing: Any = None,
+    names: Mapping[int, str] | None = None,
+    dataset: str | None = None,
+    kind: str | None = None,
+) -> Thing:
     """Read a volume, surface or mesh by the ending of the file's name; as `load`."""
-    ending = ending_of(path, [".npz", *VOLUME_READERS, *MESH_READERS])
+    checked_kind(kind)
+    ending = ending_of(path, [".npz", *VOLUME_READERS, *ARCHIVE_READERS, *MESH_READERS])
     check_there(path)
     if ending == ".npz":
         with reading(path, "a NumPy archive"):
-            return read_npz(path, spacing, names)
+            return read_npz(path, spacing, names, dataset, kind)
+    if ending in ARCHIVE_READERS:
+        expected, read_one = ARCHIVE_READERS[ending]
+        with reading(path, expected):
+            return to_volume(path, read_one(path, dataset, kind), spacing, names, kind)
     if ending in VOLUME_READERS:
+        no_choice(path, "one volume", dataset, None)
         expected, read_picture = VOLUME_READERS[ending]
         with reading(path, expected):
-            return to_volume(path, read_picture(path), spacing, names)
+            return to_volume(path, read_picture(path), spacing, names, kind)
+    no_choice(path, "points", dataset, kind)
     if spacing is not None:
         raise FileError(f"{path}: spacing= is for volumes; a {ending} file has points in um; leave it out")
     expected, read_mesh = MESH_READERS[ending]
@@ -114,6 +138,10 @@ def ending_of(path: Path, known: Iterable[str]) -> str:
     for ending in sorted(known, key=len, reverse=True):
         if name.endswith(ending):
             return ending
+    if path.suffix.lower() == ".gz" and path.with_suffix("").name.lower().endswith(tuple(known)):
+        raise FileError(
+            f"{path} is packed, which meshcell reads of .mrc, .map and .nii only; unpack it: gunzip {path.name}"
+        )
     raise FileError(
         f"{path} should end in one of {', '.join(sorted(known))}; got {path.suffix or 'no ending'!r}; "
         "rename or convert it"

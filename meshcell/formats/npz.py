@@ -22,29 +22,42 @@ from meshcell.core.files import (
     untagged,
 )
 from meshcell.core.types import Surface, TetMesh, Volume
-from meshcell.formats.mrc_npy import Picture, check_npy_header, to_volume
+from meshcell.formats.volumes.candidates import Candidate, chosen
+from meshcell.formats.volumes.npy import check_npy_header
+from meshcell.formats.volumes.pictures import Picture, no_choice, to_volume
 
 # Keys of foreign archives -> um per unit.
 SIZES = {"spacing": 1.0, "spacing_um": 1.0, "voxel_size_um": 1.0, "spacing_nm": 1e-3, "voxel_size_nm": 1e-3}
 ORIGINS = {"origin": 1.0, "origin_um": 1.0, "origin_nm": 1e-3}
-KNOWN_ARRAYS = ("labels", "data", "volume")
 MESH_ARRAYS = {Surface: ("points", "triangles", "sides"), TetMesh: ("points", "tets", "regions", "facets", "sides")}
 
 
-def read_npz(path: Path, spacing: Any, names: Mapping[int, str] | None) -> Volume | Surface | TetMesh:
+def read_npz(
+    path: Path,
+    spacing: Any,
+    names: Mapping[int, str] | None,
+    dataset: str | None = None,
+    kind: str | None = None,
+) -> Volume | Surface | TetMesh:
     """Read our own archives of volumes, surfaces and meshes, and volumes of foreign ones."""
-    return thing_in(path, read_arrays(path), spacing, names)
+    return thing_in(path, read_arrays(path), spacing, names, dataset, kind)
 
 
 def thing_in(
-    path: Path, arrays: Mapping[str, Array], spacing: Any, names: Mapping[int, str] | None
+    path: Path,
+    arrays: Mapping[str, Array],
+    spacing: Any,
+    names: Mapping[int, str] | None,
+    dataset: str | None = None,
+    kind: str | None = None,
 ) -> Volume | Surface | TetMesh:
     """Return what the arrays of an archive are."""
     for cls in (Surface, TetMesh):
         if notes := notes_in(path, arrays, cls.__name__, spacing):
+            no_choice(path, f"a {cls.__name__}", dataset, kind)
             mesh: Surface | TetMesh = mesh_in(path, cls, arrays, "", notes, names)
             return mesh
-    return to_volume(path, _picture(path, arrays), spacing, names)
+    return to_volume(path, _picture(path, arrays, dataset, kind), spacing, names, kind)
 
 
 def notes_in(path: Path, arrays: Mapping[str, Array], kind: str, spacing: Any) -> dict[str, Any]:
@@ -89,23 +102,26 @@ def read_arrays(path: Path) -> dict[str, Array]:
 # --- volumes ---
 
 
-def _picture(path: Path, arrays: Mapping[str, Array]) -> Picture:
-    volumes = [key for key in arrays if arrays[key].ndim == 3]
-    known = [key for key in KNOWN_ARRAYS if key in volumes] or volumes
-    if not known or (len(known) > 1 and known[0] not in KNOWN_ARRAYS):
+def _picture(path: Path, arrays: Mapping[str, Array], dataset: str | None, kind: str | None) -> Picture:
+    ours = bool(notes_in(path, arrays, "Volume", None))
+    volumes = [Candidate(key, array.shape, array.dtype) for key, array in arrays.items() if array.ndim == 3]
+    if not volumes:
         there = ", ".join(f"{key} {array.shape}" for key, array in arrays.items()) or "none"
         raise FileError(
-            f"{path} should hold a volume with three axes (x, y, z) called {', '.join(KNOWN_ARRAYS)}; there are: "
-            f"{there}; save the wanted one under one of these names"
+            f"{path} should hold a volume with three axes (x, y, z); there are: {there}; add axes of one entry"
         )
+    choice = chosen(path, volumes, dataset, kind)
     names = names_from_json(_names_text(path, arrays["names"])) if "names" in arrays else {}
-    origin = _scaled(arrays, ORIGINS)
+    spacing, origin = _scaled(arrays, SIZES), _scaled(arrays, ORIGINS)
+    told = f"the archive has none of the keys {', '.join(SIZES)}"
     return Picture(
-        arrays[known[0]],
-        _scaled(arrays, SIZES),
+        arrays[choice.name],
+        spacing,
         (0.0, 0.0, 0.0) if origin is None else origin,
         names,
-        f"the archive has none of the keys {', '.join(SIZES)}",
+        told,
+        kind=choice.kind,
+        ours=ours,
     )
 
 

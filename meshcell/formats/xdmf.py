@@ -25,7 +25,7 @@ from meshcell.core.files import (
 )
 from meshcell.core.types import TetMesh
 from meshcell.formats.foreign import by_meshio
-from meshcell.formats.hdf5 import check_storage
+from meshcell.formats.volumes.hdf5_storage import check_storage, hdf5_bytes
 
 
 def companion(path: Path) -> Path:
@@ -71,8 +71,6 @@ def write_xdmf(path: Path, mesh: TetMesh) -> None:
 
     `interface` numbers the pairs of sides from 1, as they are listed in the index; dolfinx reads it as facet tags.
     """
-    import h5py
-
     pairs, which = np.unique(mesh.sides, axis=0, return_inverse=True)
     named = [f"{mesh.names[a]}|{mesh.names[b]}" for a, b in pairs.tolist()]
     notes = tagged("TetMesh", names=names_to_json(mesh.names), patches=list(mesh.patches), interfaces=named)
@@ -90,9 +88,14 @@ def write_xdmf(path: Path, mesh: TetMesh) -> None:
     ]
     head = ['<?xml version="1.0"?>', '<Xdmf Version="3.0">', "<Domain>"]
     head.append(f'<Information Name="meshcell" Value={quoteattr(notes)}/>')
-    with replacing(companion(path)) as temporary, h5py.File(temporary, "w") as file:
+
+    def fill(file: Any) -> None:
+        packed = {"compression": "gzip", "shuffle": True, "fletcher32": True}
         for key, array in arrays.items():
-            file.create_dataset(key, data=array, **({"compression": "gzip", "shuffle": True} if array.size else {}))
+            file.create_dataset(key, data=array, **(packed if array.size else {}))
+
+    with replacing(companion(path)) as temporary:
+        temporary.write_bytes(hdf5_bytes(fill))
     with replacing(path) as temporary:
         temporary.write_text("\n".join([*head, *grids, "</Domain>", "</Xdmf>\n"]), "utf-8", newline="\n")
 

@@ -72,7 +72,10 @@ def segment(
     8
     """
     if volume.is_labels:
-        raise TypeError(f"segment needs intensities (floats); got {volume.data.dtype} labels; nothing is to be done")
+        raise TypeError(
+            f"segment needs intensities (floats); got {volume.data.dtype} labels; nothing is to be done, unless "
+            'these are grey values: load(..., kind="intensities"), or Volume(data.astype(np.float32), ...)'
+        )
     if method not in METHODS:
         raise ValueError(f"method should be one of {', '.join(METHODS)}; got {method!r}")
     if method in ("classifier", "unet"):

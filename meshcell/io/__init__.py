@@ -10,6 +10,7 @@ from meshcell.core.files import FileError, log, reading
 from meshcell.core.types import Surface, TetMesh, TiltSeries, Volume
 from meshcell.formats import endings
 from meshcell.formats.endings import (
+    ARCHIVE_READERS,
     MESH_READERS,
     VOLUME_READERS,
     Thing,
@@ -21,7 +22,8 @@ from meshcell.formats.endings import (
     write,
 )
 from meshcell.formats.npz import notes_in, read_arrays, thing_in
-from meshcell.formats.tilts import load_tilts, save_tilts
+from meshcell.formats.volumes.pictures import no_choice
+from meshcell.formats.volumes.tilts import load_tilts, save_tilts
 from meshcell.io.solutions import solution_in, write_solution
 from meshcell.io.time_series import check_replaceable, write_pvd
 from meshcell.models.solutions import Solution
@@ -36,7 +38,12 @@ TILTS = (".st", ".ali", ".mrcs")
 
 
 def load(
-    path: str | Path, *, spacing: Any = None, names: Mapping[int, str] | None = None
+    path: str | Path,
+    *,
+    spacing: Any = None,
+    names: Mapping[int, str] | None = None,
+    dataset: str | None = None,
+    kind: str | None = None,
 ) -> Volume | Surface | TetMesh | Solution | Sample | TiltSeries:
     """Read a volume, surface, mesh, solution or tilt series by the ending of the file's name, a sample by its folder.
 
@@ -47,6 +54,13 @@ def load(
         Voxel size of a volume; wins over the file's. Needed where the file does not tell one: it is never taken as 1.
     names : dict[int, str]
         Label -> region name; wins over the file's. For a closed body without regions, one entry gives its label, too.
+    dataset : str
+        Which array of an `.h5` or `.npz` file is the volume, by its name or the last part of it. Without it, the only
+        one or, beside grey values (called so, or floating), the only labels: CREMI, PlantSeg, NeuroProof, whose
+        supervoxels are put together to bodies. Else the arrays are listed.
+    kind : str
+        What the voxels are, "labels" or "intensities". Without it whole numbers are labels, unless some are below 0 or
+        the array is called "raw", "image" and the like: then they are intensities, with a warning.
 
     Returns
     -------
@@ -57,21 +71,26 @@ def load(
     FileNotFoundError
         There is no such file.
     ValueError
-        `FileError`: an unknown ending, a damaged or truncated file, one that promises more than it holds, no voxel
-        size.
+        `FileError`: an unknown ending, a damaged or truncated file, one that promises more than it holds, several
+        arrays of which none was chosen, no voxel size or one that no microscope has.
 
     Notes
     -----
-    Volumes: `.npz` (ours; foreign ones with `labels`, `data` or `volume` along x, y, z, and `spacing_um`, `origin_um`,
-    `names` as JSON text), `.npy` (x, y, z; needs `spacing`), `.tif` (ImageJ: x and y from the resolution tags, z from
-    `spacing`; OME: PhysicalSize), `.mrc .rec .map` (MRC2014: cell / sampling, in A), `.h5 .hdf5` (arrays along z, y, x
-    or as `axistags` say; voxel size in `element_size_um` along z, y, x, or `spacing_um`, `spacing`, `resolution` (nm)
-    in the array's order). Pages of TIFF and sections of MRC are z.
+    Volumes: `.npz` (ours; foreign ones along x, y, z with `spacing_um`, `origin_um`, `names` as JSON text), `.npy` (x,
+    y, z; needs `spacing`), `.tif` (ImageJ: x and y from the resolution tags, z from `spacing`; OME: PhysicalSize; pages
+    written one by one are planes; LZW, zstd and others through imagecodecs), `.mrc .rec .map .ccp4` (MRC2014: cell /
+    sampling, in A; origin, else `nxstart`; IMOD's unsigned bytes; also `.gz`), `.h5 .hdf5` (arrays along z, y, x or as
+    `axistags` say; voxel size in `element_size_um` along z, y, x, or `spacing_um`, `spacing`, `resolution` (nm),
+    `voxel_size` in the array's order, with `units` where they are told; virtual and linked arrays), `.nrrd .nhdr` (3D
+    Slicer's `.seg.nrrd`: segments are labels with their names). Pages of TIFF and sections of MRC are z. Whole numbers
+    are labels; what looks like grey values, sizes of a millimetre and the like, a coarse axis that is not z, and names
+    of labels that are not there are warnings or questions.
 
     Labels of other programs: Cellpose's `_seg.npy` (its masks; files that could run code are refused) and its
-    `_cp_masks.tif` or `.png`; StarDist's TIFF stacks; nnU-Net's `.nii.gz` (NIfTI-1; names from a dataset.json in the
-    same folder or the one above); ilastik's HDF5: segmentations and object identities as they are, probabilities as the
-    most probable label, counted from 1 as ilastik does.
+    `_cp_masks.tif` or `.png`; pictures with a table of colours (`.png`, `.tif`: its indices); StarDist's TIFF stacks;
+    nnU-Net's `.nii.gz` (NIfTI-1; names from a dataset.json in the same folder or the one above); ilastik's HDF5:
+    segmentations and object identities as they are, probabilities as the most probable label, counted from 1 as ilastik
+    does.
 
     Tilt series: `.st .ali .mrcs` as in `io.tilts.load_tilts`.
 
@@ -89,13 +108,14 @@ def load(
     >>> load(f"{folder}/cube.npz").regions
     {1: 'cytosol'}
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if (path / "recipe.toml").exists():
         with reading(path, "a sample's folder"):
             return read_sample(path)
     if path.suffix.lower() in TILTS:
+        no_choice(path, "images", dataset, kind if kind != "intensities" else None)
         return load_tilts(path, spacing=spacing)
-    ending = ending_of(path, [".npz", ".pvd", *VOLUME_READERS, *MESH_READERS, *TILTS])
+    ending = ending_of(path, [".npz", ".pvd", *VOLUME_READERS, *ARCHIVE_READERS, *MESH_READERS, *TILTS])
     check_there(path)
     if ending == ".pvd":
         raise FileError(f"{path} lists pictures for ParaView, not the whole solution; load the .npz saved with it")
@@ -104,9 +124,11 @@ def load(
         with reading(path, "a NumPy archive"):
             arrays = read_arrays(path)
             notes = notes_in(path, arrays, "Solution", spacing)
-            thing = solution_in(path, arrays, notes) if notes else thing_in(path, arrays, spacing, names)
+            if notes:
+                no_choice(path, "a Solution", dataset, kind)
+            thing = solution_in(path, arrays, notes) if notes else thing_in(path, arrays, spacing, names, dataset, kind)
     else:
-        thing = read(path, spacing, names)
+        thing = read(path, spacing, names, dataset, kind)
     log.info("loaded %s: %s", path, _summary(thing))
     return thing
 
@@ -140,9 +162,10 @@ def save(
     Notes
     -----
     `.npz` holds everything exactly; `load` brings it back. So do, for volumes, `.h5`, `.tif` (ImageJ: uint8, uint16,
-    float32), `.ome.tif` (integers up to 32 bits, float32, float64) and `.mrc` (int8, int16, uint16, float16, float32)
-    where their types hold every value; `load` restores the type itself. For surfaces `.ply .vtp .obj`; `.stl` holds one
-    closed body: its corners and name come back, its label becomes 1, its points are numbered anew. For meshes
+    float32), `.ome.tif` (integers up to 32 bits, float32, float64), `.nrrd` (all but float16; labels as segments of 3D
+    Slicer) and `.mrc` (int8, int16, uint16, float16, float32) where their types hold every value; `load` restores the
+    type itself. For surfaces `.ply .vtp .obj`; `.stl` holds one closed body: its corners and name come back, its label
+    becomes 1, its points are numbered anew. For meshes
     `.vtu .xdmf .msh`; in `.msh` every facet belongs to one physical group, as dolfinx wants it: its patch ("A + B"
     where they overlap), else its interface "behind|front". `.xdmf` keeps its arrays in an `.xdmf.h5` file beside it.
 
@@ -154,7 +177,7 @@ def save(
     Samples: a folder with density, labels and instances as MRC, motifs as CSV (exact) and RELION STAR, surfaces and
     centrelines as VTP, the report, and the recipe with its seed as TOML.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if isinstance(thing, Sample):
         _save_sample(path, thing, overwrite)
         return

@@ -89,6 +89,28 @@ def test_suspicious_spacing(spacing, text):
     the(volume(balls(), spacing), "warning", text)
 
 
+def test_names_of_absent_labels_are_answered():
+    """A mask of 0 and 255 with names={1: ...}: no name fits."""
+    data = np.zeros((8, 8, 8), np.uint8)
+    data[2:6, 2:6, 2:6] = 255
+    found = mc.check(mc.Volume(data, 0.01, names={1: "cell"})).problems
+    said = [p for p in found if "labels that are not there: 1 cell; there are 255" in p.message]
+    assert [p.severity for p in said] == ["warning"]
+    found = mc.check(mc.Volume(data, 0.01, names={255: "cell", 2: "er"})).problems
+    assert [p.severity for p in found if "not there: 2 er" in p.message] == ["note"]
+
+
+@pytest.mark.parametrize(("spacing", "axis"), [((0.04, 0.01, 0.01), "x"), ((0.01, 0.04, 0.01), "y")])
+def test_a_coarse_axis_that_is_not_z_gets_a_note(spacing, axis):
+    data = np.zeros((8, 8, 8), np.uint8)
+    data[2:6, 2:6, 2:6] = 1
+    messages = [p.message for p in mc.check(mc.Volume(data, spacing)).problems]
+    assert any(f"longest along {axis}" in text and "from_zyx" in text for text in messages)
+    assert not any(
+        "longest along" in p.message for p in mc.check(mc.Volume(data, spacing[::-1])).problems if axis == "x"
+    )
+
+
 def test_structures_at_the_box():
     cut = volume(balls()[6:])
     problem = the(cut, "warning", "'cytosol' reaches the box at x-: it will be capped")

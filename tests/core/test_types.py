@@ -24,7 +24,17 @@ CUBE = np.ones((3, 4, 5), np.uint8)
         (CUBE, {"names": {0: "water"}}, ValueError, "label 0 is always 'outside'; got the name 'water'"),
         (CUBE, {"names": {1: "er", 2: "er"}}, ValueError, "'er' is given twice"),
         (CUBE, {"names": {1: ""}}, ValueError, "names should map"),
+        (CUBE, {"names": {"er": 1}}, ValueError, r"turned round: give \{1: 'er'\}"),
+        (CUBE, {"names": ["outside", "er"]}, TypeError, r"names should be a dict label -> name, .*got \['outside'"),
+        (CUBE, {"names": {"1": "er"}}, ValueError, "names should map whole labels >= 0 to texts; got '1'"),
         (CUBE, {"origin": (0, 0)}, ValueError, "origin should have three entries"),
+        (CUBE[0], {}, ValueError, r"data\[:, :, None\] makes one plane"),
+        (CUBE[..., None], {}, ValueError, r"np\.squeeze"),
+        (np.ones((4, 5, 6, 3)), {}, ValueError, r"colours, give one channel, data\[\.\.\., 0\]"),
+        (np.ones((2, 5, 6, 7)), {}, ValueError, r"one channel or time of it, such as data\[0\]"),
+        (CUBE * 1j, {}, TypeError, r"got complex128; .*data\.real"),
+        (mc.Volume(CUBE, 1.0), {}, TypeError, "should be an array .*got Volume"),
+        ("8 nm", {}, TypeError, "should be an array .*got str"),
     ],
 )
 def test_volume_refuses(data, kwargs, error, words):
@@ -63,6 +73,34 @@ def test_volume_reads_image_order():
     assert (volume.spacing, volume.origin) == ((8, 4, 40), (1, 2, 3))
 
 
+@pytest.mark.parametrize("kind", [">u2", ">i4", ">u8", ">f2", ">f4", ">f8"])
+def test_voxels_have_the_byte_order_of_the_machine(kind):
+    swapped = np.arange(24).reshape(2, 3, 4).astype(kind)
+    volume = mc.Volume(swapped, 1.0)
+    assert volume.data.dtype.isnative and volume.data.dtype == swapped.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(volume.data, swapped)
+    assert not swapped.dtype.isnative
+
+
+def test_kernels_see_the_labels_that_came():
+    """A kernel compiled for native labels takes swapped ones for the same type, and would read other numbers."""
+    data = np.zeros((6, 6, 6), np.uint16)
+    data[1:5, 1:5, 1:5], data[2:4, 2:4, 2:4] = 1, 2
+    wanted = mc.areas(mc.extract(mc.Volume(data, 0.01)))
+    assert mc.areas(mc.extract(mc.Volume(data.astype(">u2"), 0.01))) == wanted
+
+
+def test_floats_beyond_64_bits_become_what_kernels_know():
+    assert mc.Volume(np.full((2, 2, 2), 0.25, np.longdouble), 1.0).data.dtype == np.float64
+
+
+def test_names_without_a_voxel_are_told():
+    volume = mc.Volume(np.full((3, 3, 3), 255, np.uint8), 1.0, names={1: "cell"})
+    assert volume.absent == {1: "cell"} and volume.regions == {255: "label 255"}
+    assert "named, but without a voxel: 1 'cell'" in repr(volume)
+    assert "without" not in repr(mc.Volume(CUBE, 1.0, names={1: "cell"}))
+
+
 def test_floats_with_names_are_labels():
     volume = mc.Volume(np.ones((2, 2, 2)), 1.0, names={1: "er"})
     assert volume.is_labels
@@ -71,6 +109,8 @@ def test_floats_with_names_are_labels():
 
 def test_booleans_are_labels():
     assert mc.Volume(np.ones((2, 2, 2), bool), 1.0).counts == {1: 8}
+    # As Pillow makes them of pictures of one bit.
+    assert mc.Volume(np.full((2, 2, 2), 255, np.uint8).view(bool), 1.0).counts == {1: 8}
 
 
 def test_arrays_are_read_only_and_the_callers_array_is_not_touched():

@@ -178,3 +178,18 @@ def test_unit_text_reads_back(text):
     unit = to_base(f"1 {text}" if not text.startswith("1") else text, "unit")[1]
     assert str(unit) == text
     assert str(NO_UNIT) == "no unit"
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"), [("10 A", "um", 1e-3), ("13.68A", "um", 1.368e-3), ("10 Å", "nm", 1)]
+)
+def test_where_a_length_is_wanted_a_is_an_angstrom(text, unit, value):
+    assert convert(text, unit, "spacing") == pytest.approx(value, rel=1e-12)
+    assert convert("3 pA", "A", "current") == pytest.approx(3e-12, rel=1e-12)
+    assert to_base("2 A", "current") == (2.0, Unit.of(A=1))
+
+
+@pytest.mark.parametrize("text", ["1 px", "2 pixels", "1 voxel", "1 pixel/um", "300 dots"])
+def test_a_pixel_is_no_length(text):
+    with pytest.raises(ValueError, match=r"a (px|pixel|voxel|dot) is no length; give the size that the microscope"):
+        convert(text, "um", "spacing")

@@ -169,3 +169,26 @@ def test_meshes_that_cannot_be_used_name_the_file_and_the_rows(tmp_path):
     (tmp_path / "a.obj").write_text(text)
     with pytest.raises((MeshError, ValueError), match=r"a\.obj"):
         load(tmp_path / "a.obj")
+
+
+def test_texts_of_hdf5_that_cannot_be_are_refused_before_hdf5_reads_them(tmp_path):
+    """A gap of no length in the heap keeps HDF5 busy for ever, a length of gigabytes is believed."""
+    import h5py
+
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["labels"] = np.ones((3, 4, 5), np.uint8)
+        file["names"] = '{"1": "er"}'
+        place = file["names"].id.get_offset()
+    assert load(path, spacing=1).names == {0: "outside", 1: "er"}
+    whole = path.read_bytes()
+    heap = whole.index(b"GCOL")
+    # One text of 11 bytes, padded to 16, after two headers of 16; then the gap.
+    gap = heap + 16 + 16 + 16
+    assert int.from_bytes(whole[heap + 16 : heap + 18], "little") == 1
+    path.write_bytes(whole[: gap + 8] + bytes(8) + whole[gap + 16 :])
+    with pytest.raises(ValueError, match="has a gap of no length"):
+        load(path, spacing=1)
+    path.write_bytes(whole[:place] + b"\xff\xff\xff\x7f" + whole[place + 4 :])
+    with pytest.raises(ValueError, match=r"promises a text of 2,147,483,647 bytes in /names"):
+        load(path, spacing=1)

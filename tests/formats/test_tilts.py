@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from meshcell.formats.tilts import load_tilts, read_angles, save_tilts
+from meshcell.formats.volumes.tilts import load_tilts, read_angles, save_tilts
 
 
 @pytest.fixture(params=["x", "y"])

@@ -27,6 +27,20 @@ def test_maps_are_resampled_to_the_spacing(tmp_path):
         assert volume == pytest.approx(4 / 3 * np.pi * (6 * NM) ** 3 * (1 - 3 * s2 / 36), rel=0.01)
 
 
+def test_maps_of_whole_numbers_are_densities(tmp_path):
+    """EMDB holds maps of 8 and 16 bits; their scale does not matter."""
+    import mrcfile
+
+    values = np.round(1000 * standin("ferritin", NM)[0]).astype(np.int16)
+    for name, data in (("whole.mrc", values), ("floats.mrc", values.astype(np.float32))):
+        with mrcfile.new(tmp_path / name) as file:
+            file.set_data(np.ascontiguousarray(data.T))
+            file.set_volume()
+            file.voxel_size = 10.5
+    whole, floats = (unit_template(tmp_path / name, NM, level=500) for name in ("whole.mrc", "floats.mrc"))
+    np.testing.assert_array_equal(whole.values, floats.values)
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_stand_ins_have_the_volume_of_their_shape(name):
     shape, rng = sdf.union(*SHAPES[name]), np.random.default_rng(0)

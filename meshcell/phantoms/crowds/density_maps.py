@@ -115,9 +115,10 @@ def _read(path: Path, step: float, resolution: Any) -> Volume:
         if not path.exists():
             raise FileNotFoundError(f"{path} should be a file; there is none")
         return atoms_density(path, step, resolution=resolution)
-    volume = read(path)
-    if not isinstance(volume, Volume) or volume.is_labels:
-        raise ValueError(f"{path} should be a density map (floating intensities); got {type(volume).__name__}")
+    # Whole numbers are densities, too: EMDB holds maps of 8 and 16 bits.
+    volume = read(path, kind="intensities")
+    if not isinstance(volume, Volume):
+        raise ValueError(f"{path} should be a density map (intensities); got {type(volume).__name__}")
     return volume
 
 

@@ -14,19 +14,13 @@ import numpy as np
 from meshcell.core.arrays import Array
 from meshcell.core.files import MAX_DEFLATE, FileError, replacing, truncated
 from meshcell.core.types import Volume
-from meshcell.formats.mrc_npy import Picture, held_exactly, volume_tag, with_tag
+from meshcell.formats.volumes.lengths import um_per
+from meshcell.formats.volumes.pictures import Picture, held_exactly, volume_tag, with_tag
 
-MICRO_SIGNS = ("µm", "μm", "\\u00B5m", "\\u00b5m")  # micro sign, Greek mu, and as ImageJ escapes it
-LENGTHS = {
-    **dict.fromkeys(("um", "micron", "microns", "micrometer", *MICRO_SIGNS), 1.0),
-    **dict.fromkeys(("nm", "nanometer"), 1e-3),
-    **dict.fromkeys(("Å", "angstrom", "A"), 1e-4),
-    **dict.fromkeys(("mm", "millimeter"), 1e3),
-    "cm": 1e4,
-    "m": 1e6,
-}
 # Bytes of a tag's value by its type (TIFF 6.0, section 2, and BigTIFF).
 TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+# No codec shrinks more: LZW's codes of 12 bits stand for 4096 bytes at most, zstd's and LZMA's blocks for many more.
+MAX_PACKED = {5: 4096, 34925: 2**16, 50000: 2**16, 34926: 2**16}
 IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 OME_TYPES = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.float32, np.float64)
 
@@ -38,17 +32,24 @@ def read_tiff(path: Path) -> Picture:
     with path.open("rb") as file:
         _check_pages(path, file, path.stat().st_size)
     with tifffile.TiffFile(path) as tiff:
-        if len(tiff.series) != 1:
-            there = ", ".join(f"{series.axes} {series.shape}" for series in tiff.series)
-            raise FileError(f"{path} should hold one stack; it holds {len(tiff.series)}: {there}; save one of them")
-        series = tiff.series[0]
-        _check_bytes(path, tiff, series)
-        data = _zyx(path, series).T
+        parts = tiff.series
+        if not parts or (len(parts) > 1 and not _are_planes(tiff)):
+            there = ", ".join(f"{part.axes} {part.shape} {part.dtype}" for part in parts)
+            raise FileError(
+                f"{path} should hold one stack, or pages of one size and type; it holds {len(parts)}: {there}; read "
+                "the wanted one by tifffile.imread(path, series=0) and give it to Volume.from_zyx(array, spacing_zyx)"
+            )
+        _check_codec(path, tiff)
+        for series in parts:
+            _check_bytes(path, tiff, series)
+        stacks = [_zyx(path, series) for series in parts]
+        data = (stacks[0] if len(stacks) == 1 else np.concatenate(stacks)).T
         if tiff.is_imagej:
-            return _from_imagej(tiff, data)
+            return _from_imagej(path, tiff, data)
         if tiff.is_ome:
-            return _from_ome(tiff, data)
-    return Picture(data, advice="the file has neither ImageJ nor OME metadata")
+            return _from_ome(path, tiff, data)
+        kind = "labels" if _is_colour_table(parts[0].keyframe) else None
+    return Picture(data, advice="the file has neither ImageJ nor OME metadata", kind=kind)
 
 
 def write_imagej(path: Path, volume: Volume) -> None:
@@ -94,6 +95,37 @@ def write_ome(path: Path, volume: Volume) -> None:
 # --- what is promised and what is there ---
 
 
+def _are_planes(tiff: Any) -> bool:
+    """Tell whether the pages were written one by one, each for itself: planes of one size and type.
+
+    In OME and the stacks of microscopes, several images are several places or channels.
+    """
+    known = tiff.is_ome or tiff.is_imagej or tiff.is_lsm or tiff.is_stk or tiff.is_ndpi or tiff.is_svs
+    alike = {(part.shape, part.dtype, part.axes) for part in tiff.series}
+    return not known and len(alike) == 1 and all(part.axes == "YX" and len(part) == 1 for part in tiff.series)
+
+
+def _is_colour_table(page: Any) -> bool:
+    """Tell whether the voxels are indices of a table of colours, other than greys."""
+    table = page.colormap if page.photometric == 3 else None
+    return table is not None and bool((table != table[:1]).any())
+
+
+def _check_codec(path: Path, tiff: Any) -> None:
+    """Refuse a compression that needs a package which is not there."""
+    import tifffile
+
+    for page in tiff.pages:
+        try:
+            tifffile.TIFF.DECOMPRESSORS[page.keyframe.compression]
+        except KeyError as error:
+            advice = (
+                "pip install imagecodecs" if "imagecodecs" in str(error) else "save it without compression, or as LZW"
+            )
+            name = getattr(page.keyframe.compression, "name", page.keyframe.compression)
+            raise FileError(f"{path} is compressed as {name}: {advice}") from error
+
+
 def _check_pages(path: Path, file: BinaryIO, size: int) -> None:
     """Walk the chain of pages and refuse one that leaves the file, which tifffile takes for the end of the stack."""
     head = file.read(16)
@@ -129,7 +161,8 @@ def _check_bytes(path: Path, tiff: Any, series: Any) -> None:
         end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
         if end > size:
             truncated(path, f"voxels of plane {number + 1} up to byte {end:,}", f"the file has {size:,} bytes")
-    if series.nbytes > MAX_DEFLATE * size:
+    packed = int(series.keyframe.compression)
+    if series.nbytes > MAX_PACKED.get(packed, MAX_DEFLATE) * size:
         truncated(path, f"{series.nbytes:,} bytes of voxels", f"{size:,} bytes cannot hold them")
     planes = int((tiff.imagej_metadata or {}).get("images", 1)) if tiff.is_imagej else 1
     if planes > series.size // (series.keyframe.imagelength * series.keyframe.imagewidth):
@@ -152,29 +185,32 @@ def _zyx(path: Path, series: Any) -> Array:
 # --- metadata ---
 
 
-def _from_imagej(tiff: Any, data: Array) -> Picture:
+def _from_imagej(path: Path, tiff: Any, data: Array) -> Picture:
     notes = tiff.imagej_metadata or {}
-    unit = LENGTHS.get(str(notes.get("unit", "")))
+    # y and z have units of their own where they differ from that of x.
+    units = [str(notes.get(key, notes.get("unit", ""))) for key in ("xunit", "yunit", "zunit")]
+    factors = [um_per(unit) for unit in units]
     tags = tiff.pages[0].tags
-    if unit is None or "spacing" not in notes or not {"XResolution", "YResolution"} <= {tag.name for tag in tags}:
-        told = f"unit {notes.get('unit')!r}, spacing {notes.get('spacing')!r} between planes"
-        picture = Picture(data, advice=f"the ImageJ metadata do not tell it ({told}; see Image > Properties in ImageJ)")
-    else:
+    told = f"unit {notes.get('unit')!r}, spacing {notes.get('spacing')!r} between planes"
+    advice = f"the ImageJ metadata do not tell it ({told}; see Image > Properties in ImageJ)"
+    picture = Picture(data, advice=advice)
+    if None not in factors and "spacing" in notes and {"XResolution", "YResolution"} <= {tag.name for tag in tags}:
         across = [tags[name].value for name in ("XResolution", "YResolution")]
-        spacing = [unit * below / above if above else 0.0 for above, below in across]
-        picture = Picture(data, (*spacing, unit * float(notes["spacing"])))
-    return with_tag(picture, notes.get("Info"))
+        sizes = [below / above if above else 0.0 for above, below in across] + [float(notes["spacing"])]
+        spacing = [size * (factor or 0.0) for size, factor in zip(sizes, factors, strict=True)]
+        picture = Picture(data, tuple(spacing))
+    return with_tag(path, picture, notes.get("Info"))
 
 
-def _from_ome(tiff: Any, data: Array) -> Picture:
+def _from_ome(path: Path, tiff: Any, data: Array) -> Picture:
     root = ElementTree.fromstring(tiff.ome_metadata)
     pixels = next(element for element in root.iter() if element.tag.endswith("}Pixels"))
     notes = next((element.text for element in root.iter() if element.tag.endswith("}Description")), None)
     sizes = []
     for axis in "XYZ":
-        unit = LENGTHS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        unit = um_per(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         size = pixels.get(f"PhysicalSize{axis}")
         if size is None or unit is None:
-            return with_tag(Picture(data, advice=f"the OME metadata have no length PhysicalSize{axis}"), notes)
+            return with_tag(path, Picture(data, advice=f"the OME metadata have no length PhysicalSize{axis}"), notes)
         sizes.append(float(size) * unit)
-    return with_tag(Picture(data, tuple(sizes)), notes)
+    return with_tag(path, Picture(data, tuple(sizes)), notes)

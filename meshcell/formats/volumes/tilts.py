@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats
-from meshcell.core.files import FileError, naming, reading, replacing, truncated
+from meshcell.core.files import FileError, naming, reading, replacing
 from meshcell.core.types import TiltSeries
 from meshcell.core.validation import checked_spacing
-from meshcell.formats.mrc_npy import ANGSTROM, MRC_MODES, WRITER
+from meshcell.formats.volumes.lengths import unlikely
+from meshcell.formats.volumes.mrc import ANGSTROM, WRITER, read_stack
 
 log = logging.getLogger("meshcell")
 
@@ -49,7 +50,7 @@ def load_tilts(path: str | Path, *, angles: Any = None, spacing: Any = None, axi
     -----
     Images are stored row by row, y from the bottom; axis "y" takes rows along the tilt axis.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     with reading(path, "an MRC stack of images"):
@@ -73,7 +74,7 @@ def save_tilts(path: str | Path, series: TiltSeries, *, overwrite: bool = False)
     """
     import mrcfile
 
-    path = Path(path)
+    path = Path(path).expanduser()
     beside = path.with_suffix(".tlt")
     taken = [str(target) for target in (path, beside) if target.exists()]
     if taken and not overwrite:
@@ -132,32 +133,20 @@ def _angle_file(path: Path) -> Path:
 
 def _stack(path: Path) -> tuple[Array, float | None, str]:
     """Return images (n, ny, nx), the pixel size in um or None, and why there is none."""
-    import mrcfile
-
-    # Headers of old programs lack the map word; the size of the file is what must agree.
-    with mrcfile.open(path, mode="r", permissive=True, header_only=True) as mrc:
-        header = mrc.header
-        shape = (int(header.nz), int(header.ny), int(header.nx))
-        mode, extra = int(header.mode), int(header.nsymbt)
-        cell, sampling = (float(header.cella.x), float(header.cella.y)), (int(header.mx), int(header.my))
-        order = header.nx.dtype.newbyteorder("=") == header.nx.dtype
-    if mode not in MRC_MODES or min(shape) < 1:
-        raise FileError(f"{path} should hold images of numbers (modes 0, 1, 2, 6, 12); got mode {mode}, shape {shape}")
-    promised = 1024 + extra + int(np.prod(shape, dtype=object)) * MRC_MODES[mode]
-    if promised > path.stat().st_size:
-        truncated(path, f"{shape[0]} images of {shape[2]} x {shape[1]} pixels", f"has {path.stat().st_size:,} bytes")
-    kind = np.dtype({0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}[mode]).newbyteorder("=" if order else "S")
-    data = np.fromfile(path, kind, int(np.prod(shape)), offset=1024 + extra).reshape(shape)
+    header, data, _ = read_stack(path, "{2} images of {0} x {1} pixels")
+    cell, sampling = (float(header["cella"]["x"]), float(header["cella"]["y"])), (int(header["mx"]), int(header["my"]))
+    shape = data.shape
     told = f"its header has a cell of {cell} A over {sampling} samples for {shape[2]} x {shape[1]} pixels"
-    if min(cell) <= 0 or min(sampling) <= 0:
+    if not min(cell) > 0 or min(sampling) <= 0:
         return data, None, f"{told}, which is no size"
     size = (cell[0] / sampling[0], cell[1] / sampling[1])
+    likely = cell[0] / shape[2], cell[1] / shape[1]
     if not np.isclose(*size, rtol=0.01):
-        likely = cell[0] / shape[2], cell[1] / shape[1]
         return data, None, f"{told}, so a pixel would be {size} A, which is not square; cell / pixels is {likely} A"
     if min(sampling) == 1 < min(shape[1:]):
-        likely = cell[0] / shape[2], cell[1] / shape[1]
         return data, None, f"{told}, so a pixel would be {size[0]} A; cell / pixels would be {likely} A"
-    if size == (1.0, 1.0):
+    if np.allclose(size, 1, rtol=1e-6):
         return data, None, f"{told}, so 1 A, which programs write when they do not know it"
+    if doubt := unlikely([size[0] * ANGSTROM]):
+        return data, None, f"{told}, {doubt}"
     return data, size[0] * ANGSTROM, ""

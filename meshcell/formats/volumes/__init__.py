@@ -1,0 +1,1 @@
+"""Formats of voxel volumes and tilt series, one a file."""
