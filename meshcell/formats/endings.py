@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from meshcell.core.files import FileError, reading
+import numpy as np
+
+from meshcell.core.files import FileError, naming, reading
+from meshcell.core.measures import odd_extent
 from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.core.units import convert
+from meshcell.formats.cell_arrays import Choice
 from meshcell.formats.gmsh import read_msh, write_msh
 from meshcell.formats.hdf5 import read_hdf5, write_hdf5
 from meshcell.formats.mrc_npy import Picture, read_mrc, read_npy, to_volume, write_mrc
@@ -17,7 +24,7 @@ from meshcell.formats.segmenters import read_cellpose, read_nifti, read_png
 from meshcell.formats.stl_obj import read_obj, read_stl, write_obj, write_stl
 from meshcell.formats.tiff import read_tiff, write_imagej, write_ome
 from meshcell.formats.vtk import read_vtp, read_vtu, write_vtp, write_vtu
-from meshcell.formats.xdmf import companion, read_xdmf, write_xdmf
+from meshcell.formats.xdmf import companion, dolfinx_index, read_xdmf, write_xdmf
 
 Thing = Volume | Surface | TetMesh
 
@@ -39,7 +46,8 @@ VOLUME_READERS: dict[str, tuple[str, Callable[[Path], Picture]]] = {
     ".h5": ("an HDF5 file with one volume", read_hdf5),
 }
 
-MESH_READERS: dict[str, tuple[str, Callable[[Path, Mapping[int, str] | None], Surface | TetMesh]]] = {
+# Readers take the path and names, those of formats whose cells have arrays the choice of one, too.
+MESH_READERS: dict[str, tuple[str, Callable[..., Surface | TetMesh]]] = {
     ".ply": ("a PLY surface", read_ply),
     ".stl": ("an STL surface", read_stl),
     ".obj": ("an OBJ surface", read_obj),
@@ -48,6 +56,8 @@ MESH_READERS: dict[str, tuple[str, Callable[[Path, Mapping[int, str] | None], Su
     ".xdmf": ("an XDMF mesh of tetrahedra", read_xdmf),
     ".msh": ("a Gmsh mesh of tetrahedra", read_msh),
 }
+
+BY_REGIONS = (".ply", ".vtp", ".vtu", ".xdmf", ".msh")
 
 WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
     ".ome.tiff": (Volume, write_ome),
@@ -69,22 +79,64 @@ WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
 }
 
 
-def read(path: Path, spacing: Any = None, names: Mapping[int, str] | None = None) -> Thing:
+def read(
+    path: Path,
+    spacing: Any = None,
+    names: Mapping[int, str] | None = None,
+    *,
+    unit: Any = None,
+    regions: Choice = None,
+) -> Thing:
     """Read a volume, surface or mesh by the ending of the file's name; as `load`."""
     ending = ending_of(path, [".npz", *VOLUME_READERS, *MESH_READERS])
     check_there(path)
     if ending == ".npz":
         with reading(path, "a NumPy archive"):
-            return read_npz(path, spacing, names)
+            return scaled(path, read_npz(path, spacing, names), unit)
     if ending in VOLUME_READERS:
         expected, read_picture = VOLUME_READERS[ending]
+        check_volume_options(path, unit, regions)
         with reading(path, expected):
             return to_volume(path, read_picture(path), spacing, names)
     if spacing is not None:
         raise FileError(f"{path}: spacing= is for volumes; a {ending} file has points in um; leave it out")
     expected, read_mesh = MESH_READERS[ending]
+    if regions is not None and ending not in BY_REGIONS:
+        raise FileError(
+            f"{path}: regions= chooses an array of the cells, which {', '.join(BY_REGIONS)} have; leave it out"
+        )
     with reading(path, expected):
-        return read_mesh(path, names)
+        thing = read_mesh(path, names, regions) if ending in BY_REGIONS else read_mesh(path, names)
+        return scaled(path, thing, unit)
+
+
+def check_volume_options(path: Path, unit: Any, regions: Any) -> None:
+    """Refuse what is for surfaces and meshes."""
+    if unit is not None:
+        raise FileError(f'{path}: unit= is for surfaces and meshes; the voxels of a volume have spacing="8 nm"')
+    if regions is not None:
+        raise FileError(f"{path}: regions= is for surfaces and meshes; the labels of a volume are its voxels")
+
+
+def scaled(path: Path, thing: Thing, unit: Any) -> Thing:
+    """Take a surface's or mesh's points as lengths in this unit; warn where um, the usual one, makes it no cell."""
+    if isinstance(thing, Volume):
+        check_volume_options(path, unit, None)
+        return thing
+    if unit is None:
+        if odd := odd_extent(thing.points):
+            warnings.warn(f'{path}: {odd} load(path, unit="nm") takes them so', stacklevel=2)
+        return thing
+    with naming(path):
+        factor = convert(
+            f"1 {unit}" if isinstance(unit, str) and not unit.strip()[:1].isdigit() else unit, "um", "unit"
+        )
+        if not 0 < factor < np.inf:
+            raise FileError(f'{path}: unit should be a length such as "nm"; got {unit!r}')
+    changed: dict[str, Any] = {"points": thing.points * factor}
+    if isinstance(thing, Surface) and thing.resolution is not None:
+        changed["resolution"] = tuple(factor * size for size in thing.resolution)
+    return dataclasses.replace(thing, **changed)
 
 
 def write(path: Path, thing: Thing) -> None:
@@ -133,5 +185,5 @@ def misfit_of(ending: str, thing: Any, writers: Mapping[str, tuple[type, Any]]) 
 
 def targets_of(path: Path, ending: str) -> list[Path]:
     """Return all that is written for a file of this ending."""
-    beside = {".xdmf": [companion(path)], ".pvd": [path.with_suffix("")]}
+    beside = {".xdmf": [companion(path), dolfinx_index(path)], ".pvd": [path.with_suffix("")]}
     return [path, *beside.get(ending, [])]

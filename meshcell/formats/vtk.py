@@ -21,8 +21,9 @@ from meshcell.core.files import (
     untagged,
 )
 from meshcell.core.types import Surface, TetMesh
-from meshcell.formats.foreign import assembled, region_labels
-from meshcell.formats.single_bodies import body
+from meshcell.formats.cell_arrays import Choice
+from meshcell.formats.foreign import by_tags, named_patches
+from meshcell.formats.single_bodies import by_arrays
 from meshcell.formats.vtk_xml import Piece, Sections, read_vtk, write_vtk
 
 TRIANGLE, TETRA = 5, 10
@@ -33,8 +34,8 @@ PLAIN = re.compile(r"[A-Za-z0-9_ .+-]+")
 # --- surfaces ---
 
 
-def read_vtp(path: Path, names: Mapping[int, str] | None) -> Surface:
-    """Read ours exactly, and any foreign VTP of triangles as one closed body (or by arrays side0 and side1)."""
+def read_vtp(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> Surface:
+    """Read ours exactly, and any foreign VTP of triangles, its bodies or both sides by an array of the cells."""
     piece = read_vtk(path, "PolyData")
     points, cells = _points(path, piece), piece.sections.get("CellData", {})
     triangles = _of_size(path, piece.sections.get("Polys", {}), 3)
@@ -43,10 +44,11 @@ def read_vtp(path: Path, names: Mapping[int, str] | None) -> Surface:
         raise FileError(f"{path} should hold triangles only; it has {others} vertices, lines or strips; triangulate it")
     notes = untagged(piece.texts.get("meshcell"), "Surface")
     if "side0" not in cells or "side1" not in cells:
-        return body(path, points, triangles, names)
+        return by_arrays(path, points, triangles, cells, names, regions)
     stored = names_from_json(notes["names"]) if notes else {}
     sides = np.stack([cells["side0"], cells["side1"]], axis=1)
-    patches = {name: rows_of(cells[array]) for name, array in notes.get("patches", {}).items()}
+    arrays = notes["patches"] if notes else named_patches(cells)
+    patches = {name: rows_of(cells[array]) for name, array in arrays.items()}
     return Surface(points, triangles, sides, merged_names(path, stored, names), patches, notes.get("resolution"))
 
 
@@ -69,8 +71,8 @@ def polygons(points: Array, triangles: Ints, cells: Mapping[str, Array]) -> tupl
 # --- tetrahedral meshes ---
 
 
-def read_vtu(path: Path, names: Mapping[int, str] | None) -> TetMesh:
-    """Read ours exactly, and foreign tetrahedra with any one array of region labels."""
+def read_vtu(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
+    """Read ours exactly, and foreign tetrahedra with an array of region labels; tags of triangles become patches."""
     piece = read_vtk(path, "UnstructuredGrid")
     points, cells = _points(path, piece), piece.sections.get("CellData", {})
     types, corners = piece.sections["Cells"]["types"], piece.sections["Cells"]
@@ -81,8 +83,7 @@ def read_vtu(path: Path, names: Mapping[int, str] | None) -> TetMesh:
     by_kind = {name: (array[types == TETRA], array[types == TRIANGLE]) for name, array in cells.items()}
     notes = untagged(piece.texts.get("meshcell"), "TetMesh")
     if not notes:
-        regions = region_labels(path, {name: own for name, (own, _) in by_kind.items()}, len(tets))
-        return assembled(path, points, tets, regions, names or {}, facets, {})
+        return by_tags(path, points, tets, facets, by_kind, names, regions)
     return TetMesh(
         points,
         tets,
@@ -116,9 +117,6 @@ def tet_grid(points: Array, tets: Ints, facets: Ints, cells: Mapping[str, Array]
     }
     counts = {"NumberOfPoints": len(points), "NumberOfCells": n + f}
     return counts, {"PointData": {}, "CellData": dict(cells), "Points": {"Points": points}, "Cells": corners}
-
-
-# --- solutions ---
 
 
 # --- arrays ---

@@ -17,6 +17,7 @@ from meshcell.formats.endings import (
     ending_of,
     misfit_of,
     read,
+    scaled,
     targets_of,
     write,
 )
@@ -36,7 +37,12 @@ TILTS = (".st", ".ali", ".mrcs")
 
 
 def load(
-    path: str | Path, *, spacing: Any = None, names: Mapping[int, str] | None = None
+    path: str | Path,
+    *,
+    spacing: Any = None,
+    names: Mapping[int, str] | None = None,
+    unit: Any = None,
+    regions: str | bool | None = None,
 ) -> Volume | Surface | TetMesh | Solution | Sample | TiltSeries:
     """Read a volume, surface, mesh, solution or tilt series by the ending of the file's name, a sample by its folder.
 
@@ -47,6 +53,11 @@ def load(
         Voxel size of a volume; wins over the file's. Needed where the file does not tell one: it is never taken as 1.
     names : dict[int, str]
         Label -> region name; wins over the file's. For a closed body without regions, one entry gives its label, too.
+
+    unit : text, or a length in um
+        Of the points of a surface or mesh, such as "nm"; um if not given. Formats do not tell it.
+    regions : str or False
+        Which array of the cells of a foreign surface or mesh holds the regions; False takes all cells as one.
 
     Returns
     -------
@@ -75,11 +86,14 @@ def load(
 
     Tilt series: `.st .ali .mrcs` as in `io.tilts.load_tilts`.
 
-    Surfaces: `.ply .vtp .obj` with sides if they are ours (or OBJ groups called behind|front), else one closed body,
-    label 1 under the file's name, turned outward; `.stl` is always one body, points at the same place become one.
+    Surfaces: `.ply .vtp .obj` with sides if they are ours (or OBJ groups called behind|front, or VTK's BoundaryLabels).
+    Else one closed body, label 1 under the file's name, turned outward; several OBJ objects, STL solids or labels of
+    triangles become regions, each in front of the body around it, open parts that close one body together its patches.
+    Points of STL at the same place become one.
 
-    Meshes: `.vtu .xdmf .msh`; in foreign ones the region is an integer array such as `region` or `gmsh:physical`, the
-    interfaces follow from the regions, and groups of triangles become patches unless they are called behind|front.
+    Meshes: `.vtu .xdmf .msh`; in foreign ones the region is an integer array such as `region` or `gmsh:physical` (asked
+    for where several could be), the interfaces follow from the regions, and groups or tags of triangles become patches
+    unless they are called behind|front.
 
     Examples
     --------
@@ -104,9 +118,10 @@ def load(
         with reading(path, "a NumPy archive"):
             arrays = read_arrays(path)
             notes = notes_in(path, arrays, "Solution", spacing)
-            thing = solution_in(path, arrays, notes) if notes else thing_in(path, arrays, spacing, names)
+            own = None if notes else thing_in(path, arrays, spacing, names)
+            thing = solution_in(path, arrays, notes) if own is None else scaled(path, own, unit)
     else:
-        thing = read(path, spacing, names)
+        thing = read(path, spacing, names, unit=unit, regions=regions)
     log.info("loaded %s: %s", path, _summary(thing))
     return thing
 
@@ -144,7 +159,8 @@ def save(
     where their types hold every value; `load` restores the type itself. For surfaces `.ply .vtp .obj`; `.stl` holds one
     closed body: its corners and name come back, its label becomes 1, its points are numbered anew. For meshes
     `.vtu .xdmf .msh`; in `.msh` every facet belongs to one physical group, as dolfinx wants it: its patch ("A + B"
-    where they overlap), else its interface "behind|front". `.xdmf` keeps its arrays in an `.xdmf.h5` file beside it.
+    where they overlap), else its interface "behind|front". `a.xdmf` (for meshio and pictures) keeps its
+    arrays in `a.dolfinx.h5`, and `a.dolfinx.xdmf` shows the same as a mesh with cell_tags and facet_tags.
 
     Solutions: `.npz`, or `.pvd` for ParaView: an index of one VTU (regions) and one VTP (interfaces) per time in the
     folder of the same name. Concentrations in molecules/um^3 and molecules/um^2, NaN where a species does not live.
