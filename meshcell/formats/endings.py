@@ -90,43 +90,40 @@ def read(
     """Read a volume, surface or mesh by the ending of the file's name; as `load`."""
     ending = ending_of(path, [".npz", *VOLUME_READERS, *MESH_READERS])
     check_there(path)
+    check_regions(path, ending, regions)
     if ending == ".npz":
         with reading(path, "a NumPy archive"):
             return scaled(path, read_npz(path, spacing, names), unit)
     if ending in VOLUME_READERS:
         expected, read_picture = VOLUME_READERS[ending]
-        check_volume_options(path, unit, regions)
         with reading(path, expected):
-            return to_volume(path, read_picture(path), spacing, names)
+            return scaled(path, to_volume(path, read_picture(path), spacing, names), unit)
     if spacing is not None:
         raise FileError(f"{path}: spacing= is for volumes; a {ending} file has points in um; leave it out")
     expected, read_mesh = MESH_READERS[ending]
-    if regions is not None and ending not in BY_REGIONS:
-        raise FileError(
-            f"{path}: regions= chooses an array of the cells, which {', '.join(BY_REGIONS)} have; leave it out"
-        )
     with reading(path, expected):
         thing = read_mesh(path, names, regions) if ending in BY_REGIONS else read_mesh(path, names)
         return scaled(path, thing, unit)
 
 
-def check_volume_options(path: Path, unit: Any, regions: Any) -> None:
-    """Refuse what is for surfaces and meshes."""
-    if unit is not None:
-        raise FileError(f'{path}: unit= is for surfaces and meshes; the voxels of a volume have spacing="8 nm"')
-    if regions is not None:
-        raise FileError(f"{path}: regions= is for surfaces and meshes; the labels of a volume are its voxels")
+def check_regions(path: Path, ending: str, regions: Choice) -> None:
+    """Refuse a choice among arrays where there is none."""
+    if regions is not None and ending not in BY_REGIONS:
+        raise FileError(
+            f"{path}: regions= chooses an array of the cells, which {', '.join(BY_REGIONS)} have; leave it out"
+        )
 
 
-def scaled(path: Path, thing: Thing, unit: Any) -> Thing:
+def scaled(path: Path, thing: Thing, unit: Any = None) -> Thing:
     """Take a surface's or mesh's points as lengths in this unit; warn where um, the usual one, makes it no cell."""
-    if isinstance(thing, Volume):
-        check_volume_options(path, unit, None)
-        return thing
     if unit is None:
+        if isinstance(thing, Volume):
+            return thing
         if odd := odd_extent(thing.points):
             warnings.warn(f'{path}: {odd} load(path, unit="nm") takes them so', stacklevel=2)
         return thing
+    if not isinstance(thing, Surface | TetMesh):
+        raise FileError(f'{path}: unit= is for surfaces and meshes; the voxels of a volume have spacing="8 nm"')
     with naming(path):
         factor = convert(
             f"1 {unit}" if isinstance(unit, str) and not unit.strip()[:1].isdigit() else unit, "um", "unit"

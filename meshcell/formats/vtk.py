@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,13 @@ def read_vtp(path: Path, names: Mapping[int, str] | None, regions: Choice = None
     piece = read_vtk(path, "PolyData")
     points, cells = _points(path, piece), piece.sections.get("CellData", {})
     triangles = _of_size(path, piece.sections.get("Polys", {}), 3)
-    others = sum(piece.counts.get(f"NumberOf{kind}", 0) for kind in ("Verts", "Lines", "Strips"))
-    if others:
-        raise FileError(f"{path} should hold triangles only; it has {others} vertices, lines or strips; triangulate it")
+    if strips := piece.counts.get("NumberOfStrips", 0):
+        raise FileError(f"{path} should hold triangles; it has {strips} strips of them; triangulate it")
+    # Data of the cells come in this order: vertices, lines, polygons.
+    others = sum(piece.counts.get(f"NumberOf{kind}", 0) for kind in ("Verts", "Lines"))
+    if others and len(triangles):
+        warnings.warn(f"{path}: {others} vertices and lines beside the triangles are left out", stacklevel=2)
+        cells = {name: array[others:] for name, array in cells.items()}
     notes = untagged(piece.texts.get("meshcell"), "Surface")
     if "side0" not in cells or "side1" not in cells:
         return by_arrays(path, points, triangles, cells, names, regions)

@@ -13,6 +13,7 @@ from meshcell.formats.endings import (
     MESH_READERS,
     VOLUME_READERS,
     Thing,
+    check_regions,
     check_there,
     ending_of,
     misfit_of,
@@ -111,6 +112,7 @@ def load(
         return load_tilts(path, spacing=spacing)
     ending = ending_of(path, [".npz", ".pvd", *VOLUME_READERS, *MESH_READERS, *TILTS])
     check_there(path)
+    check_regions(path, ending, regions)
     if ending == ".pvd":
         raise FileError(f"{path} lists pictures for ParaView, not the whole solution; load the .npz saved with it")
     thing: Thing | Solution
@@ -118,6 +120,8 @@ def load(
         with reading(path, "a NumPy archive"):
             arrays = read_arrays(path)
             notes = notes_in(path, arrays, "Solution", spacing)
+            if notes and unit is not None:
+                raise FileError(f"{path}: unit= is for surfaces and meshes; a solution is in um; leave it out")
             own = None if notes else thing_in(path, arrays, spacing, names)
             thing = solution_in(path, arrays, notes) if own is None else scaled(path, own, unit)
     else:
