@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import uuid
 import warnings
@@ -126,6 +127,12 @@ def untagged(text: Any, kind: str) -> dict[str, Any]:
         return {}
     ours = isinstance(content, dict) and "meshcell" in content and content.get("kind") == kind
     return content if ours else {}
+
+
+def commented(text: bytes, kind: str) -> dict[str, Any]:
+    """Read what `tagged` wrote from the comments (# ...) of a text; an empty dict where there is none."""
+    lines = re.findall(rb"#([^\n]*)", text)
+    return next((notes for line in lines if (notes := untagged(line, kind))), {})
 
 
 def names_to_json(names: Mapping[int, str]) -> dict[str, str]:

@@ -15,6 +15,12 @@ from meshcell.core.measures import odd_extent
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.units import convert
 from meshcell.formats.cell_arrays import Choice
+from meshcell.formats.exchange.abaqus import read_abaqus, write_abaqus
+from meshcell.formats.exchange.legacy_vtk import read_legacy_vtk, write_legacy_vtk
+from meshcell.formats.exchange.medit import read_medit, write_medit
+from meshcell.formats.exchange.off import read_off, write_off
+from meshcell.formats.exchange.scenes import read_scene, write_3mf, write_glb
+from meshcell.formats.exchange.tetgen import read_tetgen, tetgen_files, write_tetgen
 from meshcell.formats.gmsh import read_msh, write_msh
 from meshcell.formats.hdf5 import read_hdf5, write_hdf5
 from meshcell.formats.mrc_npy import Picture, read_mrc, read_npy, to_volume, write_mrc
@@ -55,11 +61,20 @@ MESH_READERS: dict[str, tuple[str, Callable[..., Surface | TetMesh]]] = {
     ".vtu": ("a VTK mesh of tetrahedra", read_vtu),
     ".xdmf": ("an XDMF mesh of tetrahedra", read_xdmf),
     ".msh": ("a Gmsh mesh of tetrahedra", read_msh),
+    ".vtk": ("a legacy VTK file of triangles or tetrahedra", read_legacy_vtk),
+    ".mesh": ("a Medit mesh of tetrahedra", read_medit),
+    ".inp": ("an Abaqus mesh of tetrahedra", read_abaqus),
+    ".node": ("a TetGen mesh", read_tetgen),
+    ".ele": ("a TetGen mesh", read_tetgen),
+    ".off": ("an OFF surface", read_off),
+    ".glb": ("a glTF scene of surfaces", read_scene),
+    ".3mf": ("a 3MF model of surfaces", read_scene),
+    ".dae": ("a COLLADA scene of surfaces", read_scene),
 }
 
-BY_REGIONS = (".ply", ".vtp", ".vtu", ".xdmf", ".msh")
+BY_REGIONS = (".ply", ".vtp", ".vtu", ".vtk", ".xdmf", ".msh")
 
-WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
+WRITERS: dict[str, tuple[Any, Callable[[Path, Any], None]]] = {
     ".ome.tiff": (Volume, write_ome),
     ".ome.tif": (Volume, write_ome),
     ".tiff": (Volume, write_imagej),
@@ -76,6 +91,14 @@ WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
     ".vtu": (TetMesh, write_vtu),
     ".xdmf": (TetMesh, write_xdmf),
     ".msh": (TetMesh, write_msh),
+    ".vtk": (Surface | TetMesh, write_legacy_vtk),
+    ".mesh": (TetMesh, write_medit),
+    ".inp": (TetMesh, write_abaqus),
+    ".node": (TetMesh, write_tetgen),
+    ".ele": (TetMesh, write_tetgen),
+    ".off": (Surface, write_off),
+    ".glb": (Surface, write_glb),
+    ".3mf": (Surface, write_3mf),
 }
 
 
@@ -169,7 +192,7 @@ def ending_of(path: Path, known: Iterable[str]) -> str:
     )
 
 
-def misfit_of(ending: str, thing: Any, writers: Mapping[str, tuple[type, Any]]) -> str:
+def misfit_of(ending: str, thing: Any, writers: Mapping[str, tuple[Any, Any]]) -> str:
     """Say why a thing does not go into a file of this ending, and into which it does."""
     own = [".npz", *(other for other, (kind, _) in writers.items() if isinstance(thing, kind))]
     advice = f"a {type(thing).__name__} is written as {', '.join(own)}"
@@ -177,10 +200,12 @@ def misfit_of(ending: str, thing: Any, writers: Mapping[str, tuple[type, Any]]) 
         return f"an .npy file loses the voxel size; {advice}, or np.save(path, volume.data) if the bare array is wanted"
     if isinstance(thing, TetMesh) and writers[ending][0] is Surface:
         return f"{ending} holds surfaces; {advice}, or give mesh.surface"
-    return f"{ending} holds a {writers[ending][0].__name__}; {advice}"
+    kinds = getattr(writers[ending][0], "__args__", (writers[ending][0],))
+    return f"{ending} holds a {' or a '.join(kind.__name__ for kind in kinds)}; {advice}"
 
 
 def targets_of(path: Path, ending: str) -> list[Path]:
     """Return all that is written for a file of this ending."""
     beside = {".xdmf": [companion(path), dolfinx_index(path)], ".pvd": [path.with_suffix("")]}
-    return [path, *beside.get(ending, [])]
+    beside |= dict.fromkeys((".node", ".ele"), tetgen_files(path))
+    return list(dict.fromkeys([path, *beside.get(ending, [])]))

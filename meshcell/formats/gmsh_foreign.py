@@ -105,11 +105,14 @@ class Numbers:
             truncated(self.path, f"{count:,} rows in ${self.title}", f"{left:,} {unit} are left for them")
         start, self.place = self.place, self.place + count * size
         if not self.binary:
-            rows: Array = self.flat[start : self.place].reshape(count, len(kinds))
-            return rows
+            text_rows: Array = self.flat[start : self.place].reshape(count, len(kinds))
+            return text_rows
         record = np.dtype([(f"{row}", self.types[kind]) for row, kind in enumerate(kinds)])
         records = np.frombuffer(self.content, record, count, start)
-        return np.stack([records[name].astype(np.float64) for name in record.names or ()], axis=1)
+        table = np.empty((count, len(kinds)))
+        for column, name in enumerate(record.names or ()):
+            table[:, column] = records[name]
+        return table
 
     def row(self, kinds: str) -> list[int]:
         """Take one row of whole numbers."""
@@ -122,7 +125,8 @@ class Numbers:
     @property
     def rest(self) -> Array:
         """All numbers of a text that are left."""
-        return self.flat[self.place :]
+        rest: Array = self.flat[self.place :]
+        return rest
 
 
 class Sections:

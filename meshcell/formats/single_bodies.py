@@ -105,14 +105,14 @@ def _cells(path: Path, points: Array, triangles: Array) -> tuple[Floats, Ints]:
     return points, triangles.astype(np.int32)
 
 
-def single_body(path: Path, surface: Surface) -> tuple[Ints, str]:
+def single_body(path: Path, surface: Surface, form: str = "STL") -> tuple[Ints, str]:
     """Return outward triangles and the name of a surface that is one closed body without patches, or refuse it."""
     labels = set(surface.sides.ravel().tolist()) - {0}
     if len(labels) != 1 or not (surface.sides == 0).any(axis=1).all():
         pairs = ", ".join(f"{behind}|{front}" for behind, front in surface.interfaces)
-        refused(path, f"STL holds one body, without regions; the surface has {pairs}", "use .vtp, .ply or .obj")
+        refused(path, f"{form} holds one body, without regions; the surface has {pairs}", "use .vtp, .ply or .obj")
     if surface.patches:
-        refused(path, f"STL has no place for the patches {', '.join(surface.patches)}", "use .vtp, .ply or .obj")
+        refused(path, f"{form} has no place for the patches {', '.join(surface.patches)}", "use .vtp, .ply or .obj")
     inward = surface.sides[:, 0] == 0
     triangles = np.where(inward[:, None], surface.triangles[:, ::-1], surface.triangles)
     return triangles, surface.names[labels.pop()]

@@ -116,7 +116,7 @@ def read_obj(path: Path, names: Mapping[int, str] | None) -> Surface:
         stored = merged_names(path, names_from_json(notes["names"]), names)
         return Surface(points, triangles, sides, stored, patches, notes["resolution"])
     if all(name.count("|") == 1 for name in order):
-        return _grouped(path, points, triangles, groups, order, names)
+        return grouped(path, points, triangles, groups, order, names)
     if len(order) > 1:
         titles = {row + 1: name or path.stem for row, name in enumerate(order)}
         return bodies(path, points, triangles, groups + 1, {**titles, **(names or {})})
@@ -190,7 +190,8 @@ def _obj_lines(path: Path, text: str) -> tuple[Floats, Any, Any, list[str], dict
     return np.array(points, np.float64).reshape(-1, 3), array, np.array(groups, np.int64), list(titles), notes
 
 
-def _grouped(path: Path, points: Any, triangles: Any, groups: Any, order: list[str], names: Any) -> Surface:
+def grouped(path: Path, points: Any, triangles: Any, groups: Any, order: list[str], names: Any) -> Surface:
+    """Make interfaces of groups called behind|front: `order` names the group of every triangle."""
     labels = {"outside": 0}
     for name in order:
         for region in name.split("|"):

@@ -37,7 +37,11 @@ PLAIN = re.compile(r"[A-Za-z0-9_ .+-]+")
 
 def read_vtp(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> Surface:
     """Read ours exactly, and any foreign VTP of triangles, its bodies or both sides by an array of the cells."""
-    piece = read_vtk(path, "PolyData")
+    return surface_in(path, read_vtk(path, "PolyData"), names, regions)
+
+
+def surface_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: Choice = None) -> Surface:
+    """Make a surface of what a VTK file holds."""
     points, cells = _points(path, piece), piece.sections.get("CellData", {})
     triangles = _of_size(path, piece.sections.get("Polys", {}), 3)
     if strips := piece.counts.get("NumberOfStrips", 0):
@@ -59,11 +63,17 @@ def read_vtp(path: Path, names: Mapping[int, str] | None, regions: Choice = None
 
 def write_vtp(path: Path, surface: Surface) -> None:
     """Write double points, side0 and side1 and one array per patch on the triangles, the names in FieldData."""
+    grid, texts = surface_arrays(surface)
+    write_vtk(path, "PolyData", *grid, texts)
+
+
+def surface_arrays(surface: Surface) -> tuple[tuple[dict[str, int], Sections], dict[str, str]]:
+    """Return counts and arrays of a surface as VTK wants them, and the text that brings names and patches back."""
     arrays = patch_arrays(surface.patches)
     cells = {"side0": surface.sides[:, 0], "side1": surface.sides[:, 1]}
     cells |= {array: row_mask(surface.patches[name], len(surface.triangles)) for name, array in arrays.items()}
     notes = tagged("Surface", names=names_to_json(surface.names), patches=arrays, resolution=surface.resolution)
-    write_vtk(path, "PolyData", *polygons(surface.points, surface.triangles, cells), {"meshcell": notes})
+    return polygons(surface.points, surface.triangles, cells), {"meshcell": notes}
 
 
 def polygons(points: Array, triangles: Ints, cells: Mapping[str, Array]) -> tuple[dict[str, int], Sections]:
@@ -78,7 +88,11 @@ def polygons(points: Array, triangles: Ints, cells: Mapping[str, Array]) -> tupl
 
 def read_vtu(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
     """Read ours exactly, and foreign tetrahedra with an array of region labels; tags of triangles become patches."""
-    piece = read_vtk(path, "UnstructuredGrid")
+    return mesh_in(path, read_vtk(path, "UnstructuredGrid"), names, regions)
+
+
+def mesh_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
+    """Make a mesh of what a VTK file holds."""
     points, cells = _points(path, piece), piece.sections.get("CellData", {})
     types, corners = piece.sections["Cells"]["types"], piece.sections["Cells"]
     other = sorted(set(np.unique(types).tolist()) - {TRIANGLE, TETRA, 1, 3})
@@ -102,6 +116,12 @@ def read_vtu(path: Path, names: Mapping[int, str] | None, regions: Choice = None
 
 def write_vtu(path: Path, mesh: TetMesh) -> None:
     """Write tetrahedra, then facets, as cells with `region`, `side0`, `side1` and one array per patch."""
+    grid, texts = mesh_arrays(mesh)
+    write_vtk(path, "UnstructuredGrid", *grid, texts)
+
+
+def mesh_arrays(mesh: TetMesh) -> tuple[tuple[dict[str, int], Sections], dict[str, str]]:
+    """Return counts and arrays of a mesh as VTK wants them, and the text that brings names and patches back."""
     arrays = patch_arrays(mesh.patches)
     n, f = len(mesh.tets), len(mesh.facets)
     # A facet is coloured like the region behind it, so that it does not speckle the picture of the regions.
@@ -110,7 +130,7 @@ def write_vtu(path: Path, mesh: TetMesh) -> None:
     cells |= {f"side{k}": np.concatenate([np.zeros(n, np.int32), mesh.sides[:, k]]) for k in (0, 1)}
     cells |= {array: row_mask(n + mesh.patches[name], n + f) for name, array in arrays.items()}
     notes = tagged("TetMesh", names=names_to_json(mesh.names), patches=arrays)
-    write_vtk(path, "UnstructuredGrid", *tet_grid(mesh.points, mesh.tets, mesh.facets, cells), {"meshcell": notes})
+    return tet_grid(mesh.points, mesh.tets, mesh.facets, cells), {"meshcell": notes}
 
 
 def tet_grid(points: Array, tets: Ints, facets: Ints, cells: Mapping[str, Array]) -> tuple[dict[str, int], Sections]:
