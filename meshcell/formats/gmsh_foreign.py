@@ -199,7 +199,7 @@ def _nodes(sections: Sections) -> tuple[Array, Array]:
 
 
 def _parametric(numbers: Numbers) -> Array:
-    row = numbers.rows("ifffii", 1)[0]
+    row: Array = numbers.rows("ifffii", 1)[0]
     # One parameter on a curve, two on a surface, none in a volume.
     numbers.rows("f" * (int(row[4]) if row[4] in (1, 2) else 0), 1)
     return row[:4]

@@ -92,11 +92,12 @@ def load(
     triangles become regions, each in front of the body around it, open parts that close one body together its patches.
     Points of STL at the same place become one.
 
-    Further surfaces: `.off .vtk`, and scenes `.glb .3mf .dae` through trimesh, whose objects are taken like those of OBJ.
+    Further surfaces: `.off .vtk`, and the scenes `.glb .3mf .dae`, whose objects are taken like those of OBJ.
 
-    Meshes: `.vtu .xdmf .msh .vtk .mesh .inp`, TetGen's `.node .ele .face` (by the first two names); in foreign ones the region is an integer array such as `region` or `gmsh:physical` (asked
-    for where several could be), the interfaces follow from the regions, and groups or tags of triangles become patches
-    unless they are called behind|front.
+    Meshes: `.vtu .xdmf .msh .vtk .mesh .inp`, and TetGen's `.node .ele .face` by one of the first two names. In foreign
+    ones the region is an integer array such as `region` or `gmsh:physical` (asked for where several could be) or a set,
+    the interfaces follow from the regions, and groups or tags of triangles become patches unless they are called
+    behind|front.
 
     Examples
     --------
@@ -162,11 +163,14 @@ def save(
     -----
     `.npz` holds everything exactly; `load` brings it back. So do, for volumes, `.h5`, `.tif` (ImageJ: uint8, uint16,
     float32), `.ome.tif` (integers up to 32 bits, float32, float64) and `.mrc` (int8, int16, uint16, float16, float32)
-    where their types hold every value; `load` restores the type itself. For surfaces `.ply .vtp .obj`; `.stl` holds one
-    closed body: its corners and name come back, its label becomes 1, its points are numbered anew. `.off` holds one, too;
-    `.glb .3mf` hold interfaces by name, and no patches. For meshes `.vtu .xdmf .msh .vtk .mesh .inp .ele`; in `.msh` every facet belongs to one physical group, as dolfinx wants it: its patch ("A + B"
-    where they overlap), else its interface "behind|front". `a.xdmf` (for meshio and pictures) keeps its
-    arrays in `a.dolfinx.h5`, and `a.dolfinx.xdmf` shows the same as a mesh with cell_tags and facet_tags.
+    where their types hold every value; `load` restores the type itself.
+
+    For surfaces `.ply .vtp .vtk .obj`; `.stl .off` hold one closed body: its corners and name come back, in `.stl` its
+    label becomes 1 and its points are numbered anew; `.glb .3mf` hold interfaces by name, and no patches.
+
+    For meshes `.vtu .vtk .xdmf .msh .mesh .inp .ele`; in `.msh .mesh .inp` every facet belongs to one group, as dolfinx
+    wants it: its patch ("A + B" where they overlap), else its interface "behind|front". `a.xdmf` keeps its arrays in
+    `a.dolfinx.h5`; `a.dolfinx.xdmf` shows them as a mesh with cell_tags and facet_tags.
 
     Solutions: `.npz`, or `.pvd` for ParaView: an index of one VTU (regions) and one VTP (interfaces) per time in the
     folder of the same name. Concentrations in molecules/um^3 and molecules/um^2, NaN where a species does not live.

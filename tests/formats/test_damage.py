@@ -16,7 +16,8 @@ def examples(folder):
     """One small file of every format that `load` reads."""
     files = {ending: volume() for ending in (".npz", ".h5", ".tif", ".ome.tif", ".mrc")}
     files |= {".ply": surface(), ".vtp": surface(), ".obj": surface(), ".stl": closed_body()}
-    files |= {".vtu": tet_mesh(), ".msh": tet_mesh(), ".xdmf": tet_mesh()}
+    files |= {ending: tet_mesh() for ending in (".vtu", ".msh", ".xdmf", ".vtk", ".mesh", ".inp", ".ele")}
+    files |= {".off": closed_body(), ".glb": closed_body(), ".3mf": closed_body()}
     for ending, thing in files.items():
         save(folder / f"a{ending}", thing)
     np.save(folder / "a.npy", volume().data)
@@ -33,11 +34,23 @@ def whole(tmp_path_factory):
 
 
 ENDINGS = [".npz", ".npy", ".h5", ".tif", ".ome.tif", ".mrc", ".ply", ".vtp", ".obj", ".stl", ".vtu", ".msh", ".xdmf"]
+ENDINGS += [".vtk", ".mesh", ".inp", ".ele", ".off", ".glb", ".3mf"]
+# Files that lie beside the one that is loaded.
+BESIDE = {".xdmf": [".dolfinx.h5"], ".ele": [".node", ".face"]}
+
+
+def copy_companions(whole, ending, stem):
+    """Copy what belongs to the example of this ending beside a damaged one."""
+    for other in BESIDE.get(ending, []):
+        source = whole[ending].with_name(f"a{other}")
+        stem.with_name(stem.name + other).write_bytes(source.read_bytes())
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_truncated_file_is_named(tmp_path, whole, ending):
     content, cut = whole[ending].read_bytes(), tmp_path / f"cut{ending}"
+    if ending == ".ele":
+        copy_companions(whole, ending, tmp_path / "cut")
     for share in (0.02, 0.3, 0.9):
         cut.write_bytes(content[: int(share * len(content))])
         with pytest.raises(ValueError, match=r"truncated|should") as caught:
@@ -57,8 +70,9 @@ def test_a_truncated_companion_of_xdmf_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_text_under_a_wrong_name_and_empty_files_are_refused(tmp_path, ending):
+def test_text_under_a_wrong_name_and_empty_files_are_refused(tmp_path, whole, ending):
     path = tmp_path / f"a{ending}"
+    copy_companions(whole, ending, tmp_path / "a")
     path.write_text("Dear colleague,\n\nplease find the data attached.\n" * 40)
     with pytest.raises(ValueError, match=r"should|promises") as caught:
         load_any(path)
@@ -72,8 +86,7 @@ def test_text_under_a_wrong_name_and_empty_files_are_refused(tmp_path, ending):
 def test_damaged_bytes_end_in_an_error_or_a_checked_thing(tmp_path, whole, ending):
     rng = np.random.default_rng(3)
     content, path = whole[ending].read_bytes(), tmp_path / f"a{ending}"
-    if ending == ".xdmf":
-        (tmp_path / "a.dolfinx.h5").write_bytes(whole[ending].with_name("a.dolfinx.h5").read_bytes())
+    copy_companions(whole, ending, tmp_path / "a")
     for _ in range(25):
         damaged = bytearray(content)
         for place in rng.integers(0, len(content), 3):
@@ -110,8 +123,7 @@ def test_declared_sizes_are_checked_before_memory_is_taken(tmp_path, whole):
     for ending, (old, new) in cases.items():
         path = tmp_path / f"a{ending}"
         _replaced(path, whole, ending, old, new)
-        if ending == ".xdmf":
-            (tmp_path / "a.dolfinx.h5").write_bytes(whole[ending].with_name("a.dolfinx.h5").read_bytes())
+        copy_companions(whole, ending, tmp_path / "a")
         with pytest.raises(ValueError, match=r"promises|should be"):
             load_any(path)
     with h5py.File(tmp_path / "a.h5", "w") as file:
