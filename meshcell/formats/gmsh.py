@@ -15,6 +15,8 @@ import numpy as np
 from meshcell.core.arrays import Array
 from meshcell.core.files import (
     FileError,
+    check_sum,
+    checksum,
     merged_names,
     names_from_json,
     names_to_json,
@@ -67,6 +69,7 @@ def write_msh(path: Path, mesh: TetMesh) -> None:
         names=names_to_json(mesh.names),
         patches=list(mesh.patches),
         surfaces=[[kind[:2], [row for row, inside in enumerate(kind[2:]) if inside]] for kind in kinds],
+        crc=checksum(mesh.points, mesh.tets, mesh.regions, mesh.facets, mesh.sides),
     )
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(b"$MeshFormat\n4.1 1 8\n" + np.int32(1).astype("<i4").tobytes() + b"\n$EndMeshFormat\n")
@@ -160,12 +163,14 @@ def _ours(path: Path, content: bytes, notes: Any, names: Mapping[int, str] | Non
     facets, entities = _in_order(parts[TRIANGLE], 3)
     surfaces = notes["surfaces"]
     inside = [np.array([row in own for _, own in surfaces], bool) for row in range(len(notes["patches"]))]
+    sides = np.array([sides for sides, _ in surfaces], np.int32).reshape(-1, 2)[entities - 1]
+    check_sum(path, notes, points, *(array.astype(np.int32) for array in (tets, regions, facets)), sides)
     return TetMesh(
         points.astype(np.float64),
         tets,
         regions,
         facets,
-        np.array([sides for sides, _ in surfaces], np.int32).reshape(-1, 2)[entities - 1],
+        sides,
         merged_names(path, names_from_json(notes["names"]), names),
         {name: rows_of(own[entities - 1]) for name, own in zip(notes["patches"], inside, strict=True)},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -113,9 +114,20 @@ def single_body(path: Path, surface: Surface, form: str = "STL") -> tuple[Ints, 
         refused(path, f"{form} holds one body, without regions; the surface has {pairs}", "use .vtp, .ply or .obj")
     if surface.patches:
         refused(path, f"{form} has no place for the patches {', '.join(surface.patches)}", "use .vtp, .ply or .obj")
+    warn_of_size(path, surface)
     inward = surface.sides[:, 0] == 0
     triangles = np.where(inward[:, None], surface.triangles[:, ::-1], surface.triangles)
     return triangles, surface.names[labels.pop()]
+
+
+def warn_of_size(path: Path, surface: Surface) -> None:
+    """Say that the voxel size, which smoothing and remeshing look at, has no place in a format."""
+    if surface.resolution is not None:
+        warnings.warn(
+            f"{path}: the voxel size of the surface is left out, which {path.suffix} cannot hold; .ply, .vtp, .vtk and "
+            ".obj keep it",
+            stacklevel=2,
+        )
 
 
 def merged_points(corners: Floats) -> tuple[Floats, Ints]:

@@ -13,6 +13,8 @@ import numpy as np
 from meshcell.core.arrays import Array, Floats
 from meshcell.core.files import (
     FileError,
+    check_sum,
+    checksum,
     merged_names,
     names_from_json,
     names_to_json,
@@ -109,6 +111,7 @@ def read_obj(path: Path, names: Mapping[int, str] | None) -> Surface:
             )
         kinds = [notes["groups"][name] for name in order]
         sides = np.array([kind[0] for kind in kinds], np.int32)[groups]
+        check_sum(path, notes, points, triangles.astype(np.int32), sides)
         patches = {
             name: rows_of(np.array([row in kind[1] for kind in kinds])[groups])
             for row, name in enumerate(notes["patches"])
@@ -146,6 +149,7 @@ def write_obj(path: Path, surface: Surface) -> None:
         resolution=surface.resolution,
         groups=groups,
         counts=[len(surface.points), len(surface.triangles)],
+        crc=checksum(surface.points, surface.triangles, surface.sides),
     )
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(f"# {notes}\n")

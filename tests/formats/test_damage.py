@@ -174,3 +174,19 @@ def test_meshes_that_cannot_be_used_name_the_file_and_the_rows(tmp_path):
     (tmp_path / "a.obj").write_text(text)
     with pytest.raises((MeshError, ValueError), match=r"a\.obj"):
         load(tmp_path / "a.obj")
+
+
+@pytest.mark.parametrize("ending", [".ply", ".obj", ".mesh", ".inp", ".node", ".msh", ".xdmf"])
+def test_a_changed_digit_is_found_out(tmp_path, ending):
+    """The file is whole and its numbers are numbers, but not those that were written."""
+    save(tmp_path / f"a{ending}", surface() if ending in (".ply", ".obj") else tet_mesh())
+    path = tmp_path / ("a.dolfinx.h5" if ending == ".xdmf" else f"a{ending}")
+    point = (surface() if ending in (".ply", ".obj") else tet_mesh()).points[7, 1]
+    old, new = repr(float(point)).encode(), repr(float(np.nextafter(point, 1))).encode()
+    if ending in (".msh", ".xdmf"):
+        old, new = point.astype("<f8").tobytes(), np.nextafter(point, 1).astype("<f8").tobytes()
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(ValueError, match=r"checksum|fletcher32|truncated or damaged"):
+        load(tmp_path / f"a{ending}")

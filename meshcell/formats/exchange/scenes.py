@@ -14,7 +14,7 @@ import numpy as np
 from meshcell.core.files import FileError, refused, replacing
 from meshcell.core.types import Surface
 from meshcell.formats.nested_bodies import bodies
-from meshcell.formats.single_bodies import body, merged_points
+from meshcell.formats.single_bodies import body, merged_points, warn_of_size
 from meshcell.formats.stl_obj import grouped
 
 
@@ -58,6 +58,7 @@ def write_3mf(path: Path, surface: Surface) -> None:
 def _write(path: Path, surface: Surface, kind: str) -> None:
     if surface.patches:
         refused(path, f".{kind} has no place for the patches {', '.join(surface.patches)}", "use .vtp, .ply or .obj")
+    warn_of_size(path, surface)
     trimesh = _trimesh(path)
     scene = trimesh.Scene()
     for (behind, front), rows in surface.interfaces.items():
