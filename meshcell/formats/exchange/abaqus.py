@@ -21,20 +21,21 @@ from meshcell.formats.single_bodies import by_arrays
 TETS, TRIANGLES = ("C3D4", "C3D4H", "DC3D4"), ("S3", "S3R", "CPS3", "CPE3", "STRI3", "M3D3", "R3D3", "SFM3D3")
 # A comment of Abaqus may have 256 letters.
 CHUNK = 200
+KEYWORD = re.compile(r"^\*(?!\*)([^\n]*)\n", re.MULTILINE)
 
 
 def read_abaqus(path: Path, names: Mapping[int, str] | None) -> Surface | TetMesh:
     """Read ours exactly; of others, element sets as regions and patches, triangles alone as a surface."""
     text = path.read_text("utf-8", errors="replace")
     notes = untagged("".join(re.findall(r"^\*\*meshcell(.*)$", text, re.MULTILINE)), "TetMesh")
-    blocks = re.findall(r"^\*(?!\*)([^\n]*)\n((?:(?!\*)[^\n]*\n|\*\*[^\n]*\n)*)", text + "\n", re.MULTILINE)
     nodes: list[Array] = []
     cells: dict[int, list[Array]] = {3: [], 4: []}
     sets: dict[str, list[Array]] = {}
     if not re.match(r"(\s|\*\*[^\n]*\n)*\*\s*\w", text) or not text.endswith("\n"):
         raise FileError(f"{path} should be an Abaqus input file of whole lines that begin with *HEADING or *NODE")
-    for head, body in blocks:
-        word, options = _keyword(head)
+    heads = list(KEYWORD.finditer(text))
+    for head, end in zip(heads, [*(head.start() for head in heads[1:]), len(text)], strict=True):
+        (word, options), body = _keyword(head.group(1)), text[head.end() : end]
         if word == "NODE":
             nodes.append(_numbers(path, body, 4))
         elif word == "ELEMENT":
@@ -113,7 +114,8 @@ def _keyword(head: str) -> tuple[str, dict[str, str]]:
 
 
 def _numbers(path: Path, body: str, width: int) -> Array:
-    body = re.sub(r"^\*\*[^\n]*$", "", body, flags=re.MULTILINE)
+    if "*" in body:
+        body = re.sub(r"^\*\*[^\n]*$", "", body, flags=re.MULTILINE)
     flat = numbers_of(path, body.replace(",", " ").encode("ascii", "replace"))
     if len(flat) % width:
         truncated(path, f"rows of {width} numbers", f"{len(flat):,} numbers are no rows of them")

@@ -34,10 +34,11 @@ def read_medit(path: Path, names: Mapping[int, str] | None) -> Surface | TetMesh
     dimension = re.search(rb"Dimension\s+(\d)", text)
     if dimension is None or dimension.group(1) != b"3":
         raise FileError(f"{path} should have dimension 3; export it so")
-    parts = {title: _section(path, text, title, width) for title, width in WIDTHS.items()}
-    other = [title for title in CURVED_OR_OTHER if len(_section(path, text, title, 1))]
+    sections = _sections(text)
+    other = [title for title in CURVED_OR_OTHER if sections.get(title, b"0").split(None, 1)[0] != b"0"]
     if other:
         raise FileError(f"{path} should hold linear tetrahedra and triangles; it has {', '.join(other)}; convert it")
+    parts = {title: _rows(path, sections, title, width) for title, width in WIDTHS.items()}
     points, tets, triangles = (parts[title][:, :-1] for title in WIDTHS)
     refs = [parts[title][:, -1].astype(np.int64) for title in WIDTHS]
     cells = [part.astype(np.int64) - 1 for part in (tets, triangles)]
@@ -59,19 +60,24 @@ def write_medit(path: Path, mesh: TetMesh) -> None:
         file.write("End\n")
 
 
-def _section(path: Path, text: bytes, title: str, width: int) -> Array:
+def _sections(text: bytes) -> dict[str, bytes]:
+    """Return what follows each keyword, up to the next one."""
+    heads = list(re.finditer(rb"^[ \t]*([A-Za-z]\w*)", text, re.MULTILINE))
+    ends = [*(head.start() for head in heads[1:]), len(text)]
+    found = ((head.group(1).decode("ascii"), text[head.end() : end]) for head, end in zip(heads, ends, strict=False))
+    return {title: body for title, body in found if body.strip()}
+
+
+def _rows(path: Path, sections: Mapping[str, bytes], title: str, width: int) -> Array:
     """Return the numbers of one section, (n, width)."""
-    found = re.search(rb"^\s*" + title.encode() + rb"\s+(\d+)", text, re.MULTILINE)
-    if found is None:
+    if title not in sections:
         return np.empty((0, width))
-    stop = re.compile(rb"\n\s*[A-Za-z]").search(text, found.end())
-    body = text[found.end() : stop.start() if stop else len(text)]
-    count = int(found.group(1))
-    if width == 1:
-        return np.empty((count and 1, 1))
-    if 2 * width * count > len(body) + 2:
+    body = sections[title]
+    first = body.split(None, 1)[0]
+    count = int(first)
+    if count < 0 or 2 * width * count > len(body) + 2:
         truncated(path, f"{count:,} {title}", f"{len(body):,} bytes are left for them")
-    flat = numbers_of(path, body)
+    flat = numbers_of(path, body)[1:]
     if len(flat) != width * count:
         truncated(path, f"{count:,} {title} of {width} numbers", f"{len(flat):,} numbers are there")
     return flat.reshape(count, width)
