@@ -10,6 +10,7 @@ from meshcell.analysis.problems import LISTED, Problem, listed, sizes
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array
 from meshcell.core.errors import MeshError
+from meshcell.core.measures import odd_extent
 from meshcell.core.types import Surface, TetMesh
 from meshcell.core.validation import name_of
 from meshcell.geometry.intersections import self_intersections
@@ -29,6 +30,7 @@ def surface_problems(surface: Surface) -> Iterator[Problem]:
     if not len(surface.triangles):
         yield Problem("error", "the surface has no triangles")
         return
+    yield from _extent(surface)
     yield from _interfaces(surface)
     least = angles(surface).min(axis=1)
     narrow = np.flatnonzero(least < NARROW_TRIANGLE)
@@ -39,6 +41,13 @@ def surface_problems(surface: Surface) -> Iterator[Problem]:
             "tetrahedra on them will be slivers; remesh(surface, edge=...)",
             narrow[:LISTED],
         )
+
+
+def _extent(thing: Surface | TetMesh) -> Iterator[Problem]:
+    """Files of surfaces and meshes do not tell their unit."""
+    if odd := odd_extent(thing.points):
+        advice = 'load(path, unit="nm") takes the points as nm'
+        yield Problem("warning", f"{odd} {advice}")
 
 
 def _interfaces(surface: Surface) -> Iterator[Problem]:
@@ -110,6 +119,7 @@ def mesh_problems(mesh: TetMesh) -> Iterator[Problem]:
     if not len(mesh.tets):
         yield Problem("error", "the mesh has no tetrahedra")
         return
+    yield from _extent(mesh)
     try:
         neighbours = mesh.neighbours
     except MeshError as error:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import uuid
+import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from meshcell.core.arrays import Array, Ints
+from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.errors import MeshError
 from meshcell.core.validation import checked_names
 
@@ -127,6 +130,12 @@ def untagged(text: Any, kind: str) -> dict[str, Any]:
     return content if ours else {}
 
 
+def commented(text: bytes, kind: str) -> dict[str, Any]:
+    """Read what `tagged` wrote from the comments (# ...) of a text; an empty dict where there is none."""
+    lines = re.findall(rb"#([^\n]*)", text)
+    return next((notes for line in lines if (notes := untagged(line, kind))), {})
+
+
 def names_to_json(names: Mapping[int, str]) -> dict[str, str]:
     """JSON knows only texts as keys."""
     return {str(label): name for label, name in names.items()}
@@ -164,6 +173,34 @@ def check_values(path: Path, what: str, found: Any, promised: Any) -> None:
     """Refuse a file whose parts disagree about a count or a shape."""
     if found != promised:
         truncated(path, f"{promised} {what}", f"it holds {found}")
+
+
+def numbers_of(path: Path, text: bytes) -> Floats:
+    """Read the numbers of a text, divided by blanks and lines, each to the nearest float; refuse all else."""
+    with warnings.catch_warnings():
+        # Words that are no numbers are a mere DeprecationWarning to numpy, which then drops the rest.
+        warnings.simplefilter("error")
+        try:
+            return np.fromstring(text.decode("ascii"), np.float64, sep=" ")
+        except (DeprecationWarning, ValueError) as error:
+            raise FileError(f"{path} should hold numbers; some are none ({error}); copy or write it again") from error
+
+
+def checksum(*arrays: Array) -> int:
+    """Return one number (CRC-32) over the bytes of arrays, for formats that would not notice a changed digit."""
+    total = 0
+    for array in arrays:
+        total = zlib.crc32(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes(), total)
+    return total
+
+
+def check_sum(path: Path, notes: Mapping[str, Any], *arrays: Array) -> None:
+    """Refuse arrays that are not those that were written; our files of old have no checksum."""
+    if "crc" in notes and notes["crc"] != checksum(*arrays):
+        raise FileError(
+            f"{path} promises other numbers than it holds (by its checksum): it is damaged, copy it again; or it was "
+            "edited, then delete its line that begins with our comment, and load it as a file of another program"
+        )
 
 
 def same(a: Any, b: Any, rtol: float) -> bool:

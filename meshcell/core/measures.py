@@ -27,3 +27,22 @@ def enclosed(points: Floats, triangles: Ints, sides: Ints) -> dict[int, float]:
     # One pass whatever the number of labels.
     behind, front = (np.bincount(np.searchsorted(labels, sides[:, k]), parts, len(labels)) for k in (0, 1))
     return {int(label): float(volume) for label, volume in zip(labels, behind - front, strict=True) if label != 0}
+
+
+# um: no body of a cell is smaller, few cells are longer.
+SMALLEST, LARGEST = 0.01, 1000.0
+
+
+def odd_extent(points: Floats) -> str:
+    """Say so where points span no cell's length, most likely in another unit than um; else return "".
+
+    Examples
+    --------
+    >>> odd_extent(np.array([[0, 0, 0], [18000, 500, 300]]))
+    'the body is 1.8e+04 um long, which no cell is: are its points in another unit, such as nm?'
+    """
+    longest = float(np.ptp(points, axis=0).max()) if len(points) else 1.0
+    if SMALLEST <= longest <= LARGEST:
+        return ""
+    unit = "nm" if longest > LARGEST else "mm"
+    return f"the body is {longest:.4g} um long, which no cell is: are its points in another unit, such as {unit}?"

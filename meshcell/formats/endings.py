@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from meshcell.core.files import FileError, reading
+import numpy as np
+
+from meshcell.core.files import FileError, naming, reading
+from meshcell.core.measures import odd_extent
 from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.core.units import convert
+from meshcell.formats.cell_arrays import Choice
+from meshcell.formats.exchange.abaqus import read_abaqus, write_abaqus
+from meshcell.formats.exchange.legacy_vtk import read_legacy_vtk, write_legacy_vtk
+from meshcell.formats.exchange.medit import read_medit, write_medit
+from meshcell.formats.exchange.off import read_off, write_off
+from meshcell.formats.exchange.scenes import read_scene, write_3mf, write_glb
+from meshcell.formats.exchange.tetgen import read_tetgen, tetgen_files, write_tetgen
 from meshcell.formats.gmsh import read_msh, write_msh
 from meshcell.formats.npz import read_npz, write_npz
 from meshcell.formats.ply import read_ply, write_ply
@@ -22,7 +35,7 @@ from meshcell.formats.volumes.pictures import Picture, checked_kind, no_choice, 
 from meshcell.formats.volumes.png import read_png
 from meshcell.formats.volumes.tiff import read_tiff, write_imagej, write_ome
 from meshcell.formats.vtk import read_vtp, read_vtu, write_vtp, write_vtu
-from meshcell.formats.xdmf import companion, read_xdmf, write_xdmf
+from meshcell.formats.xdmf import companion, dolfinx_index, read_xdmf, write_xdmf
 
 Thing = Volume | Surface | TetMesh
 
@@ -49,7 +62,8 @@ ARCHIVE_READERS: dict[str, tuple[str, Callable[[Path, str | None, str | None], P
     ".h5": ("an HDF5 file with a volume", read_hdf5),
 }
 
-MESH_READERS: dict[str, tuple[str, Callable[[Path, Mapping[int, str] | None], Surface | TetMesh]]] = {
+# Readers take the path and names, those of formats whose cells have arrays the choice of one, too.
+MESH_READERS: dict[str, tuple[str, Callable[..., Surface | TetMesh]]] = {
     ".ply": ("a PLY surface", read_ply),
     ".stl": ("an STL surface", read_stl),
     ".obj": ("an OBJ surface", read_obj),
@@ -57,9 +71,20 @@ MESH_READERS: dict[str, tuple[str, Callable[[Path, Mapping[int, str] | None], Su
     ".vtu": ("a VTK mesh of tetrahedra", read_vtu),
     ".xdmf": ("an XDMF mesh of tetrahedra", read_xdmf),
     ".msh": ("a Gmsh mesh of tetrahedra", read_msh),
+    ".vtk": ("a legacy VTK file of triangles or tetrahedra", read_legacy_vtk),
+    ".mesh": ("a Medit mesh of tetrahedra", read_medit),
+    ".inp": ("an Abaqus mesh of tetrahedra", read_abaqus),
+    ".node": ("a TetGen mesh", read_tetgen),
+    ".ele": ("a TetGen mesh", read_tetgen),
+    ".off": ("an OFF surface", read_off),
+    ".glb": ("a glTF scene of surfaces", read_scene),
+    ".3mf": ("a 3MF model of surfaces", read_scene),
+    ".dae": ("a COLLADA scene of surfaces", read_scene),
 }
 
-WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
+BY_REGIONS = (".ply", ".vtp", ".vtu", ".vtk", ".xdmf", ".msh")
+
+WRITERS: dict[str, tuple[Any, Callable[[Path, Any], None]]] = {
     ".ome.tiff": (Volume, write_ome),
     ".ome.tif": (Volume, write_ome),
     ".tiff": (Volume, write_imagej),
@@ -77,6 +102,14 @@ WRITERS: dict[str, tuple[type, Callable[[Path, Any], None]]] = {
     ".vtu": (TetMesh, write_vtu),
     ".xdmf": (TetMesh, write_xdmf),
     ".msh": (TetMesh, write_msh),
+    ".vtk": (Surface | TetMesh, write_legacy_vtk),
+    ".mesh": (TetMesh, write_medit),
+    ".inp": (TetMesh, write_abaqus),
+    ".node": (TetMesh, write_tetgen),
+    ".ele": (TetMesh, write_tetgen),
+    ".off": (Surface, write_off),
+    ".glb": (Surface, write_glb),
+    ".3mf": (Surface, write_3mf),
 }
 
 
@@ -86,29 +119,64 @@ def read(
     names: Mapping[int, str] | None = None,
     dataset: str | None = None,
     kind: str | None = None,
+    *,
+    unit: Any = None,
+    regions: Choice = None,
 ) -> Thing:
     """Read a volume, surface or mesh by the ending of the file's name; as `load`."""
     checked_kind(kind)
     ending = ending_of(path, [".npz", *VOLUME_READERS, *ARCHIVE_READERS, *MESH_READERS])
     check_there(path)
+    check_regions(path, ending, regions)
     if ending == ".npz":
         with reading(path, "a NumPy archive"):
-            return read_npz(path, spacing, names, dataset, kind)
+            return scaled(path, read_npz(path, spacing, names, dataset, kind), unit)
     if ending in ARCHIVE_READERS:
         expected, read_one = ARCHIVE_READERS[ending]
         with reading(path, expected):
-            return to_volume(path, read_one(path, dataset, kind), spacing, names, kind)
+            return scaled(path, to_volume(path, read_one(path, dataset, kind), spacing, names, kind), unit)
     if ending in VOLUME_READERS:
         no_choice(path, "one volume", dataset, None)
         expected, read_picture = VOLUME_READERS[ending]
         with reading(path, expected):
-            return to_volume(path, read_picture(path), spacing, names, kind)
+            return scaled(path, to_volume(path, read_picture(path), spacing, names, kind), unit)
     no_choice(path, "points", dataset, kind)
     if spacing is not None:
         raise FileError(f"{path}: spacing= is for volumes; a {ending} file has points in um; leave it out")
     expected, read_mesh = MESH_READERS[ending]
     with reading(path, expected):
-        return read_mesh(path, names)
+        thing = read_mesh(path, names, regions) if ending in BY_REGIONS else read_mesh(path, names)
+        return scaled(path, thing, unit)
+
+
+def check_regions(path: Path, ending: str, regions: Choice) -> None:
+    """Refuse a choice among arrays where there is none."""
+    if regions is not None and ending not in BY_REGIONS:
+        raise FileError(
+            f"{path}: regions= chooses an array of the cells, which {', '.join(BY_REGIONS)} have; leave it out"
+        )
+
+
+def scaled(path: Path, thing: Thing, unit: Any = None) -> Thing:
+    """Take a surface's or mesh's points as lengths in this unit; warn where um, the usual one, makes it no cell."""
+    if unit is None:
+        if isinstance(thing, Volume):
+            return thing
+        if odd := odd_extent(thing.points):
+            warnings.warn(f'{path}: {odd} load(path, unit="nm") takes them so', stacklevel=2)
+        return thing
+    if not isinstance(thing, Surface | TetMesh):
+        raise FileError(f'{path}: unit= is for surfaces and meshes; the voxels of a volume have spacing="8 nm"')
+    with naming(path):
+        factor = convert(
+            f"1 {unit}" if isinstance(unit, str) and not unit.strip()[:1].isdigit() else unit, "um", "unit"
+        )
+        if not 0 < factor < np.inf:
+            raise FileError(f'{path}: unit should be a length such as "nm"; got {unit!r}')
+    changed: dict[str, Any] = {"points": thing.points * factor}
+    if isinstance(thing, Surface) and thing.resolution is not None:
+        changed["resolution"] = tuple(factor * size for size in thing.resolution)
+    return dataclasses.replace(thing, **changed)
 
 
 def write(path: Path, thing: Thing) -> None:
@@ -148,7 +216,7 @@ def ending_of(path: Path, known: Iterable[str]) -> str:
     )
 
 
-def misfit_of(ending: str, thing: Any, writers: Mapping[str, tuple[type, Any]]) -> str:
+def misfit_of(ending: str, thing: Any, writers: Mapping[str, tuple[Any, Any]]) -> str:
     """Say why a thing does not go into a file of this ending, and into which it does."""
     own = [".npz", *(other for other, (kind, _) in writers.items() if isinstance(thing, kind))]
     advice = f"a {type(thing).__name__} is written as {', '.join(own)}"
@@ -156,10 +224,12 @@ def misfit_of(ending: str, thing: Any, writers: Mapping[str, tuple[type, Any]]) 
         return f"an .npy file loses the voxel size; {advice}, or np.save(path, volume.data) if the bare array is wanted"
     if isinstance(thing, TetMesh) and writers[ending][0] is Surface:
         return f"{ending} holds surfaces; {advice}, or give mesh.surface"
-    return f"{ending} holds a {writers[ending][0].__name__}; {advice}"
+    kinds = getattr(writers[ending][0], "__args__", (writers[ending][0],))
+    return f"{ending} holds a {' or a '.join(kind.__name__ for kind in kinds)}; {advice}"
 
 
 def targets_of(path: Path, ending: str) -> list[Path]:
     """Return all that is written for a file of this ending."""
-    beside = {".xdmf": [companion(path)], ".pvd": [path.with_suffix("")]}
-    return [path, *beside.get(ending, [])]
+    beside = {".xdmf": [companion(path), dolfinx_index(path)], ".pvd": [path.with_suffix("")]}
+    beside |= dict.fromkeys((".node", ".ele"), tetgen_files(path))
+    return list(dict.fromkeys([path, *beside.get(ending, [])]))

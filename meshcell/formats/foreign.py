@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
-from collections.abc import Callable, Mapping
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,14 @@ import numpy as np
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Ints
-from meshcell.core.files import FileError, reading
+from meshcell.core.files import FileError
 from meshcell.core.types import TetMesh
+from meshcell.formats.cell_arrays import Choice, is_whole, region_array, region_labels
 
 log = logging.getLogger("meshcell")
 
-
-# Names that meshers give to the labels of their cells.
-REGION_ARRAYS = ("region", "regions", "gmsh:physical", "medit:ref", "MaterialIds", "material", "cell_tags")
-
-
-def region_labels(path: Path, arrays: Mapping[str, Array], n: int) -> Array:
-    """Choose the array of region labels among the cells' data; without one all cells are region 1."""
-    whole = {name: array for name, array in arrays.items() if array.ndim == 1 and np.all(array == np.round(array))}
-    integers = [name for name, array in whole.items() if array.dtype.kind in "iu"]
-    found = next((name for name in REGION_ARRAYS if name in whole), integers[0] if len(integers) == 1 else None)
-    if found is None:
-        log.info("%s: no array of region labels among %s; all cells are region 1", path, list(arrays))
-        return np.ones(n, np.int32)
-    labels = whole[found].astype(np.int64)
-    if n and (labels == 0).all():
-        log.info("%s: all cells have label 0, which is the outside; they become region 1", path)
-        labels = labels + 1
-    return labels
+# Names of arrays that tag the triangles beside tetrahedra.
+FACET_ARRAYS = re.compile(r"facet|bound|surface|face_?tag|interface|physical|ref$|marker|tag", re.IGNORECASE)
 
 
 def assembled(
@@ -47,11 +32,12 @@ def assembled(
     """
     if not len(tets):
         raise FileError(f"{path} should hold tetrahedra; there are none; a surface belongs in .ply, .vtp, .obj or .stl")
-    points, tets = np.ascontiguousarray(points, np.float64), np.array(tets, np.int32)
+    points, tets = np.ascontiguousarray(points, np.float64), np.asarray(tets)
     if points.ndim != 2 or points.shape[1] != 3 or tets.min() < 0 or tets.max() >= len(points):
         raise FileError(
             f"{path} should have tetrahedra of its {len(points)} points in 3D; some are not; export it anew"
         )
+    tets = np.array(tets, np.int32)
     a, b, c = (points[tets[:, k]] - points[tets[:, 0]] for k in (1, 2, 3))
     inverted = np.einsum("ij,ij->i", np.cross(a, b), c) < 0
     if inverted.any():
@@ -69,6 +55,8 @@ def assembled(
 def _patches(path: Path, mesh: TetMesh, facets: Array, groups: Mapping[str, Array]) -> dict[str, Ints]:
     if not len(facets) or not groups:
         return {}
+    if not len(mesh.facets):
+        raise FileError(f"{path} should hold tetrahedra with a boundary; every face has two of them; export it anew")
     rows = _rows_among(np.asarray(facets), mesh.facets, len(mesh.points))
     # An interface has its name in either order of its two regions.
     interfaces = {f"{a}|{b}" for pair in mesh.interfaces for a, b in (pair, pair[::-1])}
@@ -78,8 +66,9 @@ def _patches(path: Path, mesh: TetMesh, facets: Array, groups: Mapping[str, Arra
             continue
         own = rows[members]
         if (own < 0).any():
-            log.info(
-                "%s: %d of %d triangles of %r lie on no interface: left out", path, (own < 0).sum(), len(own), name
+            warnings.warn(
+                f"{path}: {(own < 0).sum()} of {len(own)} triangles of {name!r} lie on no interface: left out",
+                stacklevel=2,
             )
         patches[name] = np.unique(own[own >= 0]).astype(np.int32)
     return patches
@@ -101,32 +90,85 @@ def _rows_among(triangles: Array, facets: Array, n_points: int) -> Array:
     return np.where(known[found] == wanted, found, -1)
 
 
-def by_meshio(path: Path, read: Callable[[str], Any], expected: str, names: Mapping[int, str] | None) -> TetMesh:
-    """Read tetrahedra and triangles with their physical groups through one of meshio's readers."""
-    said = io.StringIO()
-    # meshio prints its warnings and errors, and may end the process.
-    with reading(path, expected), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        mesh = read(str(path))
-    if said.getvalue().strip():
-        log.info("%s: meshio says: %s", path, " ".join(said.getvalue().split()))
-    kinds = {block.type for block in mesh.cells}
-    if kinds & {"tetra10", "hexahedron", "wedge", "pyramid"}:
-        raise FileError(f"{path} should hold linear tetrahedra; it has {', '.join(sorted(kinds))}; convert it first")
-    tets, labels = _blocks(mesh, "tetra", 4)
-    triangles, tags = _blocks(mesh, "triangle", 3)
-    titles = {(int(dim), int(tag)): name for name, (tag, dim) in mesh.field_data.items()}
-    regions = region_labels(path, labels, len(tets))
-    stored = {tag: name for (dim, tag), name in titles.items() if dim == 3 and tag > 0}
-    groups: dict[str, Array] = {}
-    for tag in np.unique(tags.get("gmsh:physical", np.empty(0, int))).tolist():
-        if tag > 0:
-            groups[titles.get((2, tag), f"surface {tag}")] = np.flatnonzero(tags["gmsh:physical"] == tag)
-    return assembled(path, mesh.points, tets, regions, {**stored, **(names or {})}, triangles, groups)
+def surface_groups(mesh: TetMesh) -> tuple[list[list[int]], Array, list[str]]:
+    """Group the facets by their sides and the patches they are in, so that every facet is in one group.
+
+    Returns the groups (both sides, then 0 or 1 for every patch), the group of every facet, and the groups' titles: the
+    patches ("A + B" where they overlap), else the interface "behind|front".
+    """
+    members = np.zeros((len(mesh.facets), len(mesh.patches)), np.int32)
+    for row, rows in enumerate(mesh.patches.values()):
+        members[rows, row] = 1
+    kinds, which = np.unique(np.hstack([mesh.sides, members]), axis=0, return_inverse=True)
+    titles = []
+    for a, b, *inside in kinds.tolist():
+        own = [name for name, chosen in zip(mesh.patches, inside, strict=True) if chosen]
+        titles.append(" + ".join(own) if own else f"{mesh.names[a]}|{mesh.names[b]}")
+    return kinds.tolist(), which.ravel(), titles
 
 
-def _blocks(mesh: Any, kind: str, corners: int) -> tuple[Array, dict[str, Array]]:
-    rows = [row for row, block in enumerate(mesh.cells) if block.type == kind]
-    if not rows:
-        return np.empty((0, corners), np.int64), {}
-    data = {name: np.concatenate([np.asarray(arrays[row]) for row in rows]) for name, arrays in mesh.cell_data.items()}
-    return np.concatenate([mesh.cells[row].data for row in rows]), data
+def by_tags(
+    path: Path,
+    points: Array,
+    tets: Array,
+    facets: Array,
+    arrays: Mapping[str, tuple[Array, Array]],
+    names: Mapping[int, str] | None,
+    regions: Choice = None,
+) -> TetMesh:
+    """Assemble a mesh by the arrays of its cells (name -> the tetrahedra's part, the triangles' part).
+
+    The regions are one of the arrays; the same array on the triangles, or else the one that tags them alone, makes
+    patches, and so do arrays "patch:name", which are ours.
+    """
+    on_tets = {name: own for name, (own, _) in arrays.items()}
+    on_facets = {name: own for name, (_, own) in arrays.items()}
+    chosen = region_array(path, on_tets, regions)
+    labels, fresh = region_labels(path, on_tets, len(tets), chosen)
+    groups = {name: np.flatnonzero(on_facets[array]) for name, array in named_patches(on_facets).items()}
+    if len(facets) and not {"side0", "side1"} <= set(arrays):
+        tagged = on_facets.get(chosen or "")
+        if tagged is None or not tagged.any():
+            tagged = on_facets.get(facet_array(on_facets) or "")
+        groups |= {} if tagged is None else tagged_groups(tagged)
+    return assembled(path, points, tets, labels, {**fresh, **(names or {})}, facets, groups)
+
+
+def named_patches(arrays: Mapping[str, Array]) -> dict[str, str]:
+    """Return patch -> array for arrays called "patch:name", as we write them."""
+    return {name.removeprefix("patch:"): name for name in arrays if name.startswith("patch:")}
+
+
+def facet_array(arrays: Mapping[str, Array]) -> str | None:
+    """Return the array that tags triangles, if their names tell."""
+    return next((name for name, own in arrays.items() if FACET_ARRAYS.search(name) and is_whole(own)), None)
+
+
+def tagged_groups(tags: Array) -> dict[str, Array]:
+    """Return the rows of every tag of triangles but 0 as a group called "surface 7"."""
+    return {f"surface {int(tag)}": np.flatnonzero(tags == tag) for tag in np.unique(tags).tolist() if tag != 0}
+
+
+def runs_of_cells(flat: Array, heads: int, width: Callable[[Array], int]) -> Iterator[Array]:
+    """Divide numbers into cells of varying length, and yield those of one kind that follow each other as rows.
+
+    Every cell begins with `heads` numbers that tell its kind; `width` gives its length from them. A length that is
+    too great for what is left ends the division; the caller compares counts.
+    """
+    place = 0
+    while place + heads <= len(flat):
+        size = width(flat[place : place + heads])
+        fit = (len(flat) - place) // size if size >= heads else 0
+        if not fit:
+            return
+        count, reach = 1, 64
+        # Look ahead in growing strides, so that a file of many short runs costs no more than its length.
+        while count < fit:
+            ahead = flat[place + count * size : place + min(fit, count + reach) * size].reshape(-1, size)[:, :heads]
+            other = np.flatnonzero((ahead != flat[place : place + heads]).any(axis=1))
+            count += int(other[0]) if len(other) else len(ahead)
+            if len(other):
+                break
+            reach *= 2
+        yield flat[place : place + count * size].reshape(count, size)
+        place += count * size

@@ -15,6 +15,8 @@ import numpy as np
 from meshcell.core.arrays import Array
 from meshcell.core.files import (
     FileError,
+    check_sum,
+    checksum,
     merged_names,
     names_from_json,
     names_to_json,
@@ -25,15 +27,17 @@ from meshcell.core.files import (
     untagged,
 )
 from meshcell.core.types import TetMesh
-from meshcell.formats.foreign import by_meshio
+from meshcell.formats.cell_arrays import Choice
+from meshcell.formats.foreign import surface_groups
+from meshcell.formats.gmsh_foreign import read_foreign
 
 TRIANGLE, TETRA = 2, 4  # Gmsh's numbers for cell types
 NODE_BLOCK = np.dtype([("dim", "<i4"), ("tag", "<i4"), ("parametric", "<i4"), ("count", "<u8")])
 CELL_BLOCK = np.dtype([("dim", "<i4"), ("tag", "<i4"), ("type", "<i4"), ("count", "<u8")])
 
 
-def read_msh(path: Path, names: Mapping[int, str] | None) -> TetMesh:
-    """Read ours exactly, and foreign files with their physical groups of volumes and surfaces."""
+def read_msh(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
+    """Read ours exactly, and foreign files with their physical groups, or else elementary volumes."""
     content = path.read_bytes()
     if not content.lstrip().startswith((b"$MeshFormat", b"$Comments")):
         raise FileError(f"{path} should be a Gmsh file ($MeshFormat); it is none; give it the ending of its format")
@@ -47,11 +51,7 @@ def read_msh(path: Path, names: Mapping[int, str] | None) -> TetMesh:
     notes = untagged(comment.group(1), "TetMesh") if comment else {}
     if notes:
         return _ours(path, content, notes, names)
-    _check_sizes(path, content)
-
-    import meshio
-
-    return by_meshio(path, meshio.gmsh.read, "a Gmsh file of version 2.2, 4.0 or 4.1", names)
+    return read_foreign(path, content, names, regions)
 
 
 def write_msh(path: Path, mesh: TetMesh) -> None:
@@ -60,7 +60,7 @@ def write_msh(path: Path, mesh: TetMesh) -> None:
     Volumes: the region under its name, its label as tag. Surfaces: a patch under its name ("A + B" where patches
     overlap), all else of an interface as "behind|front". Labels, sides and the row order come back exactly.
     """
-    kinds, which, titles = _surface_groups(mesh)
+    kinds, which, titles = surface_groups(mesh)
     labels = np.unique(mesh.regions).tolist()
     tags = {title: tag for tag, title in enumerate(dict.fromkeys(titles), 1)}
     names = [(2, tag, title) for title, tag in tags.items()] + [(3, label, mesh.names[label]) for label in labels]
@@ -69,6 +69,7 @@ def write_msh(path: Path, mesh: TetMesh) -> None:
         names=names_to_json(mesh.names),
         patches=list(mesh.patches),
         surfaces=[[kind[:2], [row for row, inside in enumerate(kind[2:]) if inside]] for kind in kinds],
+        crc=checksum(mesh.points, mesh.tets, mesh.regions, mesh.facets, mesh.sides),
     )
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(b"$MeshFormat\n4.1 1 8\n" + np.int32(1).astype("<i4").tobytes() + b"\n$EndMeshFormat\n")
@@ -90,19 +91,6 @@ def write_msh(path: Path, mesh: TetMesh) -> None:
 
 
 # --- writing ---
-
-
-def _surface_groups(mesh: TetMesh) -> tuple[list[list[int]], Array, list[str]]:
-    """Group the facets by their sides and the patches they are in; each group is one entity."""
-    members = np.zeros((len(mesh.facets), len(mesh.patches)), np.int32)
-    for row, rows in enumerate(mesh.patches.values()):
-        members[rows, row] = 1
-    kinds, which = np.unique(np.hstack([mesh.sides, members]), axis=0, return_inverse=True)
-    titles = []
-    for a, b, *inside in kinds.tolist():
-        own = [name for name, chosen in zip(mesh.patches, inside, strict=True) if chosen]
-        titles.append(" + ".join(own) if own else f"{mesh.names[a]}|{mesh.names[b]}")
-    return kinds.tolist(), which.ravel(), titles
 
 
 def _unquoted(names: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
@@ -175,12 +163,14 @@ def _ours(path: Path, content: bytes, notes: Any, names: Mapping[int, str] | Non
     facets, entities = _in_order(parts[TRIANGLE], 3)
     surfaces = notes["surfaces"]
     inside = [np.array([row in own for _, own in surfaces], bool) for row in range(len(notes["patches"]))]
+    sides = np.array([sides for sides, _ in surfaces], np.int32).reshape(-1, 2)[entities - 1]
+    check_sum(path, notes, points, *(array.astype(np.int32) for array in (tets, regions, facets)), sides)
     return TetMesh(
         points.astype(np.float64),
         tets,
         regions,
         facets,
-        np.array([sides for sides, _ in surfaces], np.int32).reshape(-1, 2)[entities - 1],
+        sides,
         merged_names(path, names_from_json(notes["names"]), names),
         {name: rows_of(own[entities - 1]) for name, own in zip(notes["patches"], inside, strict=True)},
     )
@@ -194,22 +184,3 @@ def _in_order(parts: list[tuple[int, Array]], corners: int) -> tuple[Array, Arra
     tags = np.concatenate([np.full(len(rows), tag) for tag, rows in parts])
     order = np.argsort(table[:, 0])
     return table[order, 1:] - 1, tags[order]
-
-
-def _check_sizes(path: Path, content: bytes) -> None:
-    """Refuse counts of nodes or elements that the bytes after them cannot hold; readers take memory for them first."""
-    form = re.search(rb"\$MeshFormat\s+(\S+)\s+(\d)\s+(\d)", content)
-    if form is None:
-        raise FileError(f"{path} should tell its version after $MeshFormat; it does not; export it anew")
-    for title, least in ((b"Nodes", 6), (b"Elements", 4)):
-        found = re.search(rb"\$" + title + rb"\r?\n", content)
-        if found is None:
-            continue
-        text = content[found.end() : found.end() + 200].split(b"\n")[0].split()
-        if form.group(1) >= b"4" and form.group(2) == b"1":
-            count = int.from_bytes(content[found.end() + 8 : found.end() + 16], "little")
-        else:
-            count = int(text[1] if form.group(1) >= b"4" else text[0])
-        if count * least > len(content):
-            name = title.decode("ascii").lower()
-            truncated(path, f"{count:,} {name}", f"the file has {len(content):,} bytes")

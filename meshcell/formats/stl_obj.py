@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.core.arrays import Floats
+from meshcell.core.arrays import Array, Floats
 from meshcell.core.files import (
     FileError,
+    check_sum,
+    checksum,
     merged_names,
     names_from_json,
     names_to_json,
+    numbers_of,
     replacing,
     rows_of,
     tagged,
@@ -23,6 +26,7 @@ from meshcell.core.files import (
     untagged,
 )
 from meshcell.core.types import Surface
+from meshcell.formats.nested_bodies import bodies
 from meshcell.formats.single_bodies import body, merged_points, single_body
 
 STL_RECORD = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -39,14 +43,17 @@ def read_stl(path: Path, names: Mapping[int, str] | None) -> Surface:
     # Many binary files begin with "solid" as well, so the length decides.
     if len(content) >= 84 and len(content) == 84 + 50 * count:
         corners = np.frombuffer(content, STL_RECORD, count, 84)["corners"].reshape(-1, 3).astype(np.float64)
-        name = None
+        solids, titles = np.zeros(count, np.int64), dict[int, str]()
     elif content.lstrip().startswith(b"solid") and b"facet" in content[:4096]:
-        corners, name = _text_corners(path, content)
+        corners, solids, titles = _text_corners(path, content)
     else:
         truncated(
             path, f"{count:,} triangles (84 + 50 n = {84 + 50 * count:,} bytes)", f"it has {len(content):,} bytes"
         )
     points, triangles = merged_points(corners)
+    if len(titles) > 1:
+        return bodies(path, points, triangles, solids, {**titles, **(names or {})})
+    name = next(iter(titles.values()), "")
     return body(path, points, triangles, names or ({1: name} if name else None))
 
 
@@ -67,24 +74,33 @@ def write_stl(path: Path, surface: Surface) -> None:
         file.write(f"endsolid {' '.join(name.split())}\n")
 
 
-def _text_corners(path: Path, content: bytes) -> tuple[Floats, str]:
+def _text_corners(path: Path, content: bytes) -> tuple[Floats, Array, dict[int, str]]:
+    """Return the corners, the solid of every triangle, counted from 1, and the solids' names."""
     numbers = VERTEX.findall(content)
-    facets = len(re.findall(rb"facet\s+normal", content))
-    if not re.search(rb"endsolid[^\n]*\s*$", content) or len(numbers) != 3 * facets:
-        truncated(path, f"{facets:,} facets of 3 corners and an 'endsolid'", f"{len(numbers):,} corners are there")
-    name = content.lstrip().split(b"\n", 1)[0].removeprefix(b"solid").strip().decode("utf-8", "replace")
-    return np.array(numbers, dtype="S").astype(np.float64).reshape(-1, 3), name
+    facets = [found.start() for found in re.finditer(rb"facet\s+normal", content)]
+    if not re.search(rb"endsolid[^\n]*\s*$", content) or len(numbers) != 3 * len(facets):
+        truncated(path, f"{len(facets):,} facets of 3 corners and an 'endsolid'", f"{len(numbers):,} corners are there")
+    heads = list(re.finditer(rb"^[ \t]*solid\b([^\n]*)", content, re.MULTILINE))
+    solids = np.searchsorted([head.start() for head in heads], facets)
+    names = {row: head.group(1).decode("utf-8", "replace").strip() for row, head in enumerate(heads, 1)}
+    kept = set(np.unique(solids).tolist())
+    titles = {row: name or f"solid {row}" if len(kept) > 1 else name for row, name in names.items() if row in kept}
+    return numbers_of(path, b" ".join(b" ".join(corner) for corner in numbers)).reshape(-1, 3), solids, titles
 
 
 # --- OBJ ---
 
 
 def read_obj(path: Path, names: Mapping[int, str] | None) -> Surface:
-    """Read points, faces and groups; groups called behind|front become interfaces."""
+    """Read points, faces and groups; groups called behind|front become interfaces, other groups and objects bodies."""
     text = path.read_text("utf-8", errors="replace")
     points, triangles, groups, order, notes = _obj_lines(path, text)
     if not len(triangles):
-        raise FileError(f"{path} should hold faces ('f 1 2 3'); there are none; give the file the ending of its format")
+        what = f"a point cloud, {len(points):,} points" if len(points) else "none"
+        raise FileError(
+            f"{path} should hold faces ('f 1 2 3'); it is {what}; make a surface of it first, or give the file the "
+            "ending of its format"
+        )
     if notes:
         check = [len(points), len(triangles)]
         if check != notes["counts"]:
@@ -95,6 +111,7 @@ def read_obj(path: Path, names: Mapping[int, str] | None) -> Surface:
             )
         kinds = [notes["groups"][name] for name in order]
         sides = np.array([kind[0] for kind in kinds], np.int32)[groups]
+        check_sum(path, notes, points, triangles.astype(np.int32), sides)
         patches = {
             name: rows_of(np.array([row in kind[1] for kind in kinds])[groups])
             for row, name in enumerate(notes["patches"])
@@ -102,7 +119,10 @@ def read_obj(path: Path, names: Mapping[int, str] | None) -> Surface:
         stored = merged_names(path, names_from_json(notes["names"]), names)
         return Surface(points, triangles, sides, stored, patches, notes["resolution"])
     if all(name.count("|") == 1 for name in order):
-        return _grouped(path, points, triangles, groups, order, names)
+        return grouped(path, points, triangles, groups, order, names)
+    if len(order) > 1:
+        titles = {row + 1: name or path.stem for row, name in enumerate(order)}
+        return bodies(path, points, triangles, groups + 1, {**titles, **(names or {})})
     return body(path, points, triangles, names)
 
 
@@ -129,6 +149,7 @@ def write_obj(path: Path, surface: Surface) -> None:
         resolution=surface.resolution,
         groups=groups,
         counts=[len(surface.points), len(surface.triangles)],
+        crc=checksum(surface.points, surface.triangles, surface.sides),
     )
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(f"# {notes}\n")
@@ -146,7 +167,7 @@ def _obj_lines(path: Path, text: str) -> tuple[Floats, Any, Any, list[str], dict
     triangles: list[tuple[int, int, int]] = []
     groups: list[int] = []
     titles: dict[str, int] = {}
-    group = ""
+    part, group = "", ""
     notes: dict[str, Any] = {}
     for number, line in enumerate(text.splitlines(), 1):
         word, *rest = line.split() or [""]
@@ -160,9 +181,11 @@ def _obj_lines(path: Path, text: str) -> tuple[Floats, Any, Any, list[str], dict
             first, *others = (corner - 1 if corner > 0 else len(points) + corner for corner in corners)
             for second, third in itertools.pairwise(others):
                 triangles.append((first, second, third))
-                groups.append(titles.setdefault(group, len(titles)))
-        elif word in ("g", "o"):
-            group = "_".join(rest)
+                groups.append(titles.setdefault("/".join(filter(None, (part, group))), len(titles)))
+        elif word == "o":
+            part, group = "_".join(rest), ""
+        elif word == "g":
+            group = "" if rest == ["default"] else "_".join(rest)
         elif word == "#" and not notes:
             notes = untagged(line[1:], "Surface")
     if text and not text.endswith("\n") and notes:
@@ -171,7 +194,8 @@ def _obj_lines(path: Path, text: str) -> tuple[Floats, Any, Any, list[str], dict
     return np.array(points, np.float64).reshape(-1, 3), array, np.array(groups, np.int64), list(titles), notes
 
 
-def _grouped(path: Path, points: Any, triangles: Any, groups: Any, order: list[str], names: Any) -> Surface:
+def grouped(path: Path, points: Any, triangles: Any, groups: Any, order: list[str], names: Any) -> Surface:
+    """Make interfaces of groups called behind|front: `order` names the group of every triangle."""
     labels = {"outside": 0}
     for name in order:
         for region in name.split("|"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from meshcell.core.files import (
     untagged,
 )
 from meshcell.core.types import Surface, TetMesh
-from meshcell.formats.foreign import assembled, region_labels
-from meshcell.formats.single_bodies import body
+from meshcell.formats.cell_arrays import Choice
+from meshcell.formats.foreign import by_tags, named_patches
+from meshcell.formats.single_bodies import by_arrays
 from meshcell.formats.vtk_xml import Piece, Sections, read_vtk, write_vtk
 
 TRIANGLE, TETRA = 5, 10
@@ -33,30 +35,45 @@ PLAIN = re.compile(r"[A-Za-z0-9_ .+-]+")
 # --- surfaces ---
 
 
-def read_vtp(path: Path, names: Mapping[int, str] | None) -> Surface:
-    """Read ours exactly, and any foreign VTP of triangles as one closed body (or by arrays side0 and side1)."""
-    piece = read_vtk(path, "PolyData")
+def read_vtp(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> Surface:
+    """Read ours exactly, and any foreign VTP of triangles, its bodies or both sides by an array of the cells."""
+    return surface_in(path, read_vtk(path, "PolyData"), names, regions)
+
+
+def surface_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: Choice = None) -> Surface:
+    """Make a surface of what a VTK file holds."""
     points, cells = _points(path, piece), piece.sections.get("CellData", {})
     triangles = _of_size(path, piece.sections.get("Polys", {}), 3)
-    others = sum(piece.counts.get(f"NumberOf{kind}", 0) for kind in ("Verts", "Lines", "Strips"))
-    if others:
-        raise FileError(f"{path} should hold triangles only; it has {others} vertices, lines or strips; triangulate it")
+    if strips := piece.counts.get("NumberOfStrips", 0):
+        raise FileError(f"{path} should hold triangles; it has {strips} strips of them; triangulate it")
+    # Data of the cells come in this order: vertices, lines, polygons.
+    others = sum(piece.counts.get(f"NumberOf{kind}", 0) for kind in ("Verts", "Lines"))
+    if others and len(triangles):
+        warnings.warn(f"{path}: {others} vertices and lines beside the triangles are left out", stacklevel=2)
+        cells = {name: array[others:] for name, array in cells.items()}
     notes = untagged(piece.texts.get("meshcell"), "Surface")
     if "side0" not in cells or "side1" not in cells:
-        return body(path, points, triangles, names)
+        return by_arrays(path, points, triangles, cells, names, regions)
     stored = names_from_json(notes["names"]) if notes else {}
     sides = np.stack([cells["side0"], cells["side1"]], axis=1)
-    patches = {name: rows_of(cells[array]) for name, array in notes.get("patches", {}).items()}
+    arrays = notes["patches"] if notes else named_patches(cells)
+    patches = {name: rows_of(cells[array]) for name, array in arrays.items()}
     return Surface(points, triangles, sides, merged_names(path, stored, names), patches, notes.get("resolution"))
 
 
 def write_vtp(path: Path, surface: Surface) -> None:
     """Write double points, side0 and side1 and one array per patch on the triangles, the names in FieldData."""
+    grid, texts = surface_arrays(surface)
+    write_vtk(path, "PolyData", *grid, texts)
+
+
+def surface_arrays(surface: Surface) -> tuple[tuple[dict[str, int], Sections], dict[str, str]]:
+    """Return counts and arrays of a surface as VTK wants them, and the text that brings names and patches back."""
     arrays = patch_arrays(surface.patches)
     cells = {"side0": surface.sides[:, 0], "side1": surface.sides[:, 1]}
     cells |= {array: row_mask(surface.patches[name], len(surface.triangles)) for name, array in arrays.items()}
     notes = tagged("Surface", names=names_to_json(surface.names), patches=arrays, resolution=surface.resolution)
-    write_vtk(path, "PolyData", *polygons(surface.points, surface.triangles, cells), {"meshcell": notes})
+    return polygons(surface.points, surface.triangles, cells), {"meshcell": notes}
 
 
 def polygons(points: Array, triangles: Ints, cells: Mapping[str, Array]) -> tuple[dict[str, int], Sections]:
@@ -69,9 +86,13 @@ def polygons(points: Array, triangles: Ints, cells: Mapping[str, Array]) -> tupl
 # --- tetrahedral meshes ---
 
 
-def read_vtu(path: Path, names: Mapping[int, str] | None) -> TetMesh:
-    """Read ours exactly, and foreign tetrahedra with any one array of region labels."""
-    piece = read_vtk(path, "UnstructuredGrid")
+def read_vtu(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
+    """Read ours exactly, and foreign tetrahedra with an array of region labels; tags of triangles become patches."""
+    return mesh_in(path, read_vtk(path, "UnstructuredGrid"), names, regions)
+
+
+def mesh_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
+    """Make a mesh of what a VTK file holds."""
     points, cells = _points(path, piece), piece.sections.get("CellData", {})
     types, corners = piece.sections["Cells"]["types"], piece.sections["Cells"]
     other = sorted(set(np.unique(types).tolist()) - {TRIANGLE, TETRA, 1, 3})
@@ -81,8 +102,7 @@ def read_vtu(path: Path, names: Mapping[int, str] | None) -> TetMesh:
     by_kind = {name: (array[types == TETRA], array[types == TRIANGLE]) for name, array in cells.items()}
     notes = untagged(piece.texts.get("meshcell"), "TetMesh")
     if not notes:
-        regions = region_labels(path, {name: own for name, (own, _) in by_kind.items()}, len(tets))
-        return assembled(path, points, tets, regions, names or {}, facets, {})
+        return by_tags(path, points, tets, facets, by_kind, names, regions)
     return TetMesh(
         points,
         tets,
@@ -96,6 +116,12 @@ def read_vtu(path: Path, names: Mapping[int, str] | None) -> TetMesh:
 
 def write_vtu(path: Path, mesh: TetMesh) -> None:
     """Write tetrahedra, then facets, as cells with `region`, `side0`, `side1` and one array per patch."""
+    grid, texts = mesh_arrays(mesh)
+    write_vtk(path, "UnstructuredGrid", *grid, texts)
+
+
+def mesh_arrays(mesh: TetMesh) -> tuple[tuple[dict[str, int], Sections], dict[str, str]]:
+    """Return counts and arrays of a mesh as VTK wants them, and the text that brings names and patches back."""
     arrays = patch_arrays(mesh.patches)
     n, f = len(mesh.tets), len(mesh.facets)
     # A facet is coloured like the region behind it, so that it does not speckle the picture of the regions.
@@ -104,7 +130,7 @@ def write_vtu(path: Path, mesh: TetMesh) -> None:
     cells |= {f"side{k}": np.concatenate([np.zeros(n, np.int32), mesh.sides[:, k]]) for k in (0, 1)}
     cells |= {array: row_mask(n + mesh.patches[name], n + f) for name, array in arrays.items()}
     notes = tagged("TetMesh", names=names_to_json(mesh.names), patches=arrays)
-    write_vtk(path, "UnstructuredGrid", *tet_grid(mesh.points, mesh.tets, mesh.facets, cells), {"meshcell": notes})
+    return tet_grid(mesh.points, mesh.tets, mesh.facets, cells), {"meshcell": notes}
 
 
 def tet_grid(points: Array, tets: Ints, facets: Ints, cells: Mapping[str, Array]) -> tuple[dict[str, int], Sections]:
@@ -116,9 +142,6 @@ def tet_grid(points: Array, tets: Ints, facets: Ints, cells: Mapping[str, Array]
     }
     counts = {"NumberOfPoints": len(points), "NumberOfCells": n + f}
     return counts, {"PointData": {}, "CellData": dict(cells), "Points": {"Points": points}, "Cells": corners}
-
-
-# --- solutions ---
 
 
 # --- arrays ---

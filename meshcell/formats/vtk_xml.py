@@ -63,7 +63,7 @@ def read_vtk(path: Path, kind: str) -> Piece:
     decoder = Decoder(path, root, appended)
     counts = {key: int(value) for key, value in pieces[0].attrib.items() if key.startswith("NumberOf")}
     sections = {part.tag: {a.get("Name", ""): decoder.array(a) for a in part.iter("DataArray")} for part in pieces[0]}
-    texts = {a.get("Name", ""): decoder.text(a) for a in root.findall(f"{kind}/FieldData/Array") if _is_text(a)}
+    texts = {a.get("Name", ""): decoder.text(a) for a in root.findall(f"{kind}/FieldData/*") if _is_text(a)}
     _check_counts(path, counts, sections)
     return Piece(counts, sections, texts)
 
@@ -83,11 +83,8 @@ def write_vtk(
         f"<{kind}>",
     ]
     if texts:
-        rows = (
-            f'<Array type="String" Name="{name}" NumberOfTuples="1" format="binary">\n'
-            f"{_encoded(text.encode('ascii') + bytes(1))}\n</Array>"
-            for name, text in texts.items()
-        )
+        # As bytes, not as VTK's String array, which ends the process that reads it with meshio.
+        rows = (encoded_array(name, np.frombuffer(text.encode("ascii"), np.uint8)) for name, text in texts.items())
         lines += ["<FieldData>", *rows, "</FieldData>"]
     lines.append("<Piece " + " ".join(f'{name}="{count}"' for name, count in counts.items()) + ">")
     for section, arrays in sections.items():
@@ -132,7 +129,8 @@ def _parsed(path: Path, content: bytes) -> tuple[ElementTree.Element, bytes]:
 
 
 def _is_text(element: ElementTree.Element) -> bool:
-    return element.get("type") == "String"
+    """Tell texts: ours are bytes; those of our older files and of VTK are called String."""
+    return element.get("type") == "String" or (element.get("type") == "UInt8" and element.get("Name") == "meshcell")
 
 
 class Decoder:

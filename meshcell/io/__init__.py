@@ -14,10 +14,12 @@ from meshcell.formats.endings import (
     MESH_READERS,
     VOLUME_READERS,
     Thing,
+    check_regions,
     check_there,
     ending_of,
     misfit_of,
     read,
+    scaled,
     targets_of,
     write,
 )
@@ -44,6 +46,8 @@ def load(
     names: Mapping[int, str] | None = None,
     dataset: str | None = None,
     kind: str | None = None,
+    unit: Any = None,
+    regions: str | bool | None = None,
 ) -> Volume | Surface | TetMesh | Solution | Sample | TiltSeries:
     """Read a volume, surface, mesh, solution or tilt series by the ending of the file's name, a sample by its folder.
 
@@ -61,6 +65,11 @@ def load(
     kind : str
         What the voxels are, "labels" or "intensities". Without it whole numbers are labels, unless some are below 0 or
         the array is called "raw", "image" and the like: then they are intensities, with a warning.
+
+    unit : text, or a length in um
+        Of the points of a surface or mesh, such as "nm"; um if not given. Formats do not tell it.
+    regions : str or False
+        Which array of the cells of a foreign surface or mesh holds the regions; False takes all cells as one.
 
     Returns
     -------
@@ -94,11 +103,17 @@ def load(
 
     Tilt series: `.st .ali .mrcs` as in `io.tilts.load_tilts`.
 
-    Surfaces: `.ply .vtp .obj` with sides if they are ours (or OBJ groups called behind|front), else one closed body,
-    label 1 under the file's name, turned outward; `.stl` is always one body, points at the same place become one.
+    Surfaces: `.ply .vtp .obj` with sides if they are ours (or OBJ groups called behind|front, or VTK's BoundaryLabels).
+    Else one closed body, label 1 under the file's name, turned outward; several OBJ objects, STL solids or labels of
+    triangles become regions, each in front of the body around it, open parts that close one body together its patches.
+    Points of STL at the same place become one.
 
-    Meshes: `.vtu .xdmf .msh`; in foreign ones the region is an integer array such as `region` or `gmsh:physical`, the
-    interfaces follow from the regions, and groups of triangles become patches unless they are called behind|front.
+    Further surfaces: `.off .vtk`, and the scenes `.glb .3mf .dae`, whose objects are taken like those of OBJ.
+
+    Meshes: `.vtu .xdmf .msh .vtk .mesh .inp`, and TetGen's `.node .ele .face` by one of the first two names. In foreign
+    ones the region is an integer array such as `region` or `gmsh:physical` (asked for where several could be) or a set,
+    the interfaces follow from the regions, and groups or tags of triangles become patches unless they are called
+    behind|front.
 
     Examples
     --------
@@ -117,6 +132,7 @@ def load(
         return load_tilts(path, spacing=spacing)
     ending = ending_of(path, [".npz", ".pvd", *VOLUME_READERS, *ARCHIVE_READERS, *MESH_READERS, *TILTS])
     check_there(path)
+    check_regions(path, ending, regions)
     if ending == ".pvd":
         raise FileError(f"{path} lists pictures for ParaView, not the whole solution; load the .npz saved with it")
     thing: Thing | Solution
@@ -126,9 +142,12 @@ def load(
             notes = notes_in(path, arrays, "Solution", spacing)
             if notes:
                 no_choice(path, "a Solution", dataset, kind)
-            thing = solution_in(path, arrays, notes) if notes else thing_in(path, arrays, spacing, names, dataset, kind)
+            if notes and unit is not None:
+                raise FileError(f"{path}: unit= is for surfaces and meshes; a solution is in um; leave it out")
+            own = None if notes else thing_in(path, arrays, spacing, names, dataset, kind)
+            thing = solution_in(path, arrays, notes) if own is None else scaled(path, own, unit)
     else:
-        thing = read(path, spacing, names, dataset, kind)
+        thing = read(path, spacing, names, dataset, kind, unit=unit, regions=regions)
     log.info("loaded %s: %s", path, _summary(thing))
     return thing
 
@@ -164,10 +183,14 @@ def save(
     `.npz` holds everything exactly; `load` brings it back. So do, for volumes, `.h5`, `.tif` (ImageJ: uint8, uint16,
     float32), `.ome.tif` (integers up to 32 bits, float32, float64), `.nrrd` (all but float16; labels as segments of 3D
     Slicer) and `.mrc` (int8, int16, uint16, float16, float32) where their types hold every value; `load` restores the
-    type itself. For surfaces `.ply .vtp .obj`; `.stl` holds one closed body: its corners and name come back, its label
-    becomes 1, its points are numbered anew. For meshes
-    `.vtu .xdmf .msh`; in `.msh` every facet belongs to one physical group, as dolfinx wants it: its patch ("A + B"
-    where they overlap), else its interface "behind|front". `.xdmf` keeps its arrays in an `.xdmf.h5` file beside it.
+    type itself.
+
+    For surfaces `.ply .vtp .vtk .obj`; `.stl .off` hold one closed body: its corners and name come back, in `.stl` its
+    label becomes 1 and its points are numbered anew; `.glb .3mf` hold interfaces by name, and no patches.
+
+    For meshes `.vtu .vtk .xdmf .msh .mesh .inp .ele`; in `.msh .mesh .inp` every facet belongs to one group, as dolfinx
+    wants it: its patch ("A + B" where they overlap), else its interface "behind|front". `a.xdmf` keeps its arrays in
+    `a.dolfinx.h5`; `a.dolfinx.xdmf` shows them as a mesh with cell_tags and facet_tags.
 
     Solutions: `.npz`, or `.pvd` for ParaView: an index of one VTU (regions) and one VTP (interfaces) per time in the
     folder of the same name. Concentrations in molecules/um^3 and molecules/um^2, NaN where a species does not live.

@@ -7,7 +7,7 @@ import pytest
 
 from gallery.things import closed_body, surface, tet_mesh, volume
 from meshcell.core.errors import MeshError
-from meshcell.core.files import MAX_DEFLATE
+from meshcell.core.files import MAX_DEFLATE, reading
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.io import load, save
 
@@ -16,7 +16,8 @@ def examples(folder):
     """One small file of every format that `load` reads."""
     files = {ending: volume() for ending in (".npz", ".h5", ".tif", ".ome.tif", ".mrc")}
     files |= {".ply": surface(), ".vtp": surface(), ".obj": surface(), ".stl": closed_body()}
-    files |= {".vtu": tet_mesh(), ".msh": tet_mesh(), ".xdmf": tet_mesh()}
+    files |= {ending: tet_mesh() for ending in (".vtu", ".msh", ".xdmf", ".vtk", ".mesh", ".inp", ".ele")}
+    files |= {".off": closed_body(), ".glb": closed_body(), ".3mf": closed_body()}
     for ending, thing in files.items():
         save(folder / f"a{ending}", thing)
     np.save(folder / "a.npy", volume().data)
@@ -33,11 +34,23 @@ def whole(tmp_path_factory):
 
 
 ENDINGS = [".npz", ".npy", ".h5", ".tif", ".ome.tif", ".mrc", ".ply", ".vtp", ".obj", ".stl", ".vtu", ".msh", ".xdmf"]
+ENDINGS += [".vtk", ".mesh", ".inp", ".ele", ".off", ".glb", ".3mf"]
+# Files that lie beside the one that is loaded.
+BESIDE = {".xdmf": [".dolfinx.h5"], ".ele": [".node", ".face"]}
+
+
+def copy_companions(whole, ending, stem):
+    """Copy what belongs to the example of this ending beside a damaged one."""
+    for other in BESIDE.get(ending, []):
+        source = whole[ending].with_name(f"a{other}")
+        stem.with_name(stem.name + other).write_bytes(source.read_bytes())
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_truncated_file_is_named(tmp_path, whole, ending):
     content, cut = whole[ending].read_bytes(), tmp_path / f"cut{ending}"
+    if ending == ".ele":
+        copy_companions(whole, ending, tmp_path / "cut")
     for share in (0.02, 0.3, 0.9):
         cut.write_bytes(content[: int(share * len(content))])
         with pytest.raises(ValueError, match=r"truncated|should") as caught:
@@ -47,18 +60,19 @@ def test_a_truncated_file_is_named(tmp_path, whole, ending):
 
 def test_a_truncated_companion_of_xdmf_is_named(tmp_path):
     save(tmp_path / "a.xdmf", tet_mesh())
-    heavy = tmp_path / "a.xdmf.h5"
+    heavy = tmp_path / "a.dolfinx.h5"
     heavy.write_bytes(heavy.read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"a\.xdmf\.h5 should be the HDF5 file of a\.xdmf"):
+    with pytest.raises(ValueError, match=r"a\.dolfinx\.h5 should be the HDF5 file of a\.xdmf"):
         load(tmp_path / "a.xdmf")
     heavy.unlink()
-    with pytest.raises(ValueError, match=r"keeps its arrays in a\.xdmf\.h5, which should lie beside it"):
+    with pytest.raises(ValueError, match=r"keeps its arrays in a\.dolfinx\.h5, which should lie beside it"):
         load(tmp_path / "a.xdmf")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_text_under_a_wrong_name_and_empty_files_are_refused(tmp_path, ending):
+def test_text_under_a_wrong_name_and_empty_files_are_refused(tmp_path, whole, ending):
     path = tmp_path / f"a{ending}"
+    copy_companions(whole, ending, tmp_path / "a")
     path.write_text("Dear colleague,\n\nplease find the data attached.\n" * 40)
     with pytest.raises(ValueError, match=r"should|promises") as caught:
         load_any(path)
@@ -72,8 +86,7 @@ def test_text_under_a_wrong_name_and_empty_files_are_refused(tmp_path, ending):
 def test_damaged_bytes_end_in_an_error_or_a_checked_thing(tmp_path, whole, ending):
     rng = np.random.default_rng(3)
     content, path = whole[ending].read_bytes(), tmp_path / f"a{ending}"
-    if ending == ".xdmf":
-        (tmp_path / "a.xdmf.h5").write_bytes(whole[ending].with_name("a.xdmf.h5").read_bytes())
+    copy_companions(whole, ending, tmp_path / "a")
     for _ in range(25):
         damaged = bytearray(content)
         for place in rng.integers(0, len(content), 3):
@@ -110,8 +123,7 @@ def test_declared_sizes_are_checked_before_memory_is_taken(tmp_path, whole):
     for ending, (old, new) in cases.items():
         path = tmp_path / f"a{ending}"
         _replaced(path, whole, ending, old, new)
-        if ending == ".xdmf":
-            (tmp_path / "a.xdmf.h5").write_bytes(whole[ending].with_name("a.xdmf.h5").read_bytes())
+        copy_companions(whole, ending, tmp_path / "a")
         with pytest.raises(ValueError, match=r"promises|should be"):
             load_any(path)
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -151,17 +163,10 @@ def test_pickles_are_never_loaded(tmp_path):
         load(tmp_path / "a.npz", spacing=1)
 
 
-def test_the_library_survives_a_reader_that_exits(tmp_path, monkeypatch):
-    import meshio
-
-    def leave(_):
-        sys.stdout.write("meshio prints and goes")
+def test_the_library_survives_a_reader_that_exits(tmp_path):
+    expected = pytest.raises(ValueError, match=r"a\.msh should be .*reading it failed: SystemExit")
+    with expected, reading(tmp_path / "a.msh", "a mesh"):
         sys.exit(1)
-
-    monkeypatch.setattr(meshio.gmsh, "read", leave)
-    (tmp_path / "a.msh").write_text("$MeshFormat\n2.2 0 8\n$EndMeshFormat\n$Elements\n0\n$EndElements\n")
-    with pytest.raises(ValueError, match="reading it failed: SystemExit"):
-        load(tmp_path / "a.msh")
 
 
 def test_meshes_that_cannot_be_used_name_the_file_and_the_rows(tmp_path):
@@ -192,3 +197,19 @@ def test_texts_of_hdf5_that_cannot_be_are_refused_before_hdf5_reads_them(tmp_pat
     path.write_bytes(whole[:place] + b"\xff\xff\xff\x7f" + whole[place + 4 :])
     with pytest.raises(ValueError, match=r"promises a text of 2,147,483,647 bytes in /names"):
         load(path, spacing=1)
+
+
+@pytest.mark.parametrize("ending", [".ply", ".obj", ".mesh", ".inp", ".node", ".msh", ".xdmf"])
+def test_a_changed_digit_is_found_out(tmp_path, ending):
+    """The file is whole and its numbers are numbers, but not those that were written."""
+    save(tmp_path / f"a{ending}", surface() if ending in (".ply", ".obj") else tet_mesh())
+    path = tmp_path / ("a.dolfinx.h5" if ending == ".xdmf" else f"a{ending}")
+    point = (surface() if ending in (".ply", ".obj") else tet_mesh()).points[7, 1]
+    old, new = repr(float(point)).encode(), repr(float(np.nextafter(point, 1))).encode()
+    if ending in (".msh", ".xdmf"):
+        old, new = point.astype("<f8").tobytes(), np.nextafter(point, 1).astype("<f8").tobytes()
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(ValueError, match=r"checksum|fletcher32|truncated or damaged"):
+        load(tmp_path / f"a{ending}")

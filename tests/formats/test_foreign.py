@@ -32,16 +32,20 @@ def test_paraview_sees_regions_sides_and_patches(tmp_path):
     np.testing.assert_array_equal(poly.regular_faces, surface().triangles)
 
 
-def test_paraview_reads_the_xdmf_pair(tmp_path):
+def test_paraview_reads_both_indices_of_xdmf(tmp_path):
     from vtkmodules.vtkIOXdmf2 import vtkXdmfReader
 
+    def shown(name):
+        reader = vtkXdmfReader()
+        reader.SetFileName(str(tmp_path / name))
+        reader.Update()
+        return reader.GetOutputDataObject(0)
+
     save(tmp_path / "a.xdmf", tet_mesh())
-    reader = vtkXdmfReader()
-    reader.SetFileName(str(tmp_path / "a.xdmf"))
-    reader.Update()
-    blocks = reader.GetOutputDataObject(0)
+    assert shown("a.xdmf").GetNumberOfCells() == len(tet_mesh().tets)
+    blocks = shown("a.dolfinx.xdmf")
     counts = [blocks.GetBlock(k).GetNumberOfCells() for k in range(blocks.GetNumberOfBlocks())]
-    assert counts == [len(tet_mesh().tets), len(tet_mesh().facets)]
+    assert counts == [len(tet_mesh().tets), len(tet_mesh().tets), len(tet_mesh().facets)]
 
 
 def test_a_solution_is_one_time_series(tmp_path):

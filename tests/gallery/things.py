@@ -13,8 +13,8 @@ NAMES = {1: 'shell "a" <b> & c', 2: "Endoplasmatisches Retikulum é|µ", 7: "abs
 SPACING = (0.1 / 3, 0.0123456789012345, 0.05)
 ORIGIN = (-1 / 3, 2.5, 1e-3)
 VOLUME_ENDINGS = [".npz", ".h5", ".hdf5", ".tif", ".tiff", ".ome.tif", ".mrc", ".rec", ".nrrd", ".seg.nrrd"]
-SURFACE_ENDINGS = [".npz", ".ply", ".vtp", ".obj"]
-MESH_ENDINGS = [".npz", ".vtu", ".xdmf", ".msh"]
+SURFACE_ENDINGS = [".npz", ".ply", ".vtp", ".obj", ".vtk"]
+MESH_ENDINGS = [".npz", ".vtu", ".xdmf", ".msh", ".vtk", ".mesh", ".inp", ".ele", ".node"]
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", ">u2", "f2", "f4", "f8", ">f4"]
 
 
