@@ -174,10 +174,11 @@ def _rows(path: Path, content: bytes, start: int, order: str, element: Element) 
             where = start + head.fields[name][1] if head.fields else start
             if where + head[name].itemsize > len(content):
                 break
-            length = int(np.frombuffer(content, head[name], 1, where)[0])
-            if length < 0:
+            length = float(np.frombuffer(content, head[name], 1, where)[0])
+            # Of a text, it may be any number: a row of 3.5 corners would be taken again and again.
+            if not length >= 0 or length != np.floor(length) or length > len(content):
                 break
-            lengths.append(length)
+            lengths.append(int(length))
         fits = len(lengths) == len(element.lists) and sum(lengths) <= len(content)
         dtype = element.dtype(order, lengths) if fits else None
         there = (len(content) - start) // dtype.itemsize if dtype else 0

@@ -213,3 +213,12 @@ def test_a_changed_digit_is_found_out(tmp_path, ending):
     path.write_bytes(content.replace(old, new))
     with pytest.raises(ValueError, match=r"checksum|fletcher32|truncated or damaged"):
         load(tmp_path / f"a{ending}")
+
+
+@pytest.mark.parametrize("length", ["3.5", "-1", "nan", "1e300", "9"])
+def test_a_face_of_no_whole_number_of_corners_is_refused(tmp_path, length):
+    head = ["ply", "format ascii 1.0", "element vertex 3", *(f"property float {axis}" for axis in "xyz")]
+    head += ["element face 1", "property list uchar int vertex_indices", "end_header"]
+    (tmp_path / "a.ply").write_text("\n".join([*head, "0 0 0", "1 0 0", "0 1 0", f"{length} 0 1 2", ""]))
+    with pytest.raises(ValueError, match="promises 1 more rows of face"):
+        load(tmp_path / "a.ply")
