@@ -11,7 +11,7 @@ from numba import njit
 from meshcell.core.inner import inner, plain
 
 CALLEE = """
-from meshcell.inner import inner
+from meshcell.core.inner import inner
 
 @inner(cache=True, shared=True)
 def entry(values, row):

@@ -4,6 +4,7 @@ import ast
 import importlib
 import os
 import pkgutil
+import re
 import shutil
 import signal
 import subprocess
@@ -288,11 +289,17 @@ def test_what_a_cached_kernel_cannot_be():
         kernels.njit("f8(f8)", cache=True)
 
 
+# Decorators whose functions are compiled.
+KERNEL = re.compile(r"\b(njit|inner|register_jitable)\b")
+
+
 def sources():
     """Path and syntax tree of every file of the package that holds kernels."""
     root = Path(meshcell.__file__).parent
     texts = {path: path.read_text() for path in root.rglob("*.py")}
-    return {path: ast.parse(text) for path, text in texts.items() if "njit" in text and path.name != "kernels.py"}
+    marks = [mark.decode() for mark in kernels.MARKS]
+    seen = {path: text for path, text in texts.items() if any(mark in text for mark in marks)}
+    return {path: ast.parse(text) for path, text in seen.items() if path.name != "kernels.py"}
 
 
 def test_every_kernel_has_the_cache():
@@ -324,7 +331,9 @@ def test_kernels_take_nothing_from_files_that_the_key_does_not_see():
             for alias in node.names
         }
         for function in ast.walk(tree):
-            if isinstance(function, ast.FunctionDef) and "njit" in "".join(map(ast.unparse, function.decorator_list)):
+            if isinstance(function, ast.FunctionDef) and KERNEL.search(
+                " ".join(map(ast.unparse, function.decorator_list))
+            ):
                 body = [node for part in function.body for node in ast.walk(part)]
                 names = {node.id for node in body if isinstance(node, ast.Name) and node.id in imported}
                 unseen = [name for name in names if not any(_seen(home, files) for home in imported[name])]

@@ -133,7 +133,7 @@ def test_auto_goes_on_with_the_lattice(monkeypatch, caplog):
     def broken(*_):
         raise NativeError("TetGen crashed", "crash")
 
-    monkeypatch.setattr(tetrahedra, "_by_tetgen", broken)
+    monkeypatch.setattr(tetrahedra, "by_tetgen", broken)
     with caplog.at_level(logging.INFO, "meshcell"):
         mesh = tetrahedralize(nested_balls(16), edge="20 nm")
     assert_sound(mesh)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_a_killed_run_goes_on_with_the_same_bytes(tmp_path):
 
 MIXED = """
 import hashlib
-from crowd_things import FILAMENTS, MACROMOLECULES, MEMBRANES
+from gallery.crowds import FILAMENTS, MACROMOLECULES, MEMBRANES
 import meshcell as mc
 parts = {"membranes": MEMBRANES, "filaments": FILAMENTS, "macromolecules": MACROMOLECULES}
 sample = mc.crowd((110, 110, 110), "1 nm", **parts, rng=4)
@@ -78,7 +79,7 @@ def test_the_same_bytes_for_one_and_two_threads():
     found = set()
     for threads in ("1", "2"):
         names = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        path = os.pathsep.join(["tests", os.environ.get("PYTHONPATH", "")])
+        path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, **dict.fromkeys(names, threads), "PYTHONPATH": path}
         found.add(
             subprocess.run([sys.executable, "-c", MIXED], env=environment, check=True, capture_output=True).stdout
