@@ -9,6 +9,7 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints, Triple, frozen, lengths
 from meshcell.core.errors import MeshError
+from meshcell.core.hints import nearest, require
 from meshcell.core.units import convert
 
 BOX_FACES = ("box x-", "box x+", "box y-", "box y+", "box z-", "box z+")
@@ -32,7 +33,8 @@ def label_of(names: Mapping[int, str], name: str) -> int:
     for label, known in names.items():
         if known == name:
             return label
-    raise ValueError(f"no region is called {name!r}; there are {', '.join(sorted(names.values()))}")
+    hint = nearest(name, names.values())
+    raise ValueError(f"no region is called {name!r}{hint}; there are {', '.join(sorted(names.values()))}")
 
 
 def checked_spacing(spacing: Any) -> Triple:
@@ -101,6 +103,8 @@ def labels_in(array: Array) -> Array:
 
 def checked_voxels(data: Array, as_labels: bool) -> Array:
     """Return labels >= 0 or finite intensities on three axes, or say what is wrong."""
+    if data.ndim == 0:
+        require(data.item(), np.ndarray, "Volume(data, spacing)")
     if data.ndim != 3:
         raise ValueError(f"a volume should have three axes (x, y, z); got shape {data.shape}")
     if data.size == 0:

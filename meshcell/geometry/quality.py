@@ -10,6 +10,7 @@ import numpy as np
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.hints import require
 from meshcell.core.kernels import njit
 from meshcell.core.types import Surface, TetMesh
 from meshcell.core.validation import name_of
@@ -140,11 +141,10 @@ def angles(mesh: Surface | TetMesh) -> Floats:
     >>> angles(corner).round(6).tolist()
     [[90.0, 45.0, 45.0]]
     """
+    require(mesh, (Surface, TetMesh), "angles(mesh)")
     if isinstance(mesh, TetMesh):
         return _dihedrals(mesh.points, mesh.tets)  # type: ignore[no-any-return]
-    if isinstance(mesh, Surface):
-        return _triangle_angles(mesh.points, mesh.triangles)  # type: ignore[no-any-return]
-    raise TypeError(f"angles are of a Surface or a TetMesh; got {type(mesh).__name__}; extract or tetrahedralize first")
+    return _triangle_angles(mesh.points, mesh.triangles)  # type: ignore[no-any-return]
 
 
 def radius_ratios(mesh: Surface | TetMesh) -> Floats:
@@ -166,11 +166,10 @@ def radius_ratios(mesh: Surface | TetMesh) -> Floats:
     >>> radius_ratios(corner).round(4).tolist()  # 2 (1 - 1/sqrt(2)) / (1/sqrt(2))
     [0.8284]
     """
+    require(mesh, (Surface, TetMesh), "radius_ratios(mesh)")
     if isinstance(mesh, TetMesh):
         return _tet_radius_ratios(mesh.points, mesh.tets)  # type: ignore[no-any-return]
-    if isinstance(mesh, Surface):
-        return _triangle_radius_ratios(mesh.points, mesh.triangles)  # type: ignore[no-any-return]
-    raise TypeError(f"radius ratios are of a Surface or a TetMesh; got {type(mesh).__name__}")
+    return _triangle_radius_ratios(mesh.points, mesh.triangles)  # type: ignore[no-any-return]
 
 
 def edge_lengths(mesh: Surface | TetMesh) -> Floats:
@@ -187,12 +186,8 @@ def edge_lengths(mesh: Surface | TetMesh) -> Floats:
     >>> sorted(edge_lengths(corner).tolist())
     [3.0, 4.0, 5.0]
     """
-    if isinstance(mesh, TetMesh):
-        pairs = mesh.edges
-    elif isinstance(mesh, Surface):
-        pairs = adjacency.edges(mesh.triangles, len(mesh.points))[0]
-    else:
-        raise TypeError(f"edge lengths are of a Surface or a TetMesh; got {type(mesh).__name__}")
+    require(mesh, (Surface, TetMesh), "edge_lengths(mesh)")
+    pairs = mesh.edges if isinstance(mesh, TetMesh) else adjacency.edges(mesh.triangles, len(mesh.points))[0]
     return np.asarray(np.linalg.norm(mesh.points[pairs[:, 1]] - mesh.points[pairs[:, 0]], axis=1))
 
 
@@ -216,6 +211,7 @@ def quality(mesh: Surface | TetMesh, *, bins: int = 36) -> Quality:
     ValueError
         Less than one bin.
     """
+    require(mesh, (Surface, TetMesh), "quality(mesh)")
     if int(bins) != bins or bins < 1:
         raise ValueError(f"bins should be a whole number >= 1; got {bins!r}")
     elements = angles(mesh)

@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from meshcell.core import adjacency
 from meshcell.core.errors import MeshError, NativeError
+from meshcell.core.hints import require
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.units import convert
 from meshcell.core.validation import OUTSIDE, label_of
@@ -107,6 +108,7 @@ def tetrahedralize(
     Si 2015, TetGen, a Delaunay-based quality tetrahedral mesh generator. Regions need no seed points: the tetrahedra
     between the facets are flooded, and every flood is named by the sides of the facets around it.
     """
+    require(source, (Surface, Volume), "tetrahedralize(source, edge=...)")
     length = _checked_arguments(edge, grading, min_dihedral, method)
     if method == "lattice":
         return _by_lattice(source, length, grading, min_dihedral)
@@ -291,9 +293,7 @@ def _voxelized(source: Surface | Volume, edge: float) -> Volume:
 def _surface_of(source: Surface | Volume) -> Surface:
     if isinstance(source, Surface):
         return source
-    if isinstance(source, Volume):
-        return smooth(extract(source))
-    raise TypeError(f"tetrahedralize needs a Surface or a Volume of labels; got {type(source).__name__}")
+    return smooth(extract(source))
 
 
 def _check_count(surface: Surface, edge: float, grading: float, given: Any) -> None:

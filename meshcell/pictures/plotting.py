@@ -15,6 +15,7 @@ from meshcell.analysis.checks import Report
 from meshcell.analysis.fidelity import Fidelity
 from meshcell.core.arrays import Array, Floats
 from meshcell.core.files import replacing
+from meshcell.core.hints import nearest, require
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.geometry.quality import angles, part_rows
 from meshcell.models.solutions import Solution, compartment_rows, species_name, values_at
@@ -98,6 +99,7 @@ def plot(
     RuntimeError
         No OpenGL for 3D pictures; names the packages that bring it.
     """
+    require(thing, (Volume, Surface, TetMesh, Solution, Report, Sample), "plot(thing)", field)
     look = {"edges": edges, "view": view, "clim": clim, "title": title, "size": size, "save": save}
     if isinstance(thing, Volume):
         _require_choice(kind, ("slices", "3d"), "a Volume")
@@ -124,9 +126,7 @@ def plot(
         if kind == "bars":
             return charts.errors(thing.fidelity, title, save)
         return _fidelity_scene(thing.fidelity, cut=cut, **look)
-    if isinstance(thing, Sample):
-        return _sample_picture(thing, field, at, kind, {"title": title, "save": save}, {"view": view, "size": size})
-    raise TypeError(f"plot draws a Volume, Surface, TetMesh, Solution, Report or Sample; got {type(thing).__name__}")
+    return _sample_picture(thing, field, at, kind, {"title": title, "save": save}, {"view": view, "size": size})
 
 
 def film(
@@ -171,6 +171,8 @@ def film(
     RuntimeError
         No OpenGL, as in `plot`.
     """
+    require(path, (str, os.PathLike), "film(path, solution, species)", solution, species)
+    require(solution, Solution, "film(path, solution, species)", species)
     target = charts.picture_path(path, (".gif", ".mp4"))
     name = species_name(solution, species)
     if not fps > 0 or (frames is not None and frames < 1):
@@ -224,6 +226,7 @@ def histogram(
     ValueError
         No triangles or tetrahedra, or no part of that name; lists those there are.
     """
+    require(mesh, (Surface, TetMesh), "histogram(mesh)")
     elements = angles(mesh)
     rows = part_rows(mesh)
     if not rows:
@@ -231,7 +234,8 @@ def histogram(
     shades = dict(zip(rows, charts.part_colours(mesh), strict=True))
     unknown = [name for name in parts or () if name not in rows]
     if unknown:
-        raise ValueError(f"no part is called {unknown[0]!r}; there are {', '.join(map(repr, rows))}")
+        hint = nearest(unknown[0], rows)
+        raise ValueError(f"no part is called {unknown[0]!r}{hint}; there are {', '.join(map(repr, rows))}")
     target = None if save is None else charts.picture_path(save, (".png", ".pdf", ".svg"))
     axis = charts.panels(1, 3.0)[0] if ax is None else ax
     chosen = list(rows if parts is None else parts)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.hints import nearest
 from meshcell.phantoms.crowds.density_maps import unit_template
 from meshcell.phantoms.crowds.samples import Sample
 from meshcell.pictures import charts, colours, rendering, scenes
@@ -167,7 +168,8 @@ def _shown(sample: Sample, species: Sequence[str] | None) -> set[str]:
     known = sample.recipe.species
     chosen = {species} if isinstance(species, str) else set(known if species is None else species)
     if not chosen <= set(known):
-        raise ValueError(f"no species is called {min(chosen - set(known))!r}; there are {', '.join(known)}")
+        wrong = min(chosen - set(known))
+        raise ValueError(f"no species is called {wrong!r}{nearest(wrong, known)}; there are {', '.join(known)}")
     return chosen
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.hints import require
 from meshcell.core.types import Surface
 from meshcell.core.units import convert
 from meshcell.core.validation import BOX_FACES
@@ -104,6 +105,7 @@ def remesh(
     Each change is undone where it breaks a rule: topology (link condition, Dey et al. 1999), orientation, distance at
     centres and edges, intersections.
     """
+    require(surface, Surface, "remesh(surface, edge=...)")
     edge = _length(edge, "edge")
     unit = _voxel(surface)
     default = 0.1 * edge if unit is None else 0.25 * unit
@@ -165,6 +167,7 @@ def decimate(
     Garland and Heckbert 1997, Surface simplification using quadric error metrics. Every point that was taken out is
     kept in a list of the triangle nearest to it and measured again at each later change there.
     """
+    require(surface, Surface, "decimate(surface, max_error=...)")
     max_error = _length(max_error, "max_error")
     if (triangles is not None and triangles < 1) or not 0 <= min_angle <= 60:
         raise ValueError(

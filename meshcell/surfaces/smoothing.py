@@ -13,6 +13,7 @@ from scipy.sparse.linalg import lsqr
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.hints import require
 from meshcell.core.kernels import njit
 from meshcell.core.types import Surface
 from meshcell.core.validation import BOX_FACES
@@ -73,6 +74,7 @@ def smooth(
     Taubin 1995, A signal processing approach to fair surface design, with the clamp of constrained elastic surface
     nets (Gibson 1998). Stronger fairing under the same clamp (thin plates, mean curvature) flattens thin sheets.
     """
+    require(surface, Surface, "smooth(surface)")
     if sweeps < 0 or clamp < 0 or not 0 < shrink < grow < 1:
         raise ValueError(
             f"smooth needs sweeps >= 0, clamp >= 0 and 0 < shrink < grow < 1; got sweeps={sweeps}, clamp={clamp}, "

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from meshcell.core.hints import require
 from meshcell.core.randomness import generator
 from meshcell.phantoms.crowds.recipes import Recipe, to_toml
 from meshcell.phantoms.crowds.sample_files import read_sample, write_sample
@@ -46,6 +47,7 @@ def samples(
     ValueError
         A sample in the folder that another recipe or seed made.
     """
+    require(recipe, Recipe, "samples(recipe, n)", n)
     root, seeds = Path(folder), generator(rng).integers(2**63, size=n)
     jobs = [(replace(recipe, seed=int(seed)), root / f"sample_{k:05d}") for k, seed in enumerate(seeds)]
     for job in jobs:
