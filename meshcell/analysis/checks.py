@@ -12,7 +12,7 @@ import numpy as np
 from meshcell.analysis.fidelity import Fidelity, fidelity_problems, measure
 from meshcell.analysis.mesh_checks import mesh_problems, surface_problems
 from meshcell.analysis.problems import LISTED, SEVERITIES, Problem, listed, sizes
-from meshcell.core.arrays import Array
+from meshcell.core.arrays import Array, percent
 from meshcell.core.hints import require
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import name_of
@@ -149,7 +149,7 @@ def _thin(volume: Volume) -> Iterator[Problem]:
         middle = own[np.argmin(np.abs(own - np.median(own, axis=0)).sum(axis=1))]
         yield Problem(
             "warning" if share > MUCH_THIN else "note",
-            f"{name_of(volume.names, int(label))!r}: {len(own):,} voxels ({100 * share:.2g} %) are in parts thinner "
+            f"{name_of(volume.names, int(label))!r}: {len(own):,} voxels ({percent(share)}) are in parts thinner "
             f"than two voxels, such as around {_place(volume, middle)}: they may break, and their area and volume are "
             "those of the voxels; smaller voxels help",
             own[:LISTED],

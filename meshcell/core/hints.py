@@ -59,7 +59,7 @@ def require(thing: Any, kinds: type | tuple[type, ...], call: str, *others: Any)
     --------
     >>> require({}, str, "save(path, thing)", "out.npz")
     Traceback (most recent call last):
-    TypeError: save(path, thing) needs a str; got a dict; its arguments have changed places
+    TypeError: save(path, thing) needs a str; got dict; its arguments have changed places
     """
     if isinstance(thing, kinds):
         return

@@ -171,6 +171,14 @@ def _whole(values: Any, what: str) -> Ints:
     return np.ascontiguousarray(array, np.int32)
 
 
+def check_edge(points: Floats, length: float, given: Any) -> None:
+    """Refuse an edge (um) longer than the whole body of these points: most often nm that were taken as um."""
+    extent = np.ptp(points, axis=0) if len(points) else np.zeros(3)
+    if length > extent.max() > 0:
+        hint = f'; numbers are um: if nm are meant, write edge="{given:g} nm"' if isinstance(given, int | float) else ""
+        raise ValueError(f"edge should be shorter than the body, which is {lengths(extent)} um; got {given!r}{hint}")
+
+
 def checked_cells(cells: Any, corners: int, n_points: int, what: str) -> Ints:
     """Return (n, corners) int32 rows of the points, or raise a MeshError that lists the rows."""
     array = _whole(cells, what).reshape(-1, corners) if np.size(cells) == 0 else _whole(cells, what)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core import adjacency
-from meshcell.core.arrays import Array, Floats
+from meshcell.core.arrays import Array, Floats, percent
 from meshcell.core.hints import require
 from meshcell.core.kernels import njit
 from meshcell.core.types import Surface, TetMesh
@@ -23,6 +23,9 @@ NARROW = (5, 10, 20)
 WIDE = (150, 160, 170)
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ROWS = 5
+# Histograms of so many parts are looked at; of more, a table names the worst.
+DRAWN, WORST = 6, 12
+NAME_WIDTH = 44
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,9 @@ class Shapes:
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """Angle statistics of a surface or mesh, whole and by part; `print` it to see the histograms.
+    """Angle statistics of a surface or mesh, whole and by part.
+
+    `print` it to see the histograms; of more than six parts that of the whole, and a table of the worst parts.
 
     Parameters
     ----------
@@ -111,6 +116,8 @@ class Quality:
         # A single part is the whole under its own name.
         parts = list(self.parts.values()) if len(self.parts) == 1 else [*self.parts.values(), self.all]
         title = f"{angle}, degrees; one column is {width:.3g} degrees, the tallest is written beside it"
+        if len(parts) > DRAWN + 1:
+            return "\n\n".join([title, _drawn(self.all, self.kind), "\n".join(_worst(self))])
         return "\n\n".join([title, *(_drawn(part, self.kind) for part in parts)])
 
     def __repr__(self) -> str:
@@ -282,8 +289,8 @@ def _drawn(part: Shapes, kind: str) -> str:
         return f"{part.name}: no {plural}"
     head = f"{part.name}: {part.n:,} {plural}, {part.min:.2f} ... {part.max:.2f} degrees"
     spread = ", ".join(f"{p} %: {value:.1f}" for p, value in part.percentiles.items())
-    narrow = ", ".join(f"{100 * share:.3g} % below {limit}" for limit, share in part.below.items())
-    wide = ", ".join(f"{100 * share:.3g} % above {limit}" for limit, share in part.above.items())
+    narrow = ", ".join(f"{percent(share)} below {limit}" for limit, share in part.below.items())
+    wide = ", ".join(f"{percent(share)} above {limit}" for limit, share in part.above.items())
     ratio = f"radius ratio: least {part.radius_ratio[0]:.3f}, median {part.radius_ratio[50]:.3f}"
     low, middle, high = (f"{length:.4g}" for length in part.edge_lengths)
     return "\n".join(
@@ -295,6 +302,24 @@ def _drawn(part: Shapes, kind: str) -> str:
             f"  {ratio}; edges {low} ... {middle} ... {high} um (least, median, greatest)",
         ]
     )
+
+
+def _worst(quality: Quality) -> list[str]:
+    """Write a table of the parts with the least angles."""
+    one, many = ("region", "regions") if quality.kind == "tetrahedron" else ("interface", "interfaces")
+    parts = sorted(quality.parts.values(), key=lambda part: (part.min, part.name))[:WORST]
+    names = [part.name if len(part.name) <= NAME_WIDTH else f"{part.name[: NAME_WIDTH - 3]}..." for part in parts]
+    width = max(map(len, [one, *names]))
+    rows = [
+        f"  {name:<{width}} {part.n:>11,} {part.min:>8.2f} {part.max:>8.2f} {percent(part.below[NARROW[-1]]):>13} "
+        f"{part.radius_ratio[0]:>13.3f}"
+        for name, part in zip(names, parts, strict=True)
+    ]
+    return [
+        f"The {len(parts)} of {len(quality.parts):,} {many} with the least angles; all are in .parts",
+        f"  {one:<{width}} {'elements':>11} {'least':>8} {'greatest':>8} {f'below {NARROW[-1]}':>13} {'least r/R':>13}",
+        *rows,
+    ]
 
 
 def _bars(counts: Array) -> list[str]:

@@ -210,10 +210,18 @@ def _filtered(images: Array, pixel: float, transfer: Transfer) -> Array:
 
 # Defoci along a tilted image are spaced so that the phase at Nyquist's frequency changes by less than this.
 PHASE_STEP = 0.3
+# Degrees: a slab that is turned farther is seen on its edge, and a pixel has no height of its own.
+STEEPEST = 85.0
 
 
 def _transferred(series: TiltSeries, ctf: CTF, transfer: Callable[[CTF], Transfer]) -> Array:
     """Filter all views by the transfer that belongs to the CTF of each strip."""
+    steep = np.flatnonzero(np.abs((series.angles + 90) % 180 - 90) > STEEPEST)
+    if len(steep):
+        raise ValueError(
+            f"contrast transfer is that of a slab, thin and level at angle 0, tilted by at most {STEEPEST:g} degrees; "
+            f"got {series.angles[steep[0]]:g} degrees at view {steep[0]}; leave such views out, or ctf"
+        )
     views = zip(series.images, series.angles, strict=True)
     return np.stack([_one_transferred(image, angle, series.spacing, ctf, transfer) for image, angle in views])
 

@@ -15,6 +15,7 @@ import scipy.fft
 
 from meshcell.core.arrays import Array, Floats
 from meshcell.core.hints import require
+from meshcell.core.progress import bar
 from meshcell.core.types import TiltSeries, Volume
 from meshcell.imaging.projection import Float32, Frame, adjoint, forward, from_blocks, slabs, to_blocks
 
@@ -171,11 +172,9 @@ Watched = Iterator[Callable[[float], None]]
 
 
 def _watched(iterations: int, callback: Callback | None, progress: bool) -> Watched:
-    from tqdm import tqdm
-
     def unheard(_k: int, _residual: float) -> None: ...
 
-    for k in tqdm(range(iterations), disable=not progress, desc="reconstruct"):
+    for k in bar(range(iterations), progress=progress, desc="reconstruct"):
         yield functools.partial(callback or unheard, k)
 
 

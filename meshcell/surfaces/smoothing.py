@@ -15,6 +15,7 @@ from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.errors import MeshError
 from meshcell.core.hints import require
 from meshcell.core.kernels import njit
+from meshcell.core.progress import stages
 from meshcell.core.types import Surface
 from meshcell.core.validation import BOX_FACES
 from meshcell.geometry.features import CURVE, FIXED, FREE, feature_edges, point_kinds, range_around
@@ -39,6 +40,7 @@ def smooth(
     clamp: float = 0.5,
     shrink: float = 0.6,
     grow: float = 0.643,
+    progress: bool = False,
 ) -> Surface:
     """Relax a surface without shrinking it; every point stays within a stated distance of where it was.
 
@@ -53,6 +55,8 @@ def smooth(
         surface has no resolution). Half a voxel is what the labels themselves leave open.
     shrink, grow : float
         Weights of the two steps, 0 < shrink < grow < 1; their balance keeps the volume.
+    progress : bool
+        Show a bar with the stage that runs.
 
     Returns
     -------
@@ -82,13 +86,18 @@ def smooth(
         )
     if not len(surface.triangles):
         return surface
-    refuse_broken(surface, "smooth")
-    edges, features, kinds = _kinds(surface)
-    offsets, neighbours = _smoothing_neighbours(edges, features, kinds)
-    reach = clamp * _unit(surface)
-    relaxed = _taubin(surface.points, offsets, neighbours, reach, sweeps, shrink, grow)
-    points = _with_volumes(surface, relaxed, np.diff(offsets) > 0, reach)
-    points = _backtrack(surface.points, points, surface.triangles, kinds)
+    with stages("smooth", ("look", "relax", "keep volumes", "free crossings"), progress) as stage:
+        stage("look")
+        refuse_broken(surface, "smooth")
+        edges, features, kinds = _kinds(surface)
+        offsets, neighbours = _smoothing_neighbours(edges, features, kinds)
+        reach = clamp * _unit(surface)
+        stage("relax")
+        relaxed = _taubin(surface.points, offsets, neighbours, reach, sweeps, shrink, grow)
+        stage("keep volumes")
+        points = _with_volumes(surface, relaxed, np.diff(offsets) > 0, reach)
+        stage("free crossings")
+        points = _backtrack(surface.points, points, surface.triangles, kinds)
     moved = np.abs(points - surface.points) / _unit(surface)
     log.info("smooth: %d points, moved %.2f voxels on average, %.2f at most", len(points), moved.mean(), moved.max())
     return Surface(points, surface.triangles, surface.sides, surface.names, surface.patches, surface.resolution)
