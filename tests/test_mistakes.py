@@ -177,3 +177,22 @@ def test_times_that_do_not_begin_at_zero(times, said):
 @pytest.mark.parametrize("times", [[0.0], [0, 0.01], [-0.01, 0.0]])
 def test_times_that_need_no_word(times):
     assert warned(lambda: mc.solve(MESH, MODEL, times)) == ""
+
+
+# --- lengths and angles ---
+
+
+@pytest.mark.parametrize("method", ["auto", "lattice"])
+def test_an_edge_longer_than_the_body(method):
+    text = message_of(lambda: mc.tetrahedralize(VOLUME, edge=20, method=method), ValueError)
+    assert "edge should be shorter than the body" in text
+    assert 'if nm are meant, write edge="20 nm"' in text
+    assert "got '1 um'" in message_of(lambda: mc.remesh(SURFACE, edge="1 um"), ValueError)
+
+
+def test_contrast_transfer_of_a_slab_on_its_edge():
+    noise = mc.Volume(np.random.default_rng(0).random((8, 8, 8)), "1 nm")
+    for angle in (90, -90, 89.9, 270):
+        with pytest.raises(ValueError, match=f"tilted by at most 85 degrees; got {angle:g} degrees at view 1"):
+            mc.distort(mc.project(noise, [0, angle]), ctf=mc.CTF(), rng=0)
+    assert np.isfinite(mc.distort(mc.project(noise, [0, -85]), ctf=mc.CTF(), rng=0).images).all()

@@ -31,6 +31,8 @@ LEAST_HEIGHT = 0.5
 LEAST_AT_CONTACT = 0.25
 # Bodies that are off their volume by more than this share are relaxed less: one voxel would shrink to a point.
 VOLUME_OFF = 0.05
+# Points times sweeps that take a fraction of a second on one slow core.
+SWEPT = 2_000_000
 
 
 def smooth(
@@ -93,7 +95,7 @@ def smooth(
         offsets, neighbours = _smoothing_neighbours(edges, features, kinds)
         reach = clamp * _unit(surface)
         stage("relax")
-        relaxed = _taubin(surface.points, offsets, neighbours, reach, sweeps, shrink, grow)
+        relaxed = _relaxed(surface.points, offsets, neighbours, reach, sweeps, shrink, grow)
         stage("keep volumes")
         points = _with_volumes(surface, relaxed, np.diff(offsets) > 0, reach)
         stage("free crossings")
@@ -101,6 +103,18 @@ def smooth(
     moved = np.abs(points - surface.points) / _unit(surface)
     log.info("smooth: %d points, moved %.2f voxels on average, %.2f at most", len(points), moved.mean(), moved.max())
     return Surface(points, surface.triangles, surface.sides, surface.names, surface.patches, surface.resolution)
+
+
+def _relaxed(
+    start: Floats, offsets: Array, neighbours: Ints, reach: Array, sweeps: int, shrink: float, grow: float
+) -> Floats:
+    """Relax points by all sweeps; some at a time, as Ctrl-C is heard only between calls of the kernel."""
+    at_a_time = max(1, SWEPT // max(len(start), 1))
+    points = start
+    for first in range(0, sweeps, at_a_time):
+        n = min(at_a_time, sweeps - first)
+        points = _taubin(start, points, offsets, neighbours, reach, n, shrink, grow)
+    return points
 
 
 def _kinds(surface: Surface) -> tuple[Ints, Array, Array]:
@@ -254,10 +268,12 @@ def _heights(points: Floats, triangles: Ints) -> Floats:
 
 
 @njit(cache=True, parallel=True)
-def _taubin(start: Any, offsets: Any, neighbours: Any, reach: Any, sweeps: int, shrink: float, grow: float) -> Any:
+def _taubin(
+    start: Any, before: Any, offsets: Any, neighbours: Any, reach: Any, sweeps: int, shrink: float, grow: float
+) -> Any:
     n = start.shape[0]
-    points = start.copy()
-    moved = start.copy()
+    points = before.copy()
+    moved = before.copy()
     for step in range(2 * sweeps):
         weight = shrink if step % 2 == 0 else -grow
         for p in prange(n):
