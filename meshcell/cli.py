@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 app = App(
     name="meshcell",
     help="From a voxel picture of a cell to a simulation that can be trusted.",
+    help_epilogue="Exit codes: 0 done, 1 the input was refused, 2 wrong usage, 130 stopped by Ctrl-C.",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
+app.register_install_completion_command("--install-completion")
+
+DONE, REFUSED, USAGE, STOPPED = 0, 1, 2, 130
 
 Spacing = Annotated[
     tuple[str, ...] | None,
@@ -20,18 +27,31 @@ Spacing = Annotated[
 ]
 
 
+Names = Annotated[
+    tuple[str, ...] | None,
+    Parameter(name="--name", consume_multiple=True, negative=(), help="Names of regions by their labels: 1=cytosol."),
+]
+
+
+class UsageError(ValueError):
+    """An option that cannot be meant: what is wrong is the command line, not the file."""
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; what the user can mend ends with one line on stderr and exit code 2."""
+    """Run a command; what the user can mend ends with one line on stderr and an exit code, see `app`."""
     try:
-        app(arguments)
+        app(arguments, exit_on_error=False)
+    except CycloptsError:
+        # Said in a frame, with what is meant perhaps.
+        sys.exit(USAGE)
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
         # A command line is no place for a traceback; the message says what to do. Bugs raise other types and show it.
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"meshcell: {text}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(USAGE if isinstance(error, UsageError) else REFUSED)
     except KeyboardInterrupt:
         print("meshcell: stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(STOPPED)
 
 
 @app.command
@@ -76,7 +96,7 @@ def warm(*, processes: int | None = None) -> None:
 
 
 @app.command
-def check(file: Path, /, *, spacing: Spacing = None, against: Path | None = None) -> None:
+def check(file: Path, /, *, spacing: Spacing = None, name: Names = None, against: Path | None = None) -> None:
     """Say what is wrong or risky in a volume, surface, mesh or solution; exit code 1 where there are errors.
 
     Parameters
@@ -84,17 +104,17 @@ def check(file: Path, /, *, spacing: Spacing = None, against: Path | None = None
     file
         Anything that meshcell loads.
     against
-        The labels that a surface or mesh was made from, to be compared with it; the spacing is theirs.
+        The labels that a surface or mesh was made from, to be compared with it; spacing and names are theirs.
     """
     from meshcell.analysis.checks import check
 
     if against is None:
-        report = check(_loaded(file, spacing))
+        report = check(_loaded(file, spacing, name))
     else:
-        report = check(_loaded(file, None), against=_loaded(against, spacing))
+        report = check(_loaded(file, None, None), against=_loaded(against, spacing, name))
     print(report)
     if not report.ok:
-        sys.exit(1)
+        sys.exit(REFUSED)
 
 
 @app.command
@@ -105,6 +125,7 @@ def mesh(
     edge: str,
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
     spacing: Spacing = None,
+    name: Names = None,
     overwrite: bool = False,
 ) -> None:
     """Fill the regions of labels or of a surface with tetrahedra.
@@ -120,7 +141,7 @@ def mesh(
     overwrite
         Replace what is there.
     """
-    from meshcell.core.types import Surface, Volume
+    from meshcell.core.types import Surface, TetMesh, Volume
     from meshcell.core.units import convert
     from meshcell.first_use import warm
     from meshcell.geometry.quality import quality
@@ -128,14 +149,13 @@ def mesh(
     from meshcell.meshing.tetrahedra import tetrahedralize
 
     # What would fail after minutes of meshing fails now.
-    if output.exists() and not overwrite:
-        raise FileExistsError(f"{output} is there already; choose another name, or add --overwrite")
-    thing = _loaded(file, spacing)
+    _check_target(output, TetMesh, overwrite)
+    length = _option("--edge", convert, _quantity(edge), "um", "--edge")
+    thing = _loaded(file, spacing, name)
     if not isinstance(thing, Surface | Volume):
         raise TypeError(f"mesh takes labels or a surface; {file} holds a {type(thing).__name__}")
-    length = convert(_quantity(edge), "um", "--edge")
     warm(("surfaces", "remeshing", "tetrahedra"), progress=True)
-    made = tetrahedralize(thing, edge=length)
+    made = tetrahedralize(thing, edge=length, progress=True)
     save(output, made, overwrite=overwrite)
     print(made)
     print(quality(made))
@@ -143,7 +163,7 @@ def mesh(
 
 
 @app.command
-def quality(file: Path, /, *, spacing: Spacing = None) -> None:
+def quality(file: Path, /, *, spacing: Spacing = None, name: Names = None) -> None:
     """Show the angles of a surface (of the extracted surface, for labels) or mesh as histograms.
 
     Parameters
@@ -157,19 +177,66 @@ def quality(file: Path, /, *, spacing: Spacing = None) -> None:
     from meshcell.surfaces.extraction import extract
     from meshcell.surfaces.smoothing import smooth
 
-    thing = _loaded(file, spacing)
+    thing = _loaded(file, spacing, name)
     if isinstance(thing, Volume):
-        thing = smooth(extract(thing))
+        thing = smooth(extract(thing), progress=True)
     print(quality(thing.mesh if isinstance(thing, Solution) else thing))
 
 
-def _loaded(file: Path, spacing: tuple[str, ...] | None) -> Any:
+def _loaded(file: Path, spacing: tuple[str, ...] | None, names: tuple[str, ...] | None) -> Any:
+    """Load a file; a voxel size that is missing is asked for in the words of the command line."""
+    from meshcell.core.validation import checked_spacing
     from meshcell.io import load
 
-    if spacing is None:
-        return load(file)
-    sizes = [_quantity(size) for size in spacing]
-    return load(file, spacing=sizes[0] if len(sizes) == 1 else tuple(sizes))
+    known = _names(names)
+    if spacing is not None:
+        sizes = [_quantity(size) for size in spacing]
+        given = sizes[0] if len(sizes) == 1 else tuple(sizes)
+        _option("--spacing", checked_spacing, given)
+        return load(file, spacing=given, names=known)
+    try:
+        return load(file, names=known)
+    except ValueError as error:
+        if "spacing=" not in str(error):
+            raise
+        known_so_far = str(error).partition("; pass it as")[0]
+        hint = 'add --spacing "8 nm", or three sizes along x, y, z: --spacing "4 nm" "4 nm" "40 nm"'
+        raise UsageError(f"{known_so_far}; {hint}") from error
+
+
+def _check_target(output: Path, kind: type, overwrite: bool) -> None:
+    """Refuse an output that could not be written: its ending, its folder, or a file that is there."""
+    from meshcell.formats.endings import WRITERS, ending_of
+
+    fitting = [".npz", *(ending for ending, (written, _) in WRITERS.items() if issubclass(kind, written))]
+    _option("--output", ending_of, output, fitting)
+    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"--output {output}: nothing can be written into {folder}; choose another folder")
+    if output.is_dir():
+        raise UsageError(f"--output {output} is a folder; add the name of a file, such as {output / 'mesh.vtu'}")
+    if output.exists() and not overwrite:
+        raise UsageError(f"--output {output} is there already; choose another name, or add --overwrite")
+
+
+def _names(texts: tuple[str, ...] | None) -> dict[int, str] | None:
+    """Read label=name."""
+    names: dict[int, str] = {}
+    for text in texts or ():
+        label, equals, name = text.partition("=")
+        if not equals or not label.strip().isdigit() or not name.strip():
+            raise UsageError(f"--name should be a label and a name, as in --name 1=cytosol 2=er; got {text!r}")
+        names[int(label)] = name.strip()
+    return names or None
+
+
+def _option(option: str, check: Callable[..., Any], *values: Any) -> Any:
+    """Check the value of an option; what is wrong with it is wrong usage."""
+    try:
+        return check(*values)
+    except (ValueError, TypeError) as error:
+        text = str(error)
+        raise UsageError(text if option in text else f"{option}: {text}") from error
 
 
 def _quantity(text: str) -> float | str:

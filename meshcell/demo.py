@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from meshcell import first_use
+from meshcell.core.progress import bar
 from meshcell.core.types import TetMesh, Volume
 from meshcell.models.solutions import Solution
 from meshcell.pictures.captions import MOLECULES_PER_UM3_IN_UM
@@ -176,17 +177,16 @@ def _close(picture: Any) -> None:
 @contextmanager
 def _stages(n: int, progress: bool) -> Iterator[Any]:
     """Show one bar over all stages, named after the one that runs."""
-    from tqdm import tqdm
-
-    with tqdm(total=n, disable=not progress, unit="stage", bar_format="{desc:<20}{bar}| {n}/{total} {elapsed}") as bar:
+    form = "{desc:<20}{bar}| {n}/{total} {elapsed}"
+    with bar(total=n, progress=progress, unit="stage", bar_format=form) as shown:
         begun = False
 
         def stage(name: str) -> None:
             nonlocal begun
-            bar.update(begun)
+            shown.update(begun)
             begun = True
-            bar.set_description(name)
+            shown.set_description_str(name)
 
         yield stage
-        bar.set_description("done")
-        bar.update(begun)
+        shown.set_description_str("done")
+        shown.update(begun)

@@ -1,5 +1,6 @@
 """The command line says the same as the functions, and errors are one line and an exit code."""
 
+import os
 import subprocess
 import sys
 import time
@@ -66,10 +67,10 @@ def test_check_ends_with_1_where_labels_are_lost(labels, tmp_path, capsys):
     assert "not in the mesh, but in the labels: 'label 2'" in " ".join(out.split())
 
 
-def test_check_against_no_labels_is_one_line_and_code_2(labels, tmp_path, capsys):
+def test_check_against_no_labels_is_one_line_and_code_1(labels, tmp_path, capsys):
     save(tmp_path / "net.vtp", extract(load(labels)))
     code, out, err = run(capsys, "check", tmp_path / "net.vtp", "--against", tmp_path / "net.vtp")
-    assert (code, out) == (2, "")
+    assert (code, out) == (1, "")
     assert err.startswith("meshcell: ")
     assert "against" in err
     assert err.count("\n") == 1
@@ -110,9 +111,9 @@ def test_quality_of_labels_is_that_of_their_surface(labels, capsys):
 
 
 @pytest.mark.parametrize("command", ["check", "quality"])
-def test_errors_are_one_line_and_code_2(tmp_path, capsys, command):
+def test_errors_are_one_line_and_code_1(tmp_path, capsys, command):
     code, out, err = run(capsys, command, tmp_path / "nothing.npz")
-    assert (code, out) == (2, "")
+    assert (code, out) == (1, "")
     assert err.startswith("meshcell: ")
     assert "nothing.npz" in err
     assert err.count("\n") == 1
@@ -123,7 +124,8 @@ def test_missing_spacing_is_asked_for(tmp_path, capsys):
     code, _, err = run(capsys, "check", tmp_path / "labels.npy")
     assert code == 2
     assert "labels.npy" in err
-    assert "spacing" in err
+    assert "--spacing" in err
+    assert "spacing=" not in err
 
 
 def test_mesh_refuses_before_it_works(labels, tmp_path, capsys):
@@ -139,11 +141,71 @@ def test_mesh_refuses_before_it_works(labels, tmp_path, capsys):
     assert time.perf_counter() - start < 2
     save(tmp_path / "ball.vtu", ball(1))
     code, _, err = run(capsys, "mesh", tmp_path / "ball.vtu", "--edge", "20nm", "-o", tmp_path / "new.vtu")
-    assert code == 2
+    assert code == 1
     assert "holds a TetMesh" in err
     code, _, err = run(capsys, "mesh", labels, "--edge", "20 kg", "-o", tmp_path / "new.vtu")
     assert code == 2
     assert "--edge" in err
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("out.foo", "should end in one of .msh, .npz, .vtu, .xdmf"),
+        ("out.stl", "should end in one of .msh, .npz, .vtu, .xdmf"),
+        ("out", "got 'no ending'"),
+        ("file/out.vtu", "nothing can be written into"),
+        ("folder.vtu", "is a folder"),
+    ],
+)
+def test_outputs_are_checked_before_any_work(labels, tmp_path, capsys, monkeypatch, output, said):
+    monkeypatch.setattr("meshcell.io.load", lambda *_, **__: pytest.fail("the file was read"))
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "folder.vtu").mkdir()
+    code, _, err = run(capsys, "mesh", labels, "--edge", "20nm", "-o", tmp_path / output)
+    assert code == 2
+    assert said in " ".join(err.split())
+
+
+def test_regions_get_names(tmp_path, capsys):
+    np.save(tmp_path / "bare.npy", np.ones((3, 4, 5), np.uint8))
+    _, out, _ = run(capsys, "check", tmp_path / "bare.npy", "--spacing", "8 nm", "--name", "1=cytosol", "2=er")
+    assert "1  cytosol: 60 voxels" in out
+    for wrong in ("cytosol", "x=er", "1="):
+        code, _, err = run(capsys, "check", tmp_path / "bare.npy", "--spacing", "8 nm", "--name", wrong)
+        assert code == 2
+        assert "--name 1=cytosol" in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["chek", "a.npz"], ["mesh", "a.npz"], ["check"], ["check", "a", "--spacin", "1"]]
+)
+def test_wrong_usage_ends_with_2(capsys, arguments):
+    assert run(capsys, *arguments)[0] == 2
+
+
+def test_an_interrupt_ends_with_130(labels, capsys, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("meshcell.io.load", stopped)
+    assert run(capsys, "check", labels)[0] == 130
+
+
+def test_completion_can_be_installed(capsys):
+    assert "--install-completion" in run(capsys, "--help")[1]
+
+
+def test_no_colour_and_no_bars_where_there_is_no_terminal(labels):
+    code = "from meshcell.cli import main; import sys; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "quality", labels], capture_output=True, text=True, check=False,
+        env=os.environ | {"NO_COLOR": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "\x1b[" not in done.stdout + done.stderr
+    assert "\r" not in done.stderr
+    assert "smooth: keep volumes 2/4" in done.stderr
 
 
 @pytest.mark.slow

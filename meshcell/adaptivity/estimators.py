@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints
+from meshcell.core.hints import nearest, require
 from meshcell.core.kernels import njit
 from meshcell.core.types import TetMesh
 from meshcell.geometry.finite_elements import gradients
@@ -76,6 +77,7 @@ def estimate(solution: Solution, *, species: str | Iterable[str] | None = None) 
     >>> estimate(Solution(mesh, model, [0.0], {"Ca": [[60, 60, 60, 60]]}, {"Ca": [0, 1, 2, 3]})).tolist()
     [0.0]
     """
+    require(solution, Solution, "estimate(solution)")
     names = _checked_species(solution, species)
     system = solution.system
     squares = np.zeros(len(solution.mesh.tets))
@@ -122,6 +124,8 @@ def mark(indicator: Any, *, theta: float = 0.5) -> Ints:
     >>> mark([1, 3, 0, 2], theta=0.5).tolist(), mark([1, 3, 0, 2], theta=0.7).tolist(), mark([0, 0]).tolist()
     ([1], [1, 3], [])
     """
+    if not hasattr(indicator, "__array__"):
+        require(indicator, (np.ndarray, list, tuple), "mark(indicator)")
     eta = np.asarray(indicator, np.float64)
     if not 0 < theta <= 1:
         raise ValueError(f"theta should be > 0 and <= 1, the share of the squared indicator to mark; got {theta}")
@@ -165,7 +169,8 @@ def _checked_species(solution: Solution, species: str | Iterable[str] | None) ->
     names = known if species is None else [species] if isinstance(species, str) else list(species)
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise ValueError(f"species should be of the solution; got {unknown[0]!r}; there are {', '.join(known)}")
+        hint = nearest(unknown[0], known)
+        raise ValueError(f"species should be of the solution; got {unknown[0]!r}{hint}; there are {', '.join(known)}")
     for name in names:
         bad = np.flatnonzero(~np.isfinite(solution.values[name]).all(axis=1))
         if len(bad):

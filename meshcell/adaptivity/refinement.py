@@ -19,6 +19,7 @@ import numpy.typing as npt
 from meshcell.core.adjacency import TET_EDGES, TET_FACES
 from meshcell.core.arrays import Array, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.hints import require
 from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.types import TetMesh
@@ -114,6 +115,7 @@ def refine(mesh: TetMesh, rows: Any) -> Refined:
     >>> refined.mesh.points[4].tolist(), refined.point_parents[4].tolist()
     ([1.0, 0.5, 0.0], [1, 2])
     """
+    require(mesh, TetMesh, "refine(mesh, rows)", rows)
     rows = _checked_rows(rows, len(mesh.tets))
     tets, codes = _marked_edges(mesh)
     faces, owners_behind = _facets_of_tets(mesh, tets)
@@ -169,6 +171,7 @@ def transfer(values: Any, refined: Refined, *, nodes: Any = None) -> Array:
     >>> transfer([7], refined).tolist()
     [7, 7]
     """
+    require(refined, Refined, "transfer(values, refined)", values)
     array = np.asarray(values)
     n_points, n_tets = refined._n_old_points, refined._n_old_tets
     length = array.shape[-1] if array.ndim else 0

@@ -12,7 +12,8 @@ import numpy as np
 from meshcell.analysis.fidelity import Fidelity, fidelity_problems, measure
 from meshcell.analysis.mesh_checks import mesh_problems, surface_problems
 from meshcell.analysis.problems import LISTED, SEVERITIES, Problem, listed, sizes
-from meshcell.core.arrays import Array
+from meshcell.core.arrays import Array, percent
+from meshcell.core.hints import require
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import coarse_axis, name_of
 from meshcell.geometry import voxels
@@ -70,9 +71,8 @@ def check(thing: Volume | Surface | TetMesh | Model | Solution, *, against: Volu
         Solution: (_solution, repr),
         Model: (_model, lambda model: f"Model: {len(model.species)} species, {len(model.reactions)} reactions"),
     }
-    if type(thing) not in subjects:
-        raise TypeError(f"check looks at a Volume, Surface, TetMesh, Model or Solution; got {type(thing).__name__}")
-    look, title = subjects[type(thing)]
+    require(thing, tuple(subjects), "check(thing)")
+    look, title = next(entry for kind, entry in subjects.items() if isinstance(thing, kind))
     if against is not None and not isinstance(thing, Surface | TetMesh):
         raise TypeError(f"against= compares a Surface or a TetMesh with labels; got {type(thing).__name__}")
     findings, figures = list(look(thing)), None
@@ -172,7 +172,7 @@ def _thin(volume: Volume) -> Iterator[Problem]:
         middle = own[np.argmin(np.abs(own - np.median(own, axis=0)).sum(axis=1))]
         yield Problem(
             "warning" if share > MUCH_THIN else "note",
-            f"{name_of(volume.names, int(label))!r}: {len(own):,} voxels ({100 * share:.2g} %) are in parts thinner "
+            f"{name_of(volume.names, int(label))!r}: {len(own):,} voxels ({percent(share)}) are in parts thinner "
             f"than two voxels, such as around {_place(volume, middle)}: they may break, and their area and volume are "
             "those of the voxels; smaller voxels help",
             own[:LISTED],

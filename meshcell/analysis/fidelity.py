@@ -10,6 +10,7 @@ import numpy as np
 
 from meshcell.analysis.problems import Problem, listed
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.hints import require
 from meshcell.core.kernels import njit
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import name_of
@@ -137,8 +138,7 @@ def measure(mesh: Surface | TetMesh, volume: Volume) -> Fidelity:
     -------
     Fidelity
     """
-    if not isinstance(volume, Volume):
-        raise TypeError(f"against= should be the labels, a Volume; got {type(volume).__name__}")
+    require(volume, Volume, "check(thing, against=labels)")
     volume.require_labels("check(..., against=...)")
     voxels = {name: volume.counts[label] * float(np.prod(volume.spacing)) for label, name in volume.regions.items()}
     found, expected = topology(mesh), topology(volume)

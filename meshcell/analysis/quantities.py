@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Floats
+from meshcell.core.hints import nearest, require
 from meshcell.geometry import finite_elements as fem
 from meshcell.geometry.point_location import containing, nearest_on_surface
 from meshcell.models.binding import BoundCompartment, BoundReaction, bound_compartment
@@ -40,6 +41,7 @@ def total(solution: Solution, species: str) -> Floats:
     ValueError
         A species that the solution does not hold.
     """
+    require(solution, Solution, "total(solution, species)", species)
     home = _home(solution, species)
     return np.asarray(solution.values[species] @ _weights(solution, home))
 
@@ -56,6 +58,7 @@ def mean(solution: Solution, species: str) -> Floats:
     -------
     (k,) floats, molecules/um^3, for a species on an interface molecules/um^2
     """
+    require(solution, Solution, "mean(solution, species)", species)
     weights = _weights(solution, _home(solution, species))
     return np.asarray(solution.values[species] @ weights / weights.sum())
 
@@ -79,9 +82,11 @@ def flux(solution: Solution, reaction: str) -> Floats:
     ValueError
         A reaction that the model does not have.
     """
+    require(solution, Solution, "flux(solution, reaction)", reaction)
     known = {item.name: item for item in solution.system.reactions}
     if reaction not in known:
-        raise ValueError(f"reaction should be one of {', '.join(known) or '(none)'}; got {reaction!r}")
+        hint = nearest(reaction, known)
+        raise ValueError(f"reaction should be one of {', '.join(known) or '(none)'}; got {reaction!r}{hint}")
     return _events(solution, known[reaction])
 
 
@@ -104,6 +109,7 @@ def gains(solution: Solution, species: str) -> dict[str, Floats]:
     ValueError
         A species that the solution does not hold.
     """
+    require(solution, Solution, "gains(solution, species)", species)
     _home(solution, species)
     changing = [item for item in solution.system.reactions if item.change.get(species)]
     gained = {item.name: item.change[species] * _events(solution, item) for item in changing}
@@ -153,6 +159,7 @@ def profile(solution: Solution, species: str, place: Place, *, bins: int | Seque
     ValueError
         An unknown species; a place that is no interface or patch; edges that do not ascend.
     """
+    require(solution, Solution, "profile(solution, species, place)", species, place)
     mesh, home = solution.mesh, _home(solution, species)
     rows = _facet_rows(solution, place)
     distances = nearest_on_surface(mesh.points[home.nodes], mesh.points, mesh.facets[rows])[0]
@@ -194,6 +201,7 @@ def probe(solution: Solution, species: str, points: Any) -> Floats:
     ValueError
         An unknown species, points of another shape.
     """
+    require(solution, Solution, "probe(solution, species, points)", species, points)
     mesh, home = solution.mesh, _home(solution, species)
     queries = np.atleast_2d(np.asarray(points, np.float64))
     if queries.ndim != 2 or queries.shape[1] != 3 or not np.isfinite(queries).all():
@@ -224,6 +232,7 @@ def area_under_curve(solution: Solution, species: str, *, baseline: float = 0.0,
     float or (p,) floats, molecules/um^3 * s, for a species on an interface molecules/um^2 * s
         By the trapezoid rule on the saved times, so they should be dense where the curve bends.
     """
+    require(solution, Solution, "area_under_curve(solution, species)", species)
     curve = mean(solution, species)[:, None] if points is None else probe(solution, species, points)
     area = np.asarray(np.trapezoid(curve - baseline, solution.times, axis=0))
     return float(area[0]) if points is None else area
@@ -289,7 +298,8 @@ def _facet_rows(solution: Solution, place: Place) -> Any:
 
 def _home(solution: Solution, species: str) -> BoundCompartment:
     if not isinstance(species, str) or species not in solution.values:
-        raise ValueError(f"species should be one of {', '.join(solution.values)}; got {species!r}")
+        hint = nearest(species, solution.values)
+        raise ValueError(f"species should be one of {', '.join(solution.values)}; got {species!r}{hint}")
     return solution.system.species[species].compartment
 
 

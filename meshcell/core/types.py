@@ -17,6 +17,7 @@ import numpy.typing as npt
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints, Triple, frozen, lengths, set_fields
 from meshcell.core.errors import MeshError
+from meshcell.core.hints import nearest
 from meshcell.core.measures import area_vectors_of, enclosed
 from meshcell.core.validation import (
     OUTSIDE,
@@ -368,7 +369,9 @@ class ByInterface(dict[tuple[str, str], float]):
         first, second = key
         if (second, first) in self:
             return self[second, first]
-        raise KeyError(f"no interface between {first!r} and {second!r}; there are {', '.join(map(str, self))}")
+        regions = dict.fromkeys(name for pair in self for name in pair)
+        hint = next((nearest(name, regions) for name in key if name not in regions), "")
+        raise KeyError(f"no interface between {first!r} and {second!r}{hint}; there are {', '.join(map(str, self))}")
 
 
 # --- small helpers ---

@@ -9,6 +9,7 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints, Triple, frozen, lengths
 from meshcell.core.errors import MeshError
+from meshcell.core.hints import nearest
 from meshcell.core.units import convert
 
 BOX_FACES = ("box x-", "box x+", "box y-", "box y+", "box z-", "box z+")
@@ -35,7 +36,8 @@ def label_of(names: Mapping[int, str], name: str) -> int:
     for label, known in names.items():
         if known == name:
             return label
-    raise ValueError(f"no region is called {name!r}; there are {', '.join(sorted(names.values()))}")
+    hint = nearest(name, names.values())
+    raise ValueError(f"no region is called {name!r}{hint}; there are {', '.join(sorted(names.values()))}")
 
 
 def checked_spacing(spacing: Any) -> Triple:
@@ -205,6 +207,14 @@ def _whole(values: Any, what: str) -> Ints:
     if array.size and (array.max() > np.iinfo(np.int32).max or array.min() < np.iinfo(np.int32).min):
         raise ValueError(f"{what} should fit 32-bit integers; got {array.min()} ... {array.max()}")
     return np.ascontiguousarray(array, np.int32)
+
+
+def check_edge(points: Floats, length: float, given: Any) -> None:
+    """Refuse an edge (um) longer than the whole body of these points: most often nm that were taken as um."""
+    extent = np.ptp(points, axis=0) if len(points) else np.zeros(3)
+    if length > extent.max() > 0:
+        hint = f'; numbers are um: if nm are meant, write edge="{given:g} nm"' if isinstance(given, int | float) else ""
+        raise ValueError(f"edge should be shorter than the body, which is {lengths(extent)} um; got {given!r}{hint}")
 
 
 def checked_cells(cells: Any, corners: int, n_points: int, what: str) -> Ints:

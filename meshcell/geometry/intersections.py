@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Floats, Ints
+from meshcell.core.hints import require
 from meshcell.core.inner import inner, plain
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import dot
@@ -32,6 +33,7 @@ def self_intersections(mesh: Surface | TetMesh) -> Ints:
     triangle-triangle intersection test). Coplanar triangles that overlap without a shared point are found only when
     an edge of one leaves the plane; nets that came from voxels do not have them.
     """
+    require(mesh, (Surface, TetMesh), "self_intersections(mesh)")
     return intersecting_pairs(mesh.points, mesh.triangles if isinstance(mesh, Surface) else mesh.facets)
 
 

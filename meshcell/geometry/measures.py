@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshcell.core.hints import require
 from meshcell.core.measures import enclosed
 from meshcell.core.types import ByInterface, Surface, TetMesh
 from meshcell.core.validation import name_of
@@ -19,6 +20,7 @@ def areas(mesh: Surface | TetMesh) -> dict[tuple[str, str], float]:
     dict[(str, str), float]
         (behind, front) region names -> um^2. The pair may be asked for in either order.
     """
+    require(mesh, (Surface, TetMesh), "areas(mesh)")
     return ByInterface({pair: float(mesh.areas[rows].sum()) for pair, rows in mesh.interfaces.items()})
 
 
@@ -39,6 +41,7 @@ def enclosed_volumes(mesh: Surface | TetMesh) -> dict[str, float]:
     -----
     Divergence theorem, see `core.measures.enclosed`.
     """
+    require(mesh, (Surface, TetMesh), "enclosed_volumes(mesh)")
     triangles = mesh.triangles if isinstance(mesh, Surface) else mesh.facets
     volumes = enclosed(mesh.points, triangles, mesh.sides)
     return {name_of(mesh.names, label): volume for label, volume in volumes.items()}

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from meshcell.core import adjacency
-from meshcell.core.arrays import Array, Floats
+from meshcell.core.arrays import Array, Floats, percent
+from meshcell.core.hints import require
 from meshcell.core.kernels import njit
 from meshcell.core.types import Surface, TetMesh
 from meshcell.core.validation import name_of
@@ -22,6 +23,9 @@ NARROW = (5, 10, 20)
 WIDE = (150, 160, 170)
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ROWS = 5
+# Histograms of so many parts are looked at; of more, a table names the worst.
+DRAWN, WORST = 6, 12
+NAME_WIDTH = 44
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +69,9 @@ class Shapes:
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """Angle statistics of a surface or mesh, whole and by part; `print` it to see the histograms.
+    """Angle statistics of a surface or mesh, whole and by part.
+
+    `print` it to see the histograms; of more than six parts that of the whole, and a table of the worst parts.
 
     Parameters
     ----------
@@ -110,6 +116,8 @@ class Quality:
         # A single part is the whole under its own name.
         parts = list(self.parts.values()) if len(self.parts) == 1 else [*self.parts.values(), self.all]
         title = f"{angle}, degrees; one column is {width:.3g} degrees, the tallest is written beside it"
+        if len(parts) > DRAWN + 1:
+            return "\n\n".join([title, _drawn(self.all, self.kind), "\n".join(_worst(self))])
         return "\n\n".join([title, *(_drawn(part, self.kind) for part in parts)])
 
     def __repr__(self) -> str:
@@ -140,11 +148,10 @@ def angles(mesh: Surface | TetMesh) -> Floats:
     >>> angles(corner).round(6).tolist()
     [[90.0, 45.0, 45.0]]
     """
+    require(mesh, (Surface, TetMesh), "angles(mesh)")
     if isinstance(mesh, TetMesh):
         return _dihedrals(mesh.points, mesh.tets)  # type: ignore[no-any-return]
-    if isinstance(mesh, Surface):
-        return _triangle_angles(mesh.points, mesh.triangles)  # type: ignore[no-any-return]
-    raise TypeError(f"angles are of a Surface or a TetMesh; got {type(mesh).__name__}; extract or tetrahedralize first")
+    return _triangle_angles(mesh.points, mesh.triangles)  # type: ignore[no-any-return]
 
 
 def radius_ratios(mesh: Surface | TetMesh) -> Floats:
@@ -166,11 +173,10 @@ def radius_ratios(mesh: Surface | TetMesh) -> Floats:
     >>> radius_ratios(corner).round(4).tolist()  # 2 (1 - 1/sqrt(2)) / (1/sqrt(2))
     [0.8284]
     """
+    require(mesh, (Surface, TetMesh), "radius_ratios(mesh)")
     if isinstance(mesh, TetMesh):
         return _tet_radius_ratios(mesh.points, mesh.tets)  # type: ignore[no-any-return]
-    if isinstance(mesh, Surface):
-        return _triangle_radius_ratios(mesh.points, mesh.triangles)  # type: ignore[no-any-return]
-    raise TypeError(f"radius ratios are of a Surface or a TetMesh; got {type(mesh).__name__}")
+    return _triangle_radius_ratios(mesh.points, mesh.triangles)  # type: ignore[no-any-return]
 
 
 def edge_lengths(mesh: Surface | TetMesh) -> Floats:
@@ -187,12 +193,8 @@ def edge_lengths(mesh: Surface | TetMesh) -> Floats:
     >>> sorted(edge_lengths(corner).tolist())
     [3.0, 4.0, 5.0]
     """
-    if isinstance(mesh, TetMesh):
-        pairs = mesh.edges
-    elif isinstance(mesh, Surface):
-        pairs = adjacency.edges(mesh.triangles, len(mesh.points))[0]
-    else:
-        raise TypeError(f"edge lengths are of a Surface or a TetMesh; got {type(mesh).__name__}")
+    require(mesh, (Surface, TetMesh), "edge_lengths(mesh)")
+    pairs = mesh.edges if isinstance(mesh, TetMesh) else adjacency.edges(mesh.triangles, len(mesh.points))[0]
     return np.asarray(np.linalg.norm(mesh.points[pairs[:, 1]] - mesh.points[pairs[:, 0]], axis=1))
 
 
@@ -216,6 +218,7 @@ def quality(mesh: Surface | TetMesh, *, bins: int = 36) -> Quality:
     ValueError
         Less than one bin.
     """
+    require(mesh, (Surface, TetMesh), "quality(mesh)")
     if int(bins) != bins or bins < 1:
         raise ValueError(f"bins should be a whole number >= 1; got {bins!r}")
     elements = angles(mesh)
@@ -286,8 +289,8 @@ def _drawn(part: Shapes, kind: str) -> str:
         return f"{part.name}: no {plural}"
     head = f"{part.name}: {part.n:,} {plural}, {part.min:.2f} ... {part.max:.2f} degrees"
     spread = ", ".join(f"{p} %: {value:.1f}" for p, value in part.percentiles.items())
-    narrow = ", ".join(f"{100 * share:.3g} % below {limit}" for limit, share in part.below.items())
-    wide = ", ".join(f"{100 * share:.3g} % above {limit}" for limit, share in part.above.items())
+    narrow = ", ".join(f"{percent(share)} below {limit}" for limit, share in part.below.items())
+    wide = ", ".join(f"{percent(share)} above {limit}" for limit, share in part.above.items())
     ratio = f"radius ratio: least {part.radius_ratio[0]:.3f}, median {part.radius_ratio[50]:.3f}"
     low, middle, high = (f"{length:.4g}" for length in part.edge_lengths)
     return "\n".join(
@@ -299,6 +302,24 @@ def _drawn(part: Shapes, kind: str) -> str:
             f"  {ratio}; edges {low} ... {middle} ... {high} um (least, median, greatest)",
         ]
     )
+
+
+def _worst(quality: Quality) -> list[str]:
+    """Write a table of the parts with the least angles."""
+    one, many = ("region", "regions") if quality.kind == "tetrahedron" else ("interface", "interfaces")
+    parts = sorted(quality.parts.values(), key=lambda part: (part.min, part.name))[:WORST]
+    names = [part.name if len(part.name) <= NAME_WIDTH else f"{part.name[: NAME_WIDTH - 3]}..." for part in parts]
+    width = max(map(len, [one, *names]))
+    rows = [
+        f"  {name:<{width}} {part.n:>11,} {part.min:>8.2f} {part.max:>8.2f} {percent(part.below[NARROW[-1]]):>13} "
+        f"{part.radius_ratio[0]:>13.3f}"
+        for name, part in zip(names, parts, strict=True)
+    ]
+    return [
+        f"The {len(parts)} of {len(quality.parts):,} {many} with the least angles; all are in .parts",
+        f"  {one:<{width}} {'elements':>11} {'least':>8} {'greatest':>8} {f'below {NARROW[-1]}':>13} {'least r/R':>13}",
+        *rows,
+    ]
 
 
 def _bars(counts: Array) -> list[str]:

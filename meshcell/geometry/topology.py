@@ -18,6 +18,7 @@ from meshcell.core import adjacency
 from meshcell.core.adjacency import join, root
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.hints import require
 from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import dot
@@ -127,6 +128,7 @@ def topology(thing: Volume | Surface | TetMesh) -> dict[str, Topology]:
     >>> topology(Volume(ring, spacing=1.0, names={1: "ring"}))
     {'ring': Topology(components=1, euler=0, genus=1, cavities=0)}
     """
+    require(thing, (Volume, Surface, TetMesh), "topology(thing)")
     if isinstance(thing, Volume):
         return _volume_topology(thing)
     found = shells(thing)

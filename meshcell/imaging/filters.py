@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.hints import require
 from meshcell.core.kernels import njit
 from meshcell.core.threads import share
 from meshcell.core.types import Volume
@@ -50,6 +51,7 @@ def denoise(volume: Volume, *, method: str = "gaussian", strength: float = 1.0, 
     ValueError
         An unknown method.
     """
+    require(volume, Volume, "denoise(volume)")
     if method not in DENOISERS:
         raise ValueError(f"method should be one of {', '.join(DENOISERS)}; got {method!r}")
     if not strength > 0 or iterations < 1:
@@ -82,6 +84,7 @@ def sheetness(volume: Volume, *, width: float = 1.5, dark: bool = False) -> Volu
     Of the Hessian's eigenvalues at scale `width`, times width^2: how far the strongest curvature exceeds the size of
     the next, 0 where it bends the other way. A plane has one, a line two, a ball three curvatures of equal size.
     """
+    require(volume, Volume, "sheetness(volume)")
     values = features(volume, scales=(width,))[..., 2:5] * np.float32(width**2)
     low, middle, high = np.moveaxis(values, -1, 0)
     strongest = high if dark else -low
@@ -98,6 +101,7 @@ def features(volume: Volume, *, scales: tuple[float, ...] = (0.7, 1.5, 3.0)) -> 
     and the three eigenvalues of the Hessian in ascending order, by central differences of the smoothed volume; lengths
     in sides of the finest voxel, too.
     """
+    require(volume, Volume, "features(volume)")
     data, steps = np.ascontiguousarray(volume.data, np.float32), voxel_steps(volume)
     out = np.empty((*data.shape, FEATURES * len(scales)), np.float32)
     for row, scale in enumerate(scales):

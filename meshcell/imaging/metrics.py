@@ -13,6 +13,7 @@ import scipy.fft
 from scipy import ndimage
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.hints import require
 from meshcell.core.types import Volume
 from meshcell.core.units import convert
 from meshcell.core.validation import name_of
@@ -280,6 +281,8 @@ def scores(truth: Volume, predicted: Volume, *, tolerance: Any = 0.0) -> str:
 
 
 def _same_grid(truth: Volume, predicted: Volume) -> None:
+    for volume in (truth, predicted):
+        require(volume, Volume, "comparing volumes")
     if truth.data.shape != predicted.data.shape or not np.allclose(truth.spacing, predicted.spacing, rtol=1e-5):
         raise ValueError(
             f"both volumes should lie on one grid; got {truth.data.shape} of {truth.spacing} um and "

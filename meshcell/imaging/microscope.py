@@ -15,6 +15,7 @@ import scipy.fft
 from scipy import ndimage
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.hints import require
 from meshcell.core.randomness import generator
 from meshcell.core.types import TiltSeries, Volume
 from meshcell.core.units import convert
@@ -125,6 +126,8 @@ def distort(
     >>> distort(series, snr=1.0, rng=0).images.shape == series.images.shape
     True
     """
+    require(series, TiltSeries, "distort(series)")
+    require(ctf, (CTF, type(None)), "ctf=")
     if snr is not None and dose is not None:
         raise ValueError("noise should be given as snr or as dose; got both; leave one out")
     for name, value in {"snr": snr, "dose": dose, "contrast": contrast}.items():
@@ -173,6 +176,8 @@ def ctf_correct(series: TiltSeries, ctf: CTF) -> TiltSeries:
     >>> bool(seen.images[0, 32, 32] < 0 < ctf_correct(seen, ctf).images[0, 32, 32])
     True
     """
+    require(series, TiltSeries, "ctf_correct(series, ctf)", ctf)
+    require(ctf, CTF, "ctf_correct(series, ctf)")
     return replace(series, images=_transferred(series, ctf, lambda own: lambda frequency: np.sign(own(frequency))))
 
 
@@ -185,6 +190,7 @@ def half_sets(series: TiltSeries) -> tuple[TiltSeries, TiltSeries]:
     >>> even.angles.tolist(), odd.angles.tolist()
     ([-3.0, 3.0], [0.0])
     """
+    require(series, TiltSeries, "half_sets(series)")
     if len(series.angles) < 2:
         raise ValueError("half sets need at least two views; got 1")
     order = np.argsort(series.angles)
@@ -204,10 +210,18 @@ def _filtered(images: Array, pixel: float, transfer: Transfer) -> Array:
 
 # Defoci along a tilted image are spaced so that the phase at Nyquist's frequency changes by less than this.
 PHASE_STEP = 0.3
+# Degrees: a slab that is turned farther is seen on its edge, and a pixel has no height of its own.
+STEEPEST = 85.0
 
 
 def _transferred(series: TiltSeries, ctf: CTF, transfer: Callable[[CTF], Transfer]) -> Array:
     """Filter all views by the transfer that belongs to the CTF of each strip."""
+    steep = np.flatnonzero(np.abs((series.angles + 90) % 180 - 90) > STEEPEST)
+    if len(steep):
+        raise ValueError(
+            f"contrast transfer is that of a slab, thin and level at angle 0, tilted by at most {STEEPEST:g} degrees; "
+            f"got {series.angles[steep[0]]:g} degrees at view {steep[0]}; leave such views out, or ctf"
+        )
     views = zip(series.images, series.angles, strict=True)
     return np.stack([_one_transferred(image, angle, series.spacing, ctf, transfer) for image, angle in views])
 
@@ -285,6 +299,7 @@ def light(
     >>> round(float(light(Volume(dot, 0.1), blur=(0.1, 0.1, 0.1), rng=0).data.sum()), 6)
     1.0
     """
+    require(volume, Volume, "light(volume)")
     if volume.data.min() < 0:
         raise ValueError(f"the density of a dye should be >= 0; got {volume.data.min()}")
     data = volume.data.astype(np.float64)
@@ -336,6 +351,7 @@ def sections(
     >>> sections(Volume(np.zeros((4, 4, 8)), 0.01), thickness=2, rng=0).spacing
     (0.01, 0.01, 0.02)
     """
+    require(volume, Volume, "sections(volume)")
     if not (0 <= missing < 1 and jitter >= 0 and drift >= 0 and (snr is None or snr > 0)):
         raise ValueError(
             f"expected missing in [0, 1), jitter and drift >= 0, snr > 0; got {missing}, {jitter}, {drift}, {snr}"

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meshcell.core.arrays import Array, Floats, Triple
+from meshcell.core.hints import require
 from meshcell.core.kernels import njit
 from meshcell.core.threads import share
 from meshcell.core.types import TiltSeries, Volume
@@ -106,6 +107,7 @@ def project(volume: Volume, angles: Any, *, axis: str = "y", width: int | None =
     >>> series.images[:, 0].tolist()
     [[0.0, 1.5, 0.0], [0.5, 0.5, 0.5]]
     """
+    require(volume, Volume, "project(volume, angles)", angles)
     turns = _checked_angles(angles)
     along, shape, spacing = _turned(volume, axis)
     pixel = volume.spacing[along]
@@ -139,6 +141,7 @@ def backproject(series: TiltSeries, shape: tuple[int, int, int], *, spacing: Any
     ValueError
         A shape that does not fit the images.
     """
+    require(series, TiltSeries, "backproject(series, shape)", shape)
     out = np.empty(shape, np.float32)
     frame = Frame.of(series, shape, spacing)
     for first, last in slabs(frame.n_along, frame.shape[0] * frame.shape[1]):

@@ -14,6 +14,8 @@ import numpy as np
 import scipy.fft
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.hints import require
+from meshcell.core.progress import bar
 from meshcell.core.types import TiltSeries, Volume
 from meshcell.imaging.projection import Float32, Frame, adjoint, forward, from_blocks, slabs, to_blocks
 
@@ -80,6 +82,7 @@ def reconstruct(
     kept. SIRT and SART: ibid., ch. 7; weights are row and column sums. TV: Chambolle and Pock 2011, J. Math. Imaging
     Vis. 40, 120, with the diagonal steps of Pock and Chambolle 2011.
     """
+    require(series, TiltSeries, "reconstruct(series, shape)", shape)
     solvers = {"sirt": _sirt, "sart": _sart, "cgls": _cgls, "tv": _tv}
     if method != "wbp" and method not in solvers:
         raise ValueError(f"method should be one of wbp, {', '.join(solvers)}; got {method!r}")
@@ -169,11 +172,9 @@ Watched = Iterator[Callable[[float], None]]
 
 
 def _watched(iterations: int, callback: Callback | None, progress: bool) -> Watched:
-    from tqdm import tqdm
-
     def unheard(_k: int, _residual: float) -> None: ...
 
-    for k in tqdm(range(iterations), disable=not progress, desc="reconstruct"):
+    for k in bar(range(iterations), progress=progress, desc="reconstruct"):
         yield functools.partial(callback or unheard, k)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from meshcell.core.arrays import Array
+from meshcell.core.hints import require
 from meshcell.core.types import Volume
 from meshcell.geometry.voxels import component_numbers, components
 from meshcell.imaging.filters import sheetness, voxel_steps
@@ -71,6 +72,7 @@ def segment(
     >>> int(segment(Volume(picture, 0.01)).data.sum())
     8
     """
+    require(volume, Volume, "segment(volume)")
     if volume.is_labels:
         raise TypeError(
             f"segment needs intensities (floats); got {volume.data.dtype} labels; nothing is to be done, unless "
@@ -129,6 +131,7 @@ def clean(labels: Volume, *, smallest: int = 27, holes: int = 27, smooth: float 
     >>> clean(Volume(data, 0.01)).counts
     {0: 604, 1: 125}
     """
+    require(labels, Volume, "clean(labels)")
     labels.require_labels("clean")
     if smallest < 0 or holes < 0 or smooth < 0:
         raise ValueError(f"smallest, holes and smooth should be >= 0; got {smallest}, {holes}, {smooth}")

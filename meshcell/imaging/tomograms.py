@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from meshcell.core.arrays import Array
+from meshcell.core.hints import require
 from meshcell.core.types import Volume
 from meshcell.core.validation import label_of
 from meshcell.imaging.microscope import CTF, distort
@@ -42,6 +43,7 @@ def stain(
     >>> stain(cell, {"er": 3.0, "cytosol": 1.0}).data.ravel().tolist()
     [0.0, 1.0, 3.0]
     """
+    require(labels, Volume, "stain(labels)")
     labels.require_labels("stain")
     data = np.zeros(labels.data.shape, np.float32)
     for name, density in densities.items():
@@ -59,6 +61,7 @@ def membranes(labels: Volume) -> Array:
     >>> membranes(Volume(np.array([[[0, 0, 1, 1, 1, 1]]]), 0.01)).astype(int).ravel().tolist()
     [0, 1, 1, 0, 0, 0]
     """
+    require(labels, Volume, "membranes(labels)")
     from skimage.segmentation import find_boundaries
 
     labels.require_labels("membranes")
@@ -104,6 +107,7 @@ def tomogram(
     >>> bool(found.data[8, 8, 8] > 0.9)
     True
     """
+    require(volume, Volume, "tomogram(volume, angles)", angles)
     series = project(volume, tilt_angles() if angles is None else angles, axis=axis)
     seen = distort(series, snr=snr, misalignment=misalignment, ctf=ctf, rng=rng)
     x, y, z = volume.data.shape

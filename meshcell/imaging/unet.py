@@ -26,6 +26,7 @@ from meshcell.core.files import (
     tagged,
     untagged,
 )
+from meshcell.core.progress import bar
 from meshcell.core.randomness import generator
 from meshcell.core.types import Volume
 from meshcell.imaging.pixel_classifier import standardized
@@ -158,8 +159,6 @@ def train_unet(
     Cicek et al. 2016, MICCAI, 424: 3D U-Net; the loss is the mean of cross entropy and 1 - Dice (Milletari et al. 2016,
     3DV, 565), by Adam (Kingma and Ba 2015).
     """
-    from tqdm import tqdm
-
     _torch()
     draw = generator(rng)
     labels = _checked_labels(examples, unpainted)
@@ -168,7 +167,7 @@ def train_unet(
     places = [_places(painted.data, labels, unpainted) for _, painted in examples]
     fresh = _fresh(levels, width, len(labels), draw)
     boxes = (_drawn(pictures, places, patch, 2 ** (levels - 1), batch, wedge, draw) for _ in range(steps))
-    watched = tqdm(boxes, total=steps, disable=not progress, desc="train")
+    watched = bar(boxes, total=steps, progress=progress, desc="train")
     weights, history = _fitted(fresh, watched, levels, steps, rate, callback)
     return UNet(weights, labels.astype(np.int32), levels, dict(examples[0][1].names), history)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from meshcell.core.files import FileError, log, reading
+from meshcell.core.hints import require
 from meshcell.core.types import Surface, TetMesh, TiltSeries, Volume
 from meshcell.formats import endings
 from meshcell.formats.endings import (
@@ -123,6 +125,7 @@ def load(
     >>> load(f"{folder}/cube.npz").regions
     {1: 'cytosol'}
     """
+    require(path, (str, PathLike), "load(path)")
     path = Path(path).expanduser()
     if (path / "recipe.toml").exists():
         with reading(path, "a sample's folder"):
@@ -200,6 +203,7 @@ def save(
     Samples: a folder with density, labels and instances as MRC, motifs as CSV (exact) and RELION STAR, surfaces and
     centrelines as VTP, the report, and the recipe with its seed as TOML.
     """
+    require(path, (str, PathLike), "save(path, thing)", thing)
     path = Path(path).expanduser()
     if isinstance(thing, Sample):
         _save_sample(path, thing, overwrite)
@@ -208,9 +212,7 @@ def save(
         ending_of(path, [*TILTS, ".mrc"])
         save_tilts(path, thing, overwrite=overwrite)
         return
-    if not isinstance(thing, (Volume, Surface, TetMesh, Solution)):
-        kinds = "a Volume, Surface, TetMesh, Solution, Sample or TiltSeries"
-        raise TypeError(f"thing should be {kinds}; got {type(thing).__name__}")
+    require(thing, (Volume, Surface, TetMesh, Solution, Sample, TiltSeries), "save(path, thing)")
     ending = ending_of(path, [".npz", *WRITERS, ".npy"])
     kind = type(thing) if ending == ".npz" else WRITERS.get(ending, (None, None))[0]
     if not isinstance(thing, kind or ()):

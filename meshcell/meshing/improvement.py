@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.hints import require
 from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.randomness import uniform
@@ -99,6 +100,7 @@ def improve(
     >>> bool(angles(mesh).min() < 5), bool(angles(improve(mesh, rounds=1)).min() > 20)
     (True, True)
     """
+    require(mesh, TetMesh, "improve(mesh)")
     reach = _checked(mesh, min_dihedral, max_move, rounds)
     seed = int(np.random.default_rng(rng).integers(2**62))
     target = squared_sine_at(min_dihedral)

@@ -13,9 +13,11 @@ from scipy import sparse
 
 from meshcell.core import adjacency
 from meshcell.core.errors import MeshError, NativeError
+from meshcell.core.hints import require
+from meshcell.core.progress import Stage, stages
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.units import convert
-from meshcell.core.validation import OUTSIDE, label_of
+from meshcell.core.validation import OUTSIDE, check_edge, label_of
 from meshcell.geometry.intersections import intersecting_pairs
 from meshcell.geometry.measures import enclosed_volumes
 from meshcell.geometry.openings import open_triangles
@@ -39,6 +41,7 @@ OTHER_EDGES = (0.93, 1.07)
 # Voxels per edge when a dirty surface becomes labels first.
 VOXELS_PER_EDGE = 2.0
 MAX_TETS = 30e6
+STAGES = ("surface", "check", "remesh", "TetGen", "improve")
 # Degrees: the lattice itself has 45, and points need some room to move.
 MAX_LATTICE_DIHEDRAL = 40.0
 
@@ -55,6 +58,7 @@ def tetrahedralize(
     seconds: float = 1800.0,
     memory: float | None = None,
     rng: int | np.random.Generator = 0,
+    progress: bool = False,
 ) -> TetMesh:
     """Fill the regions of a surface with tetrahedra, or go there straight from labels.
 
@@ -85,6 +89,8 @@ def tetrahedralize(
         Limits of the child process in which TetGen runs: s, and bytes (by default three quarters of the machine's).
     rng : int or Generator
         Seed of the improvement; the same seed gives the same bytes.
+    progress : bool
+        Show a bar with the stage that runs.
 
     Returns
     -------
@@ -106,26 +112,35 @@ def tetrahedralize(
     Si 2015, TetGen, a Delaunay-based quality tetrahedral mesh generator. Regions need no seed points: the tetrahedra
     between the facets are flooded, and every flood is named by the sides of the facets around it.
     """
+    require(source, (Surface, Volume), "tetrahedralize(source, edge=...)")
     length = _checked_arguments(edge, grading, min_dihedral, method)
-    if method == "lattice":
-        return _by_lattice(source, length, grading, min_dihedral)
-    if method == "winding":
-        source, method = _voxelized(source, length), "auto"
-    can_fall_back = method == "auto" and isinstance(source, Volume) and bool(source.regions)
-    try:
-        surface = _surface_of(source)
-        check_surface(surface)
-        _check_count(surface, length, grading, given=float(edge) if isinstance(edge, int | float) else edge)
-        make = partial(_from_surface, surface, grading, min_dihedral, recondition, rounds, seconds, memory, rng)
-        return _without_flaw(make, length) if rounds and can_fall_back else make(length)
-    except (MeshError, NativeError) as error:
-        if not can_fall_back:
-            raise
-        log.info("tetrahedralize: %s; going on with the lattice", error)
-        return _by_lattice(source, length, grading, min(min_dihedral, MAX_LATTICE_DIHEDRAL))
+    with stages("tetrahedralize", ("lattice",) if method == "lattice" else STAGES, progress) as stage:
+        if method == "lattice":
+            stage("lattice")
+            return _by_lattice(source, length, grading, min_dihedral)
+        stage("surface")
+        if method == "winding":
+            source, method = _voxelized(source, length), "auto"
+        can_fall_back = method == "auto" and isinstance(source, Volume) and bool(source.regions)
+        try:
+            surface = _surface_of(source)
+            check_edge(surface.points, length, edge)
+            stage("check")
+            check_surface(surface)
+            _check_count(surface, length, grading, given=float(edge) if isinstance(edge, int | float) else edge)
+            options = (grading, min_dihedral, recondition, rounds, seconds, memory, rng)
+            make = partial(_from_surface, stage, surface, *options)
+            return _without_flaw(make, length) if rounds and can_fall_back else make(length)
+        except (MeshError, NativeError) as error:
+            if not can_fall_back:
+                raise
+            log.info("tetrahedralize: %s; going on with the lattice", error)
+            stage("lattice")
+            return _by_lattice(source, length, grading, min(min_dihedral, MAX_LATTICE_DIHEDRAL))
 
 
 def _from_surface(
+    stage: Stage,
     surface: Surface,
     grading: float,
     min_dihedral: float,
@@ -137,10 +152,13 @@ def _from_surface(
     length: float,
 ) -> TetMesh:
     if recondition:
+        stage("remesh")
         surface = _reconditioned(surface, length)
     # TetGen would make a loose point a point of the mesh.
     surface = without_loose_points(surface)
+    stage("TetGen")
     raw = by_tetgen(surface, length, grading, seconds, memory)
+    stage("improve")
     mesh = improve(raw, min_dihedral=min_dihedral, rounds=rounds, rng=rng)
     return _finished(mesh)
 
@@ -181,6 +199,7 @@ def _by_lattice(source: Surface | Volume, length: float, grading: float, min_dih
         raise ValueError(
             f"the lattice can hold a min_dihedral of at most {MAX_LATTICE_DIHEDRAL:g} degrees; got {min_dihedral!r}"
         )
+    check_edge(np.array([source.extent, (0, 0, 0)]), length, length)
     return _finished(lattice_mesh(source, length, grading, min_dihedral, MAX_TETS))
 
 
@@ -291,9 +310,7 @@ def _voxelized(source: Surface | Volume, edge: float) -> Volume:
 def _surface_of(source: Surface | Volume) -> Surface:
     if isinstance(source, Surface):
         return source
-    if isinstance(source, Volume):
-        return smooth(extract(source))
-    raise TypeError(f"tetrahedralize needs a Surface or a Volume of labels; got {type(source).__name__}")
+    return smooth(extract(source))
 
 
 def _check_count(surface: Surface, edge: float, grading: float, given: Any) -> None:

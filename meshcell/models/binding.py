@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.hints import nearest
 from meshcell.core.types import TetMesh
 from meshcell.core.validation import labels_in, name_of
 from meshcell.geometry import finite_elements as fem
@@ -192,8 +193,9 @@ def bound_compartment(model: Model, name: str, mesh: TetMesh) -> BoundCompartmen
     for part in parts(place):
         if part not in mesh.patches and part not in in_regions:
             raise ValueError(
-                f"compartment {name!r} should be a region or patch of the mesh; it has none called {part!r}; its "
-                f"regions are {', '.join(_regions(mesh))}; its patches are {', '.join(mesh.patches) or '(none)'}"
+                f"compartment {name!r} should be a region or patch of the mesh; it has none called {part!r}"
+                f"{nearest(part, [*_regions(mesh), *mesh.patches])}; its regions are {', '.join(_regions(mesh))}; its "
+                f"patches are {', '.join(mesh.patches) or '(none)'}"
             )
     if in_regions:
         raise ValueError(
@@ -221,7 +223,7 @@ def _interface_rows(name: str, model: Model, mesh: TetMesh) -> Array:
         if region not in regions:
             raise ValueError(
                 f"compartment {name!r} should be an interface of two regions of the mesh; it has none called "
-                f"{region!r}; its regions are {', '.join(regions)}"
+                f"{region!r}{nearest(region, regions)}; its regions are {', '.join(regions)}"
             )
     rows = {pair: [rows for sides, rows in mesh.interfaces.items() if set(sides) == pair] for pair in pairs(place)}
     touching = set().union(*(pair for pair in rows if rows[pair]))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from meshcell.core import units
+from meshcell.core.hints import nearest
 from meshcell.core.units import CONCENTRATION, DENSITY, NO_UNIT, Unit
 from meshcell.models import expressions
-from meshcell.models.compartments import pairs, parts, place_text, reaches, regions_of
+from meshcell.models.compartments import Place, pairs, parts, place_text, reaches, regions_of
 from meshcell.models.expressions import POSITION
 from meshcell.models.parameters import Given, number_and_unit
 from meshcell.models.species import Described, Reaction, Species
@@ -53,7 +54,7 @@ def _used_species(model: Described, reaction: Reaction) -> list[Species]:
         if name not in species:
             raise ValueError(
                 f"reaction {reaction.name!r} changes {name!r}, which is not a species of the model; its species are "
-                f"{', '.join(species) or '(none)'}"
+                f"{', '.join(species) or '(none)'}{nearest(name, species)}"
             )
     names = dict.fromkeys([*model.rates[reaction.name].names, *reaction.change])
     return [species[name] for name in names if name in species]
@@ -93,7 +94,8 @@ def _far_from_region(model: Described, reaction: Reaction, species: Species) -> 
         f"reaction {reaction.name!r} is in region {model.compartments[reaction.compartment]!r} "
         f"(compartment {reaction.compartment!r}), but species {species.name!r} lives in compartment "
         f"{species.compartment!r}; a reaction in a region may use only species of that region; put it on the interface "
-        "of the two, or move the species"
+        f"of the two, or move the species"
+        f"{_spelling(model, reaction, species)}"
     )
 
 
@@ -103,8 +105,23 @@ def _far_from_interface(model: Described, reaction: Reaction, species: Species) 
     return (
         f"reaction {reaction.name!r} is on {model.compartments[reaction.compartment]!r}, which does not touch "
         f"compartment {species.compartment!r} of species {species.name!r}; the interfaces of {species.compartment!r} "
-        f"are {', '.join(touching) or '(none in this model)'}"
+        f"are {', '.join(touching) or '(none in this model)'}{_spelling(model, reaction, species)}"
     )
+
+
+def _spelling(model: Described, reaction: Reaction, species: Species) -> str:
+    """Say which region the species' compartment is, and whether another one was misspelt there or at the reaction."""
+    for name in (species.compartment, reaction.compartment):
+        own = _names(model.compartments[name])
+        others = set().union(*(_names(place) for key, place in model.compartments.items() if key != name))
+        for region in sorted(own - others):
+            if hint := nearest(region, sorted(others - own)):
+                return f"; compartment {name!r} is {place_text(model.compartments[name])!r}{hint}"
+    return f"; compartment {species.compartment!r} is {place_text(model.compartments[species.compartment])!r}"
+
+
+def _names(place: Place) -> set[str]:
+    return set(parts(place)) if isinstance(place, str) else regions_of(place)
 
 
 # --- units ---
@@ -135,9 +152,17 @@ def _written_units(
     model: Described, reaction: Reaction, dimension: int, dimensions: Mapping[str, int]
 ) -> dict[str, Unit] | None:
     """Return the units of what a rate reads, or None where plain numbers switch the check off."""
+    known, plain, any_written = _read_units(model, reaction, dimension, dimensions)
+    return known if any_written and not plain else None
+
+
+def _read_units(
+    model: Described, reaction: Reaction, dimension: int, dimensions: Mapping[str, int]
+) -> tuple[dict[str, Unit], list[str], bool]:
+    """Return the units of what a rate reads, the names that have none written, and whether others have."""
     species = {item.name: item for item in model.species}
     known: dict[str, Unit] = dict(_VARIABLE_UNITS)
-    any_written = False
+    plain, any_written = [], False
     for name in reaction.formula.names:
         if name in species:
             own = species[name].compartment
@@ -154,8 +179,50 @@ def _written_units(
         else:
             continue
         if off:
-            return None
-    return known if any_written else None
+            plain.append(name)
+    return known, plain, any_written
+
+
+PLAIN = "plain numbers among written units were taken in base units (um, s, molecule); write them with their units"
+
+
+def plain_numbers(model: Described, dimensions: Mapping[str, int]) -> list[str]:
+    """Say which numbers stand without a unit where their neighbours have one, and what follows from that.
+
+    A pure number, such as a Hill coefficient, is what fits the units around it; it may stay.
+    """
+    notes = []
+    for reaction in model.reactions:
+        parameters = [name for name in reaction.formula.names if isinstance(model.parameters.get(name), float)]
+        if parameters and not _fits_as_pure(model, reaction, dimensions, parameters):
+            values = ", ".join(f"parameter {name!r} = {model.parameters[name]:g}" for name in parameters)
+            notes.append(f"{values}, so the units of reaction {reaction.name!r} are not checked")
+    written = [item.name for item in model.species if item.initial_unit is not None]
+    for item in model.species:
+        if written and isinstance(item.initial, float) and item.initial != 0:
+            unit = _AMOUNTS[dimensions.get(item.compartment, REGION)]
+            notes.append(f"initial of species {item.name!r} = {item.initial:g} {unit}, beside that of {written[0]!r}")
+    return notes
+
+
+def _fits_as_pure(
+    model: Described, reaction: Reaction, dimensions: Mapping[str, int], parameters: Sequence[str]
+) -> bool:
+    """Tell whether a rate has the unit that it should with these parameters as pure numbers, or has no units at all."""
+    dimension = dimensions.get(reaction.compartment)
+    for candidate in (REGION, INTERFACE) if dimension is None else (dimension,):
+        known, plain, any_written = _read_units(model, reaction, candidate, dimensions)
+        if not any_written or not set(plain) <= {*parameters, *(item.name for item in model.species)}:
+            return True
+        try:
+            if expressions.units(reaction.formula, known, model.parameter_values) in (
+                None,
+                _AMOUNTS[candidate] / _SECOND,
+            ):
+                return True
+        except ValueError:
+            continue
+    return False
 
 
 def parameter(name: str, value: Given) -> tuple[float | None, Unit | None]:

@@ -7,7 +7,6 @@ its operations mean is in trees.py.
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from meshcell.core.hints import nearest
 from meshcell.core.units import NO_UNIT, Unit
 from meshcell.models import derivatives, formula_trees
 from meshcell.models.formula_trees import FOLDING, FUNCTIONS, NUMPY, Tree, folded, to_text, walk
@@ -330,8 +330,7 @@ def _name(node: ast.Name, source: _Source) -> str:
     if node.id in FUNCTIONS:
         source.refuse_node(f"{node.id!r} is a function; call it: {node.id}(...)", node)
     if source.known is not None and node.id not in source.known:
-        close = difflib.get_close_matches(node.id, source.known, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = nearest(node.id, source.known)
         source.refuse_node(f"unknown name {node.id!r}{hint} (known names: {', '.join(source.known)})", node)
     return node.id
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import logging
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,9 +16,18 @@ from typing import Any
 
 from meshcell.core import units
 from meshcell.core.arrays import set_fields
+from meshcell.core.hints import nearest
 from meshcell.models import events, expressions
 from meshcell.models.compartments import Place, checked_place, place_key, place_text
-from meshcell.models.consistency import check_fixed, check_reaction, fixed_text, known_dimensions, parameter
+from meshcell.models.consistency import (
+    PLAIN,
+    check_fixed,
+    check_reaction,
+    fixed_text,
+    known_dimensions,
+    parameter,
+    plain_numbers,
+)
 from meshcell.models.equations import latex, table
 from meshcell.models.expressions import VARIABLES, Expression
 from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit
@@ -86,6 +96,9 @@ class Model:
             for name in species.fixed:
                 check_fixed(self, species, name, dimensions)
         self._warn_of_unused()
+        plain = plain_numbers(self, dimensions)
+        if plain:
+            warnings.warn(f"{PLAIN}: {'; '.join(plain)}", stacklevel=3)
 
     @cached_property
     def parameter_values(self) -> dict[str, float]:
@@ -162,7 +175,7 @@ class Model:
         if name not in self.compartments:
             raise ValueError(
                 f"{what} is in compartment {name!r}, which the model does not have; it has "
-                f"{', '.join(self.compartments)}"
+                f"{', '.join(self.compartments)}{nearest(name, self.compartments)}"
             )
 
     def __repr__(self) -> str:

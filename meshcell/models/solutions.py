@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints, frozen, set_fields
+from meshcell.core.hints import nearest
 from meshcell.core.types import TetMesh
 from meshcell.models.binding import System, bind
 from meshcell.models.model import Model
@@ -17,7 +18,8 @@ from meshcell.models.model import Model
 def species_name(solution: Solution, name: Any) -> str:
     """Return the name if the solution holds such a species, or say which it holds."""
     if not isinstance(name, str) or name not in solution.values:
-        raise ValueError(f"no species is called {name!r}; there are {', '.join(solution.values)}")
+        hint = nearest(name, solution.values)
+        raise ValueError(f"no species is called {name!r}{hint}; there are {', '.join(solution.values)}")
     return name
 
 

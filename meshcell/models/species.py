@@ -6,6 +6,7 @@ import keyword
 import math
 import re
 import unicodedata
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -96,6 +97,8 @@ class Species:
                 f"initial of {what} should be in {CONCENTRATION} (or uM), on an interface {DENSITY}; got "
                 f"{self.initial!r} in {unit}"
             )
+        if isinstance(self.initial, str) and unit is None and not self.starts_at_zero:
+            self._explain_initial()
 
     @property
     def diffusion_constant(self) -> float:
@@ -122,6 +125,18 @@ class Species:
             value, unit = units.to_base(text, what)
             return Expression(text, value, ()), unit
         return expressions.parse(text, what, POSITION), None
+
+    def _explain_initial(self) -> None:
+        """Warn of a number in quotes without a unit: as it comes from a table or form, often in uM."""
+        formula = self.initial_formula[0]
+        if isinstance(formula.tree, float):
+            micromolar = formula.tree / units.to_base("1 uM", "uM")[0]
+            warnings.warn(
+                f"initial of species {self.name!r} is {self.initial!r} without a unit, taken as {formula.tree:g} "
+                f'molecules/um^3 = {micromolar:.3g} uM (molecules/um^2 on an interface); write "{self.initial} uM", or '
+                f"the number {formula.tree:g} without quotes if that is meant",
+                stacklevel=4,
+            )
 
     @property
     def starts_at_zero(self) -> bool:

@@ -15,6 +15,7 @@ from scipy import ndimage
 from scipy.interpolate import CubicSpline
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.progress import Stage, stages
 from meshcell.core.randomness import generator
 from meshcell.core.rounding import norm, product, sine_cosine, turn_about
 from meshcell.core.types import Volume
@@ -84,6 +85,7 @@ def spine(
     psd: Any = 0.36,
     psd_thickness: Any = 0.04,
     gap: Any = 0.025,
+    progress: bool = False,
 ) -> Volume:
     """Draw a dendritic spine on a piece of its dendrite.
 
@@ -111,6 +113,8 @@ def spine(
         Width and thickness of the postsynaptic density, um.
     gap : float or text
         Least distance from the ER and the mitochondrion to the membrane, the density and each other, um.
+    progress : bool
+        Show a bar with the stage that runs.
 
     Returns
     -------
@@ -147,11 +151,16 @@ def spine(
         "gap": gap,
     }
     sizes = _Sizes(**{name: convert(value, "um", name) for name, value in lengths.items()})
-    bend, shapes = _layout(sizes, cisternae, links, generator(rng))
-    return _voxels(shapes, bend, step, sizes)
+    with stages("spine", ("layout", "membrane", "density", "organelles"), progress) as stage:
+        stage("layout")
+        bend, shapes = _layout(sizes, cisternae, links, generator(rng))
+        return _voxels(shapes, bend, step, sizes, stage)
 
 
-def _voxels(shapes: dict[str, Shape], bend: Warp, step: tuple[float, float, float], sizes: _Sizes) -> Volume:
+def _voxels(
+    shapes: dict[str, Shape], bend: Warp, step: tuple[float, float, float], sizes: _Sizes, stage: Stage
+) -> Volume:
+    stage("membrane")
     low, high = sdf.bounding_box(shapes["membrane"], 0.03 * sizes.head, bend)
     x, y, z = (int(n) + 2 * MARGIN for n in np.ceil((high - low) / step))
     first = -(np.array([x, y, z]) - 1) / 2 * step
@@ -159,12 +168,14 @@ def _voxels(shapes: dict[str, Shape], bend: Warp, step: tuple[float, float, floa
     grid = Grid((x, y, z), step, (ox, oy, oz))
     cytosol = sdf.inside(shapes["membrane"], grid, bend)
     labels = cytosol.astype(np.uint8)
+    stage("density")
     layer = sdf.inside(shapes["zone"], grid, bend) & cytosol
     where = np.argwhere(layer)
     # Only these few voxels are looked up one by one: the whole head would take as long as the membrane.
     depths = sdf.distance(shapes["beneath"], np.array(grid.origin) + where * step, bend)
     labels[tuple(where[depths >= 0].T)] = PSD
     _join_strays(labels)
+    stage("organelles")
     labels[sdf.inside(shapes["mitochondrion"], grid, bend)] = MITOCHONDRION
     labels[sdf.inside(shapes["er"], grid, bend)] = ER
     volume = Volume(labels, step, tuple(first), NAMES)

@@ -31,3 +31,18 @@ def time_text(time: float, times: Floats) -> str:
     longest = float(np.abs(times).max())
     scale, unit = (1, "s") if longest >= 1 or longest == 0 else (1e3, "ms") if longest >= 1e-3 else (1e6, "µs")
     return f"{time * scale:.3g} {unit}"
+
+
+def short(name: str, most: int = 32) -> str:
+    """Leave out the middle of a name that is longer than `most` signs: what tells names apart is at their ends.
+
+    Examples
+    --------
+    >>> short("er"), short("mitochondrion 17 of the astrocyte", 16)
+    ('er', 'mitochon…trocyte')
+    """
+    for bar in (" / ", " | "):
+        behind, _, front = name.partition(bar)
+        if front and len(name) > most:
+            return short(behind, (most - 3) // 2) + bar + short(front, (most - 3) // 2)
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[len(name) - (most - 1) // 2 :]}"

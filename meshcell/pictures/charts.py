@@ -22,6 +22,8 @@ log = logging.getLogger("meshcell")
 DPI = 200
 # Bars of a chart: more are not read.
 BARS = 16
+# Histograms over each other; of more parts that of the whole and those of a few of the worst.
+MOST_PARTS, WORST_PARTS = 8, 4
 
 
 def slices(volume: Volume, at: Any, *, title: str | None, save: Any) -> Array:
@@ -73,7 +75,7 @@ def _region_legend(axis: Any, volume: Volume, most: int = 14) -> None:
 
     axis.axis("off")
     regions = list(volume.regions.items())
-    entries = [Patch(color=colours.region_colour(label), label=name) for label, name in regions[:most]]
+    entries = [Patch(color=colours.region_colour(label), label=captions.short(name)) for label, name in regions[:most]]
     if len(regions) > most:
         entries.append(Patch(color="none", label=f"and {len(regions) - most} more"))
     axis.legend(handles=entries, loc="upper left", frameon=False)
@@ -195,12 +197,26 @@ def _limits(axis: Any, places: dict[float, Any]) -> None:
         axis.axvline(place, color=colour, linestyle="--", linewidth=1)
 
 
+def whole_and_worst(name: str, elements: Floats, rows: Any, shades: Any) -> tuple[Any, Any, list[str]]:
+    """Leave the whole and the parts with the least angles, as more are not told apart."""
+    worst = sorted(rows, key=lambda name: float(elements[rows[name]].min()))[:WORST_PARTS]
+    return {**rows, name: np.arange(len(elements))}, {**shades, name: colours.rgb(colours.GREY)}, [name, *worst]
+
+
 def draw_histogram(axis: Any, name: str, values: Floats, bins: int, colour: Any) -> None:
     """Draw one set of angles: bars, density curve, dashed lines at the ends."""
     width = 180 / bins
     counts, edges = np.histogram(values, bins, (0, 180))
     axis.bar(
-        edges[:-1], counts, width, align="edge", color=colour, alpha=0.45, edgecolor="white", linewidth=0.3, label=name
+        edges[:-1],
+        counts,
+        width,
+        align="edge",
+        color=colour,
+        alpha=0.45,
+        edgecolor="white",
+        linewidth=0.3,
+        label=captions.short(name),
     )
     at, density = kernel_density(values)
     dark = tuple(0.75 * channel for channel in colour)

@@ -15,6 +15,8 @@ from meshcell.analysis.checks import Report
 from meshcell.analysis.fidelity import Fidelity
 from meshcell.core.arrays import Array, Floats
 from meshcell.core.files import replacing
+from meshcell.core.hints import nearest, require
+from meshcell.core.progress import bar
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.geometry.quality import angles, part_rows
 from meshcell.models.solutions import Solution, compartment_rows, species_name, values_at
@@ -98,6 +100,7 @@ def plot(
     RuntimeError
         No OpenGL for 3D pictures; names the packages that bring it.
     """
+    require(thing, (Volume, Surface, TetMesh, Solution, Report, Sample), "plot(thing)", field)
     look = {"edges": edges, "view": view, "clim": clim, "title": title, "size": size, "save": save}
     if isinstance(thing, Volume):
         _require_choice(kind, ("slices", "3d"), "a Volume")
@@ -124,9 +127,7 @@ def plot(
         if kind == "bars":
             return charts.errors(thing.fidelity, title, save)
         return _fidelity_scene(thing.fidelity, cut=cut, **look)
-    if isinstance(thing, Sample):
-        return _sample_picture(thing, field, at, kind, {"title": title, "save": save}, {"view": view, "size": size})
-    raise TypeError(f"plot draws a Volume, Surface, TetMesh, Solution, Report or Sample; got {type(thing).__name__}")
+    return _sample_picture(thing, field, at, kind, {"title": title, "save": save}, {"view": view, "size": size})
 
 
 def film(
@@ -171,7 +172,9 @@ def film(
     RuntimeError
         No OpenGL, as in `plot`.
     """
+    require(path, (str, os.PathLike), "film(path, solution, species)", solution, species)
     target = charts.picture_path(path, (".gif", ".mp4"))
+    require(solution, Solution, "film(path, solution, species)", species)
     name = species_name(solution, species)
     if not fps > 0 or (frames is not None and frames < 1):
         raise ValueError(f"a film needs fps > 0 and at least one frame; got fps={fps!r}, frames={frames!r}")
@@ -206,7 +209,8 @@ def histogram(
     ----------
     mesh : Surface or TetMesh
     parts : sequence of str, optional
-        Only these interfaces ("er | cytosol") or regions ("er"); by default all.
+        Only these interfaces ("er | cytosol") or regions ("er"); by default all, of more than eight the whole and the
+        four with the least angles.
     bins : int
         Equal bins over 0 ... 180 degrees.
     ax : matplotlib Axes, optional
@@ -224,6 +228,7 @@ def histogram(
     ValueError
         No triangles or tetrahedra, or no part of that name; lists those there are.
     """
+    require(mesh, (Surface, TetMesh), "histogram(mesh)")
     elements = angles(mesh)
     rows = part_rows(mesh)
     if not rows:
@@ -231,10 +236,14 @@ def histogram(
     shades = dict(zip(rows, charts.part_colours(mesh), strict=True))
     unknown = [name for name in parts or () if name not in rows]
     if unknown:
-        raise ValueError(f"no part is called {unknown[0]!r}; there are {', '.join(map(repr, rows))}")
+        hint = nearest(unknown[0], rows)
+        raise ValueError(f"no part is called {unknown[0]!r}{hint}; there are {', '.join(map(repr, rows))}")
     target = None if save is None else charts.picture_path(save, (".png", ".pdf", ".svg"))
     axis = charts.panels(1, 3.0)[0] if ax is None else ax
     chosen = list(rows if parts is None else parts)
+    if parts is None and len(rows) > charts.MOST_PARTS:
+        kind = "regions" if isinstance(mesh, TetMesh) else "interfaces"
+        rows, shades, chosen = charts.whole_and_worst(f"all {len(rows):,} {kind}", elements, rows, shades)
     # The largest first, so that it stands behind the others.
     for name in sorted(chosen, key=lambda name: -len(rows[name])):
         charts.draw_histogram(axis, name, elements[rows[name]].ravel(), bins, shades[name])
@@ -433,14 +442,13 @@ def _write_film(
     target: Path, plotter: Any, body: Any, column: Floats, times: Floats, fps: float, progress: bool
 ) -> None:
     import imageio
-    from tqdm import tqdm
 
     if target.suffix == ".gif":
         options: dict[str, Any] = {"duration": 1000 / fps, "loop": 0}
     else:
         options = {"fps": fps, "codec": "libx264", "quality": 8, "macro_block_size": 2}
     with replacing(target) as part, imageio.get_writer(part, **options) as writer:
-        for index, time in enumerate(tqdm(times, desc="film", unit="frame", disable=not progress)):
+        for index, time in enumerate(bar(times, progress=progress, desc="film", unit="frame")):
             body.point_data["value"][:] = column[:, index]
             body.GetPointData().GetScalars().Modified()
             scenes.add_title(plotter, f"t = {captions.time_text(time, times)}")

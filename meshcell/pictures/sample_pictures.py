@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats
+from meshcell.core.hints import nearest
 from meshcell.phantoms.crowds.density_maps import unit_template
 from meshcell.phantoms.crowds.samples import Sample
-from meshcell.pictures import charts, colours, rendering, scenes
+from meshcell.pictures import captions, charts, colours, rendering, scenes
 
 log = logging.getLogger("meshcell")
 
@@ -63,7 +64,10 @@ def draw_slice(sample: Sample, *, z: float | None = None, title: str | None = No
     shades = np.array([(1.0, 1.0, 1.0) if label == 0 else colours.region_colour(int(label)) for label in present])
     axes[1].imshow(shades[rows.reshape(labels.shape)], extent=box, origin="lower", interpolation="nearest")
     names = {int(label): sample.labels.names.get(int(label), f"label {label}") for label in present if label}
-    entries = [Patch(color=colours.region_colour(label), label=name) for label, name in list(names.items())[:NAMES]]
+    entries = [
+        Patch(color=colours.region_colour(label), label=captions.short(name))
+        for label, name in list(names.items())[:NAMES]
+    ]
     if len(names) > NAMES:
         entries.append(Patch(color="none", label=f"and {len(names) - NAMES} more"))
     axes[1].legend(handles=entries, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
@@ -167,7 +171,8 @@ def _shown(sample: Sample, species: Sequence[str] | None) -> set[str]:
     known = sample.recipe.species
     chosen = {species} if isinstance(species, str) else set(known if species is None else species)
     if not chosen <= set(known):
-        raise ValueError(f"no species is called {min(chosen - set(known))!r}; there are {', '.join(known)}")
+        wrong = min(chosen - set(known))
+        raise ValueError(f"no species is called {wrong!r}{nearest(wrong, known)}; there are {', '.join(known)}")
     return chosen
 
 
@@ -187,9 +192,6 @@ def _finished(plotter: Any, sample: Sample, legend: dict[str, Any], view: Any, t
     plotter.add_mesh(pyvista.Box(bounds).extract_all_edges(), color=BOX, line_width=1.5, lighting=False)
     _aim(plotter, corners, VIEW if view is None else view)
     scenes.add_scale_bar(plotter, corners)
-    if len(legend) > NAMES:
-        names = [*legend][:NAMES]
-        legend = {name: legend[name] for name in names} | {f"and {len(legend) - NAMES} more": "white"}
     scenes.add_legend(plotter, {name: to_rgb(colour) for name, colour in legend.items()})
     return scenes.finished(plotter, title, target)
 

@@ -15,11 +15,14 @@ from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.files import replacing
 from meshcell.core.types import Surface, TetMesh
 from meshcell.core.validation import name_of
+from meshcell.pictures import captions
 from meshcell.pictures.colours import GREY, INK, Rgb, interface_colours, region_colour
 
 log = logging.getLogger("meshcell")
 
 AXES = "xyz"
+# Lines of a legend: more are not read.
+NAMES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +108,20 @@ def add_scale_bar(plotter: Any, points: Floats) -> None:
 
 
 def add_legend(plotter: Any, entries: Mapping[str, Rgb]) -> None:
-    """Name the colours in the upper right corner."""
+    """Name the colours in the upper right corner: as many as there is room for, in at most a third of the width."""
     width, height = plotter.window_size
     font = _font(plotter)
-    left = 1 - (max(map(len, entries), default=0) * 0.58 + 3) * font / width
-    for row, (name, colour) in enumerate(entries.items()):
+    most = max(1, min(NAMES, int(height / (1.6 * font)) - 2))
+    n = len(entries) if len(entries) <= most else most - 1
+    colours = list(entries.values())
+    names = [captions.short(name, max(8, int(width / (3 * 0.58 * font)))) for name in list(entries)[:n]]
+    if n < len(entries):
+        names.append(f"and {len(entries) - n:,} more")
+    left = 1 - (max(map(len, names), default=0) * 0.58 + 3) * font / width
+    for row, name in enumerate(names):
         middle = 1 - (row + 1.4) * 1.6 * font / height
-        _add_swatch(plotter, (left, middle), (font / width, font / height), colour)
+        if row < n:
+            _add_swatch(plotter, (left, middle), (font / width, font / height), colours[row])
         _write(plotter, name, (left + 1.6 * font / width, middle), font)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Floats
+from meshcell.core.hints import nearest, require
 from meshcell.core.types import TetMesh
 from meshcell.models.model import Model
 
@@ -32,12 +34,10 @@ class Options:
     longest: float | None = None
 
 
-def checked_input(mesh: Any, model: Any) -> None:
+def checked_input(mesh: Any, model: Any, call: str = "solve(mesh, model, times)") -> None:
     """Refuse anything but a mesh and a model."""
-    if not isinstance(mesh, TetMesh):
-        raise TypeError(f"mesh should be a TetMesh; got {type(mesh).__name__}; make one with tetrahedralize")
-    if not isinstance(model, Model):
-        raise TypeError(f"model should be a Model; got {type(model).__name__}")
+    require(mesh, TetMesh, call, model)
+    require(model, Model, call)
 
 
 def checked_times(times: Any) -> Floats:
@@ -58,7 +58,20 @@ def checked_times(times: Any) -> Floats:
             f"times should ascend; got {array[back[0]]:g} s and then {array[back[0] + 1]:g} s at row {back[0] + 1}; "
             "np.unique(times) sorts them"
         )
+    _explain_begin(array)
     return array
+
+
+def _explain_begin(times: Floats) -> None:
+    """Warn where the initial values may not be where they were expected: they hold at the first time, not at 0."""
+    # Who begins before zero lets things come to rest until then, and knows.
+    if times[0] <= 0:
+        return
+    if len(times) == 1:
+        text = f"nothing is simulated; for the state at {times[0]:g} s give times=[0, {times[0]:g}]"
+    else:
+        text = f"the run goes from there to {times[-1]:g} s; put 0 in front if they hold at 0 s"
+    warnings.warn(f"times begin at {times[0]:g} s, where the initial values hold: {text}", stacklevel=4)
 
 
 def checked_scheme(scheme: str, step: float | None) -> str | None:
@@ -91,7 +104,10 @@ def checked_atol(atol: Any, species: list[str]) -> float | dict[str, float] | No
     given = dict(atol) if isinstance(atol, Mapping) else {"": float(atol)}
     unknown = [name for name in given if name and name not in species]
     if unknown:
-        raise ValueError(f"atol names {unknown[0]!r}, which is no species of the model; it has {', '.join(species)}")
+        raise ValueError(
+            f"atol names {unknown[0]!r}, which is no species of the model{nearest(unknown[0], species)}; it has "
+            f"{', '.join(species)}"
+        )
     for name, value in given.items():
         if not 0 <= float(value) < math.inf:
             what = f"atol of {name!r}" if name else "atol"

@@ -92,7 +92,7 @@ def steady(
     --------
     `steady(mesh, model).values["Ca"][0]` is the profile at rest, from which `solve` may start.
     """
-    checked_input(mesh, model)
+    checked_input(mesh, model, "steady(mesh, model)")
     rtol = checked_rtol(rtol)
     if not 0 < float(horizon) < math.inf or not math.isfinite(at):
         raise ValueError(f"horizon should be a positive, finite time in s and at finite; got {horizon!r} and {at!r}")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Floats
+from meshcell.core.progress import bar
 from meshcell.models.stimuli import SHORTEST as SHORTEST_SEEN
 from meshcell.solving.checkpoints import Checkpoint
 from meshcell.solving.dense_output import STATES, interpolated
@@ -389,10 +390,9 @@ class _Bar:
     """A bar with the simulated time, the step and simulated seconds per second."""
 
     def __init__(self, shown: bool, span: float, done: float) -> None:
-        from tqdm import tqdm
-
         layout = "{l_bar}{bar}| {n:.4g}/{total:.4g} s [{elapsed}<{remaining}{postfix}]"
-        self.tqdm = tqdm(total=span, initial=done, disable=not shown, bar_format=layout, desc="simulated")
+        line = "{desc} {n:.4g}/{total:.4g} s {elapsed}{postfix}"
+        self.tqdm = bar(progress=shown, line=line, total=span, initial=done, bar_format=layout, desc="simulated")
         self.begun, self.gone = time.perf_counter(), 0.0
 
     def advance(self, dt: float) -> None:

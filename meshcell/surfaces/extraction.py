@@ -10,6 +10,7 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.hints import require
 from meshcell.core.kernels import njit
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import BOX_FACES, label_of, name_of
@@ -59,6 +60,7 @@ def extract(volume: Volume, *, level: float | None = None, regions: Iterable[int
     >>> len(cube.triangles), areas(cube), round(enclosed_volumes(cube)["cube"], 12)
     (48, {('cube', 'outside'): 24.0}, 8.0)
     """
+    require(volume, Volume, "extract(volume)")
     if level is not None:
         return _extract_level(volume, float(level))
     volume.require_labels("extract")

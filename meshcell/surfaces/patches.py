@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats
-from meshcell.core.types import Surface, Volume
+from meshcell.core.hints import require
+from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.surfaces.extraction import Mesh
 
 
@@ -35,6 +36,8 @@ def patch(mesh: Mesh, name: str, where: Callable[[Floats], Any] | Volume) -> Mes
     ValueError
         The name is a region's, the predicate has the wrong shape, or nothing was chosen.
     """
+    require(mesh, (Surface, TetMesh), "patch(mesh, name, where)", name, where)
+    require(name, str, "patch(mesh, name, where)", where)
     if name in mesh.names.values():
         raise ValueError(f"a patch should have a name of its own; {name!r} is a region")
     triangles = mesh.triangles if isinstance(mesh, Surface) else mesh.facets

@@ -9,9 +9,11 @@ import numpy as np
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.hints import require
+from meshcell.core.progress import stages
 from meshcell.core.types import Surface
 from meshcell.core.units import convert
-from meshcell.core.validation import BOX_FACES
+from meshcell.core.validation import BOX_FACES, check_edge
 from meshcell.geometry.features import CURVE, FIXED, feature_edges, interface_ids, point_kinds
 from meshcell.geometry.proximity import Base, base_of, grid_of
 from meshcell.surfaces.edge_moves import collapse_short, collapse_slivers, flip_better, split_long
@@ -59,6 +61,7 @@ def remesh(
     min_angle: float = 35.0,
     gap_edges: float = 1.2,
     gradation: float = 0.4,
+    progress: bool = False,
 ) -> Surface:
     """Make the triangles of every interface near equilateral, with edges of a wanted length.
 
@@ -79,6 +82,8 @@ def remesh(
         Edges per width of a gap or thin part.
     gradation : float
         Greatest growth of the edge length per um of way, 0.4: by half from one edge to the next.
+    progress : bool
+        Show a bar with the stage that runs.
 
     Returns
     -------
@@ -104,7 +109,9 @@ def remesh(
     Each change is undone where it breaks a rule: topology (link condition, Dey et al. 1999), orientation, distance at
     centres and edges, intersections.
     """
-    edge = _length(edge, "edge")
+    require(surface, Surface, "remesh(surface, edge=...)")
+    given, edge = edge, _length(edge, "edge")
+    check_edge(surface.points, edge, given)
     unit = _voxel(surface)
     default = 0.1 * edge if unit is None else 0.25 * unit
     max_error = default if max_error is None else _length(max_error, "max_error")
@@ -116,20 +123,26 @@ def remesh(
     if not len(surface.triangles):
         return surface
     refuse_broken(surface, "remesh")
-    state, base, lines = _prepared(surface)
-    least = 0.4 * edge if unit is None else LEAST_VOXELS * unit
-    edges, features = feature_edges(surface)
-    state.sizes[:] = edge_sizes(
-        surface, edges, features, base, edge=edge, least=least, max_error=max_error, gap_edges=gap_edges,
-        gradation=gradation,
-    )  # fmt: skip
-    base.sizes[:] = state.sizes
-    lines.sizes[:] = state.sizes
-    for _ in range(rounds):
-        state = _round(state, base, lines, edge, max_error, min_angle)
-    net = _polished(surface, state, base, lines, edge, max_error, min_angle)
-    refill(surface, net, interface_ids(surface), min(min_angle, CURVE_ANGLE), max_error)
-    result = _finished(surface, _compact(net))
+    names = ("sizes", *(f"round {turn}" for turn in range(1, rounds + 1)), "polish", "refill")
+    with stages("remesh", names, progress) as stage:
+        stage("sizes")
+        state, base, lines = _prepared(surface)
+        least = 0.4 * edge if unit is None else LEAST_VOXELS * unit
+        edges, features = feature_edges(surface)
+        state.sizes[:] = edge_sizes(
+            surface, edges, features, base, edge=edge, least=least, max_error=max_error, gap_edges=gap_edges,
+            gradation=gradation,
+        )  # fmt: skip
+        base.sizes[:] = state.sizes
+        lines.sizes[:] = state.sizes
+        for name in names[1:-2]:
+            stage(name)
+            state = _round(state, base, lines, edge, max_error, min_angle)
+        stage("polish")
+        net = _polished(surface, state, base, lines, edge, max_error, min_angle)
+        stage("refill")
+        refill(surface, net, interface_ids(surface), min(min_angle, CURVE_ANGLE), max_error)
+        result = _finished(surface, _compact(net))
     log.info("remesh: %d -> %d triangles, edge %.4g um", len(surface.triangles), len(result.triangles), edge)
     return result
 
@@ -165,6 +178,7 @@ def decimate(
     Garland and Heckbert 1997, Surface simplification using quadric error metrics. Every point that was taken out is
     kept in a list of the triangle nearest to it and measured again at each later change there.
     """
+    require(surface, Surface, "decimate(surface, max_error=...)")
     max_error = _length(max_error, "max_error")
     if (triangles is not None and triangles < 1) or not 0 <= min_angle <= 60:
         raise ValueError(

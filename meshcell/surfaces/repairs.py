@@ -12,6 +12,7 @@ import numpy as np
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.hints import require
 from meshcell.core.kernels import njit
 from meshcell.core.types import Surface
 from meshcell.geometry.measures import enclosed_volumes
@@ -55,6 +56,7 @@ def repair(surface: Surface, *, tolerance: float | None = None, max_hole: int = 
     >>> len(repaired.points), round(6 * enclosed_volumes(repaired)["label 1"], 12)
     (4, 1.0)
     """
+    require(surface, Surface, "repair(surface)")
     done = []
     for what, mended in _steps(surface, tolerance, max_hole):
         if what:

@@ -11,7 +11,9 @@ from numba import prange
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.hints import require
 from meshcell.core.kernels import njit
+from meshcell.core.progress import stages
 from meshcell.core.types import Surface
 from meshcell.core.validation import BOX_FACES
 from meshcell.geometry.features import CURVE, FIXED, FREE, feature_edges, point_kinds, range_around
@@ -27,6 +29,8 @@ LEAST_HEIGHT = 0.5
 LEAST_AT_CONTACT = 0.25
 # Bodies that are off their volume by more than this share are relaxed less: one voxel would shrink to a point.
 VOLUME_OFF = 0.05
+# Points times sweeps that take a fraction of a second on one slow core.
+SWEPT = 2_000_000
 
 
 def smooth(
@@ -36,6 +40,7 @@ def smooth(
     clamp: float = 0.5,
     shrink: float = 0.6,
     grow: float = 0.643,
+    progress: bool = False,
 ) -> Surface:
     """Relax a surface without shrinking it; every point stays within a stated distance of where it was.
 
@@ -50,6 +55,8 @@ def smooth(
         surface has no resolution). Half a voxel is what the labels themselves leave open.
     shrink, grow : float
         Weights of the two steps, 0 < shrink < grow < 1; their balance keeps the volume.
+    progress : bool
+        Show a bar with the stage that runs.
 
     Returns
     -------
@@ -71,6 +78,7 @@ def smooth(
     Taubin 1995, A signal processing approach to fair surface design, with the clamp of constrained elastic surface
     nets (Gibson 1998). Stronger fairing under the same clamp (thin plates, mean curvature) flattens thin sheets.
     """
+    require(surface, Surface, "smooth(surface)")
     if sweeps < 0 or clamp < 0 or not 0 < shrink < grow < 1:
         raise ValueError(
             f"smooth needs sweeps >= 0, clamp >= 0 and 0 < shrink < grow < 1; got sweeps={sweeps}, clamp={clamp}, "
@@ -78,16 +86,33 @@ def smooth(
         )
     if not len(surface.triangles):
         return surface
-    refuse_broken(surface, "smooth")
-    edges, features, kinds = _kinds(surface)
-    offsets, neighbours = _smoothing_neighbours(edges, features, kinds)
-    reach = clamp * _unit(surface)
-    relaxed = _taubin(surface.points, offsets, neighbours, reach, sweeps, shrink, grow)
-    points = _with_volumes(surface, relaxed, np.diff(offsets) > 0, reach)
-    points = _backtrack(surface.points, points, surface.triangles, kinds)
+    with stages("smooth", ("look", "relax", "keep volumes", "free crossings"), progress) as stage:
+        stage("look")
+        refuse_broken(surface, "smooth")
+        edges, features, kinds = _kinds(surface)
+        offsets, neighbours = _smoothing_neighbours(edges, features, kinds)
+        reach = clamp * _unit(surface)
+        stage("relax")
+        relaxed = _relaxed(surface.points, offsets, neighbours, reach, sweeps, shrink, grow)
+        stage("keep volumes")
+        points = _with_volumes(surface, relaxed, np.diff(offsets) > 0, reach)
+        stage("free crossings")
+        points = _backtrack(surface.points, points, surface.triangles, kinds)
     moved = np.abs(points - surface.points) / _unit(surface)
     log.info("smooth: %d points, moved %.2f voxels on average, %.2f at most", len(points), moved.mean(), moved.max())
     return Surface(points, surface.triangles, surface.sides, surface.names, surface.patches, surface.resolution)
+
+
+def _relaxed(
+    start: Floats, offsets: Array, neighbours: Ints, reach: Array, sweeps: int, shrink: float, grow: float
+) -> Floats:
+    """Relax points by all sweeps; some at a time, as Ctrl-C is heard only between calls of the kernel."""
+    at_a_time = max(1, SWEPT // max(len(start), 1))
+    points = start
+    for first in range(0, sweeps, at_a_time):
+        n = min(at_a_time, sweeps - first)
+        points = _taubin(start, points, offsets, neighbours, reach, n, shrink, grow)
+    return points
 
 
 def _kinds(surface: Surface) -> tuple[Ints, Array, Array]:
@@ -263,10 +288,12 @@ def _heights(points: Floats, triangles: Ints) -> Floats:
 
 
 @njit(cache=True, parallel=True)
-def _taubin(start: Any, offsets: Any, neighbours: Any, reach: Any, sweeps: int, shrink: float, grow: float) -> Any:
+def _taubin(
+    start: Any, before: Any, offsets: Any, neighbours: Any, reach: Any, sweeps: int, shrink: float, grow: float
+) -> Any:
     n = start.shape[0]
-    points = start.copy()
-    moved = start.copy()
+    points = before.copy()
+    moved = before.copy()
     for step in range(2 * sweeps):
         weight = shrink if step % 2 == 0 else -grow
         for p in prange(n):

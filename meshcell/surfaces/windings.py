@@ -10,6 +10,7 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats
 from meshcell.core.errors import MeshError
+from meshcell.core.hints import require
 from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import arctangent
@@ -107,6 +108,7 @@ def voxelize(surface: Surface, spacing: Any) -> Volume:
     Every voxel gets the region with the greatest winding number at its centre; outside has 1 minus their sum. Holes are
     closed half-way between "inside" and "outside". A region that is inside out as a whole is turned, with a log line.
     """
+    require(surface, Surface, "voxelize(surface, spacing)", spacing)
     if not len(surface.triangles):
         raise MeshError("voxelize needs a surface with triangles; got an empty one")
     steps = np.array(checked_spacing(spacing))

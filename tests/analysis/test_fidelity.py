@@ -125,7 +125,7 @@ def test_the_report_shows_the_table(balls):
 def test_only_surfaces_and_meshes_are_compared(balls):
     with pytest.raises(TypeError, match=r"against= compares a Surface or a TetMesh with labels; got Volume"):
         mc.check(balls[0], against=balls[0])
-    with pytest.raises(TypeError, match=r"against= should be the labels, a Volume; got TetMesh"):
+    with pytest.raises(TypeError, match=r"against=labels\) needs a Volume; got TetMesh"):
         mc.check(balls[1], against=balls[1])
     with pytest.raises(TypeError, match="needs integer labels"):
         mc.check(balls[1], against=mc.Volume(np.random.default_rng(0).random((4, 4, 4)), 1.0))

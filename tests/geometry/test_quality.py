@@ -1,5 +1,7 @@
 """Angles and radius ratios have closed forms on regular shapes, do not depend on the frame, and survive slivers."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -203,6 +205,20 @@ def test_the_text_shows_parts_and_figures():
     counts = [found.parts["shell"].counts, found.parts["core"].counts, found.counts]
     for line, count in zip(lowest, counts, strict=True):
         assert [sign != " " for sign in line[3:]] == (count > 0).tolist()
+
+
+def test_many_parts_are_a_table_of_the_worst():
+    labels = np.arange(1, 61).reshape(5, 4, 3).repeat(3, 0).repeat(3, 1).repeat(3, 2)
+    surface = mc.extract(mc.Volume(labels, 1.0))
+    points = surface.points + np.random.default_rng(0).uniform(-0.2, 0.2, surface.points.shape)
+    found = quality(mc.Surface(points, surface.triangles, surface.sides))
+    text = str(found)
+    assert len(text.splitlines()) < 40
+    assert f"The 12 of {len(found.parts)} interfaces with the least angles" in text
+    least = sorted(part.min for part in found.parts.values())[:12]
+    shown = [float(angle) for angle in re.findall(r"\| .*? +[\d,]+ +(\d+\.\d\d) ", text)]
+    assert shown == pytest.approx(least, abs=0.005)
+    assert len(set(shown)) > 10
 
 
 @pytest.mark.parametrize("bins", [1, 7, 36, 90, 400])

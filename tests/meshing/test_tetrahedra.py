@@ -385,7 +385,7 @@ def test_too_short_edges_are_refused_with_one_that_would_do():
 
 
 def test_neither_surface_nor_volume():
-    with pytest.raises(TypeError, match=r"tetrahedralize needs a Surface or a Volume of labels; got ndarray"):
+    with pytest.raises(TypeError, match=r"tetrahedralize\(source, edge=...\) needs a Surface or a Volume; got ndarray"):
         tetrahedralize(np.zeros((3, 3, 3)), edge=1.0)
 
 

@@ -353,6 +353,44 @@ def test_region_colours_go_by_the_label():
     assert both[2, 0] != both[2, 1]
 
 
+def test_colours_of_large_labels_stay_distinct():
+    rng = np.random.default_rng(0)
+    for labels in (np.arange(1, 61), np.arange(151, 211), np.arange(10**9, 10**9 + 60), rng.integers(10**7, 10**8, 12)):
+        shades = np.array([colours.region_colour(int(label)) for label in labels])
+        apart = np.linalg.norm(shades[:, None] - shades, axis=2)[np.triu_indices(len(labels), 1)]
+        # Two of sixty differ by eight steps of 255 at least; of those drawn at random twelve do.
+        assert apart.min() > 0.03
+        # No white on white, no grey like the outside.
+        assert np.ptp(shades, axis=1).min() > 0.1
+        assert shades.mean(axis=1).max() < 0.85
+
+
+def test_a_region_with_many_interfaces_does_not_turn_black():
+    shades = np.array([*colours.interface_colours(np.array([[61, k] for k in range(61)])).values()])
+    assert shades.max(axis=1).min() > 0.3
+    assert len(np.unique(shades.round(4), axis=0)) == 61
+
+
+def many_regions():
+    """Return labels of 60 regions with long names, all of which touch others."""
+    labels = np.arange(1, 61).reshape(5, 4, 3).repeat(4, 0).repeat(4, 1).repeat(4, 2)
+    names = {label: f"mitochondrion of astrocyte {label} in the hippocampus" for label in range(1, 61)}
+    return mc.Volume(labels, "32 nm", names=names)
+
+
+def test_legends_of_many_long_names_stay_in_the_picture(tmp_path):
+    surface = mc.extract(many_regions())
+    plot(surface, save=tmp_path / "many.png", view=(0, 0, 1), size=(800, 600))
+    image = shown(tmp_path / "many.png", (800, 600))
+    # Nothing is cut off at the sides.
+    assert (image[:, [0, 1, -2, -1]] > 250).all()
+    axis = histogram(surface)
+    names = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert len(names) == 5
+    assert f"all {len(surface.interfaces)} interfaces" in names
+    assert max(map(len, names)) <= 32
+
+
 # --- values ---
 
 

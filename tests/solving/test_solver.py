@@ -51,10 +51,12 @@ def test_times_that_do_not_ascend_are_refused(times, message):
 
 
 def test_wrong_types_are_named(mesh):
-    with pytest.raises(TypeError, match="mesh should be a TetMesh; got Model"):
+    with pytest.raises(TypeError, match="needs a TetMesh; got Model"):
         solve(MODEL, MODEL, [0, 1])
-    with pytest.raises(TypeError, match="model should be a Model; got TetMesh"):
+    with pytest.raises(TypeError, match="needs a Model; got TetMesh"):
         solve(mesh, mesh, [0, 1])
+    with pytest.raises(TypeError, match="its arguments have changed places"):
+        solve(MODEL, mesh, [0, 1])
 
 
 def test_a_single_time_gives_the_initial_values(mesh):

@@ -7,7 +7,7 @@ import meshcell as mc
 from gallery.labels import halves, nested_balls, noise, scraps, sheet, sphere, torus, tube, voronoi
 from meshcell.geometry.features import FREE, feature_edges, point_kinds
 from meshcell.geometry.intersections import self_intersections
-from meshcell.surfaces.smoothing import VOLUME_OFF, _kinds, _smoothing_neighbours, _taubin, even_shifts
+from meshcell.surfaces.smoothing import VOLUME_OFF, _kinds, _relaxed, _smoothing_neighbours, even_shifts
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_intersections_are_really_undone():
     labels = np.random.default_rng(5).integers(0, 3, (10, 10, 10))
     raw = mc.extract(mc.Volume(labels, 1.0))
     offsets, neighbours = _smoothing_neighbours(*_kinds(raw))
-    free = _taubin(raw.points, offsets, neighbours, np.full(3, 2.0), 25, 0.5, 0.52)
+    free = _relaxed(raw.points, offsets, neighbours, np.full(3, 2.0), 25, 0.5, 0.52)
     assert len(self_intersections(mc.Surface(free, raw.triangles, raw.sides)))
     assert not len(self_intersections(mc.smooth(raw, clamp=2.0)))
 
@@ -112,7 +112,14 @@ def test_kernel_matches_plain_numpy():
             if len(around):
                 moved[p] = points[p] + weight * (points[around].mean(axis=0) - points[p])
         points = np.clip(moved, surface.points - reach, surface.points + reach)
-    assert np.allclose(_taubin(surface.points, offsets, neighbours, reach, 3, 0.5, 0.52), points, rtol=0, atol=1e-12)
+    assert np.allclose(_relaxed(surface.points, offsets, neighbours, reach, 3, 0.5, 0.52), points, rtol=0, atol=1e-12)
+
+
+def test_sweeps_one_at_a_time_are_the_same(monkeypatch):
+    surface = mc.extract(halves(8))
+    whole = mc.smooth(surface)
+    monkeypatch.setattr("meshcell.surfaces.smoothing.SWEPT", 1)
+    np.testing.assert_array_equal(mc.smooth(surface).points, whole.points)
 
 
 def test_smoothing_an_intersecting_surface_is_refused():

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from meshcell.core.hints import require
+from meshcell.core.progress import bar
 from meshcell.core.randomness import generator
 from meshcell.phantoms.crowds.recipes import Recipe, to_toml
 from meshcell.phantoms.crowds.sample_files import read_sample, write_sample
@@ -46,6 +48,7 @@ def samples(
     ValueError
         A sample in the folder that another recipe or seed made.
     """
+    require(recipe, Recipe, "samples(recipe, n)", n)
     root, seeds = Path(folder), generator(rng).integers(2**63, size=n)
     jobs = [(replace(recipe, seed=int(seed)), root / f"sample_{k:05d}") for k, seed in enumerate(seeds)]
     for job in jobs:
@@ -66,9 +69,7 @@ def _check(recipe: Recipe, path: Path) -> None:
 
 
 def _run(jobs: list[tuple[Recipe, Path]], processes: int, progress: bool) -> Iterator[Path]:
-    from tqdm import tqdm
-
-    shown = tqdm(total=len(jobs), disable=not progress, desc="samples")
+    shown = bar(total=len(jobs), progress=progress, desc="samples")
     with shown:
         if processes == 1:
             for job in jobs:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Floats
+from meshcell.core.progress import Stage, stages
 from meshcell.core.randomness import generator
 from meshcell.core.types import Volume
 from meshcell.core.validation import OUTSIDE, label_of
@@ -36,6 +37,7 @@ def crowd(
     rng: int | np.random.Generator,
     order: str = "largest",
     within: Volume | None = None,
+    progress: bool = False,
 ) -> Sample:
     """Fill a box with membranes, filaments and macromolecules up to their occupancies; nothing overlaps.
 
@@ -56,6 +58,8 @@ def crowd(
         Among macromolecules; "largest" places those bound to membranes first, then by volume.
     within : Volume, optional
         Labels of compartments on the same grid, such as `cell` draws; ingredients' `where` names one.
+    progress : bool
+        Show a bar over the ingredients.
 
     Returns
     -------
@@ -85,11 +89,12 @@ def crowd(
     if not isinstance(order, str):
         raise TypeError(f"order should be 'largest' or 'given'; got {order!r}")
     return made(
-        Recipe(shape, spacing, membranes, filaments, macromolecules, tries, order, int(seed), within)  # type: ignore[arg-type]
+        Recipe(shape, spacing, membranes, filaments, macromolecules, tries, order, int(seed), within),  # type: ignore[arg-type]
+        progress=progress,
     )
 
 
-def made(recipe: Recipe) -> Sample:
+def made(recipe: Recipe, *, progress: bool = False) -> Sample:
     """Make the sample of a recipe."""
     names = species_labels(recipe)
     within = recipe.within
@@ -102,19 +107,22 @@ def made(recipe: Recipe) -> Sample:
     homes = {id(group): label_of(known, group.where) if group.where else OUTSIDE for group in groups}
     out, report = Placed({}, [], []), []
     centrelines: dict[str, Floats] = {}
-    for membrane in recipe.membranes:
-        membrane_growth.grow(
-            scene, membrane, names[membrane.name], homes[id(membrane)], origin, recipe.tries, out, next(streams)
-        )
-    for filament in recipe.filaments:
-        reached, axes = filament_growth.grow(
-            scene, filament, names[filament.name], homes[id(filament)], recipe.tries, next(streams)
-        )
-        report.append(reached)
-        centrelines |= {f"{filament.name} {axis.chain}": axis.centres + origin for axis in axes}
-    step = float(min(recipe.spacing))
-    plans = [(planned(g, names, homes[id(g)], step, rng := next(streams)), rng) for g in recipe.macromolecules]
-    packed = _packed(scene, recipe, plans, out.seats)
+    with stages("crowd", tuple(recipe.species), progress) as stage:
+        for membrane in recipe.membranes:
+            stage(membrane.name)
+            membrane_growth.grow(
+                scene, membrane, names[membrane.name], homes[id(membrane)], origin, recipe.tries, out, next(streams)
+            )
+        for filament in recipe.filaments:
+            stage(filament.name)
+            reached, axes = filament_growth.grow(
+                scene, filament, names[filament.name], homes[id(filament)], recipe.tries, next(streams)
+            )
+            report.append(reached)
+            centrelines |= {f"{filament.name} {axis.chain}": axis.centres + origin for axis in axes}
+        step = float(min(recipe.spacing))
+        plans = [(planned(g, names, homes[id(g)], step, rng := next(streams)), rng) for g in recipe.macromolecules]
+        packed = _packed(scene, recipe, plans, out.seats, stage)
     sample = _sample(scene, recipe, names, origin, out, centrelines, (*out.report, *report, *packed))
     log.info(
         "crowded %s voxels: %d units, %.1f %% occupied",
@@ -147,7 +155,7 @@ def species_labels(recipe: Recipe) -> dict[str, int]:
 
 
 def _packed(
-    scene: Scene, recipe: Recipe, plans: list[tuple[Plan, np.random.Generator]], seats: list[Seat]
+    scene: Scene, recipe: Recipe, plans: list[tuple[Plan, np.random.Generator]], seats: list[Seat], stage: Stage
 ) -> list[Reached]:
     """Place all macromolecules, compartment by compartment; report in the recipe's order."""
     reports: dict[int, Reached] = {}
@@ -159,6 +167,7 @@ def _packed(
         room = rooms(scene, home)
         for turn, row in enumerate(rows):
             plan, rng = plans[row]
+            stage(plan.group.members[0].name)
             reach = max(plans[later][0].reach(scene.spacing) for later in rows[turn:])
             reports[row] = placed(scene, room, plan, seats, reach=reach, tries=recipe.tries, rng=rng)
     return [reports[row] for row in range(len(plans))]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Triple
+from meshcell.core.hints import nearest
 from meshcell.core.types import Surface, Volume
 from meshcell.core.validation import checked_spacing
 from meshcell.formats.endings import read
@@ -77,7 +78,10 @@ class Recipe:
         known = [membrane.name for membrane in self.membranes]
         for group in self.macromolecules:
             if group.membrane and group.membrane not in known:
-                raise ValueError(f"membrane of {group.name!r} should be one of {known}; got {group.membrane!r}")
+                raise ValueError(
+                    f"membrane of {group.name!r} should be one of {known}; got {group.membrane!r}"
+                    f"{nearest(group.membrane, known)}"
+                )
 
     @property
     def species(self) -> list[str]:
@@ -178,11 +182,12 @@ def _item(entry: dict[str, Any], where: str, folder: Path | None) -> Any:
     entry, classes = dict(entry), ingredients()
     kind = entry.pop("kind", None)
     if kind not in classes:
-        raise ValueError(f"kind in {where} should be one of {', '.join(classes)}; got {kind!r}")
+        raise ValueError(f"kind in {where} should be one of {', '.join(classes)}; got {kind!r}{nearest(kind, classes)}")
     known = {field.name for field in fields(classes[kind])}
     if not entry.keys() <= known:
         unknown = sorted(entry.keys() - known)
-        raise ValueError(f"{kind} in {where} should have options among {', '.join(sorted(known))}; got {unknown}")
+        hint = nearest(unknown[0], known)
+        raise ValueError(f"{kind} in {where} should have options among {', '.join(sorted(known))}; got {unknown}{hint}")
     values: dict[str, Any] = {
         key: tuple(v) if isinstance(v, list) and key != "members" else v for key, v in entry.items()
     }
