@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from meshcell.core import units
@@ -128,7 +129,17 @@ def _is_interface(model: Described, compartment: str) -> bool:
 
 _GREEK = {"alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi"}
 _GREEK |= {"pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"}
-_RANKS = {"+": 1, "-": 1, "*": 2, "neg": 2, "/": 4, "**": 3}
+_RANKS = {"or": -2, "and": -1, "<": 0, "<=": 0, ">": 0, ">=": 0, "+": 1, "-": 1, "*": 2, "neg": 2, "/": 4, "**": 3}
+_SIGNS = {"*": r"\,", "<=": r" \le ", ">=": r" \ge ", "and": r" \wedge ", "or": r" \vee "}
+_FENCES = {"abs": ("|", "|"), "floor": (r"\lfloor", r"\rfloor"), "ceil": (r"\lceil", r"\rceil")}
+_FUNCTION_NAMES = {
+    "log10": r"\log_{10}",
+    "asin": r"\arcsin",
+    "acos": r"\arccos",
+    "atan": r"\arctan",
+    "atan2": r"\operatorname{atan2}",
+    "sign": r"\operatorname{sgn}",
+}
 
 
 def symbol(name: str) -> str:
@@ -162,8 +173,15 @@ def _text_and_rank(tree: Tree) -> tuple[str, int]:
         return rf"\sqrt{{{formula(operands[0])}}}", 5
     if operation == "heaviside":
         return rf"\Theta\left({formula(operands[0])}\right)", 5
+    if operation in _FENCES:
+        left, right = _FENCES[operation]
+        return rf"\left{left} {formula(operands[0])} \right{right}", 5
+    if operation == "where":
+        condition, a, b = map(formula, operands)
+        return rf"\begin{{cases}} {a} & \text{{if }} {condition} \\ {b} & \text{{otherwise}} \end{{cases}}", 5
     if operation in FUNCTIONS:
-        return rf"\{operation}\left({', '.join(formula(operand) for operand in operands)}\right)", 5
+        name = _FUNCTION_NAMES.get(operation, rf"\{operation}")
+        return rf"{name}\left({', '.join(formula(operand) for operand in operands)}\right)", 5
     if operation == "neg":
         return f"-{_bracketed(operands[0], 2)}", 2
     if operation == "**":
@@ -171,11 +189,15 @@ def _text_and_rank(tree: Tree) -> tuple[str, int]:
     rank = _RANKS[operation]
     left, right = _bracketed(operands[0], rank), _bracketed(operands[1], rank if operation == "+" else rank + 1)
     # A number after a number would read as one.
-    product = r" \cdot " if isinstance(operands[1], float) else r"\,"
-    return f"{left}{product if operation == '*' else f' {operation} '}{right}", rank
+    between = (
+        r" \cdot " if operation == "*" and isinstance(operands[1], float) else _SIGNS.get(operation, f" {operation} ")
+    )
+    return f"{left}{between}{right}", rank
 
 
 def _number(value: float) -> str:
+    if value == math.pi:
+        return r"\pi"
     mantissa, _, exponent = f"{value:.6g}".partition("e")
     return mantissa if not exponent else rf"{mantissa} \cdot 10^{{{int(exponent)}}}"
 

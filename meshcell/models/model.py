@@ -148,10 +148,10 @@ class Model:
         """Say which parameters nothing reads: a scan of a misspelt one would show no effect."""
         if not self.parameters:
             return
-        texts = [reaction.rate for reaction in self.reactions]
+        formulas = [reaction.formula for reaction in self.reactions]
         given = [value for item in self.species for value in item.fixed.values() if isinstance(value, str)]
-        texts += [text for text in given if not units.is_quantity_text(text)]
-        used = dict.fromkeys(name for text in texts for name in expressions.parse(text).names)
+        formulas += [expressions.parse(text) for text in given if not units.is_quantity_text(text)]
+        used = dict.fromkeys(name for formula in formulas for name in formula.names)
         for name in self.parameters:
             if name not in used:
                 near = difflib.get_close_matches(name, used, 1)

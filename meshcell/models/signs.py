@@ -47,7 +47,7 @@ def clipped(formula: Expression, species: Collection[str]) -> Expression:
 def _wants_positive(operation: str, operands: tuple[Tree, ...]) -> bool:
     if operation == "**":
         return not (isinstance(operands[1], float) and operands[1].is_integer())
-    return operation in ("sqrt", "log")
+    return operation in ("sqrt", "log", "log10")
 
 
 def perhaps_signed(model: Model) -> tuple[str, ...]:
@@ -116,6 +116,7 @@ def _monotone(function: Callable[..., float], *intervals: Interval) -> Interval:
     return float(low), float(high)
 
 
+_MONOTONE = ("tanh", "atan", "sign", "floor", "ceil", "min", "max", "heaviside")
 _INTERVALS: dict[str, Callable[..., Interval]] = {operation: lambda *_: POSITIVE for operation in NUMPY} | {
     "+": lambda a, b: (a[0] + b[0], a[1] + b[1]),
     "-": lambda a, b: (a[0] - b[1], a[1] - b[0]),
@@ -123,6 +124,10 @@ _INTERVALS: dict[str, Callable[..., Interval]] = {operation: lambda *_: POSITIVE
     "*": _times,
     "/": _over,
     "**": _power,
-    "log": lambda _: ANY,
-    **{name: functools.partial(_monotone, SCALAR[name]) for name in ("tanh", "min", "max", "heaviside")},
+    **dict.fromkeys(("log", "log10", "tan", "sinh"), lambda _: ANY),
+    **dict.fromkeys(("sin", "cos"), lambda _: (-1.0, 1.0)),
+    "asin": lambda _: (-math.pi / 2, math.pi / 2),
+    "atan2": lambda _, __: (-math.pi, math.pi),
+    "where": lambda _, a, b: (min(a[0], b[0]), max(a[1], b[1])),
+    **{name: functools.partial(_monotone, SCALAR[name]) for name in _MONOTONE},
 }

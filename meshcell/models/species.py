@@ -19,7 +19,7 @@ from meshcell.core.units import CONCENTRATION, DENSITY, Unit
 from meshcell.models import expressions
 from meshcell.models.compartments import Place
 from meshcell.models.expressions import POSITION, VARIABLES, Expression
-from meshcell.models.formula_trees import FUNCTIONS
+from meshcell.models.formula_trees import ALIASES, CONSTANTS, FUNCTIONS
 from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit
 
 
@@ -184,10 +184,10 @@ def check_symbol(name: Any, what: str) -> None:
     """Refuse a name that a rate could not refer to."""
     if not isinstance(name, str):
         raise TypeError(f"name of a {what} should be a text; got {name!r}")
-    if name in VARIABLES or name in FUNCTIONS:
+    if name in (*VARIABLES, *FUNCTIONS, *ALIASES, *CONSTANTS):
         raise ValueError(
-            f"{what} {name!r} has a reserved name; t, x, y, z and the functions {', '.join(FUNCTIONS)} "
-            "mean themselves in rates; choose another name"
+            f"{what} {name!r} has a reserved name; t, x, y, z, pi and the functions "
+            f"{', '.join((*FUNCTIONS, *ALIASES))} mean themselves in rates; choose another name"
         )
     # Python's parser normalises identifiers, so a rate would never find the other spelling.
     if not name.isidentifier() or keyword.iskeyword(name) or unicodedata.normalize("NFKC", name) != name:

@@ -111,6 +111,8 @@ def test_an_excitable_membrane_may_start_on_either_side_of_zero(start, caplog):
         ([Reaction("x", "box", "2*(w - v)/(1 + w) + v*(1 - v/3)", {"v": 1})], ()),
         ([Reaction("x", "box", "3*heaviside(w - 1)*exp(-w)*sqrt(v + w)", {"v": 1})], ()),
         ([Reaction("x", "box", "-v + tanh(w - 1)", {"v": 1})], ("v",)),
+        ([Reaction("x", "box", "0*v + sin(w)", {"v": 1})], ("v",)),
+        ([Reaction("x", "box", "0*v + abs(sin(w)) + where(w > 1, cosh(w), floor(w))", {"v": 1})], ()),
     ],
 )
 def test_species_with_equations_of_their_own_are_found(reactions, signed):
@@ -129,3 +131,9 @@ def test_what_has_a_unit_of_concentration_is_a_concentration():
 def test_derivatives_are_taken_before_clipping():
     slope = clipped(derivative(parse("u**2.5"), "u"), ["u"])
     assert str(slope) == "2.5*max(u, 0)**1.5"
+
+
+def test_logarithms_and_choices_are_clipped_where_they_need_it():
+    assert (
+        str(clipped(parse("where(u > 1, log10(1 + u), sin(u))"), ["u"])) == "where(u > 1, log10(1 + max(u, 0)), sin(u))"
+    )
