@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any
 
+from meshcell.models.consistency import initial_unit
 from meshcell.models.expressions import Expression
 from meshcell.models.formula_trees import NUMPY, SCALAR, Tree, names, to_text, walk
 from meshcell.models.model import Model
@@ -56,19 +57,21 @@ def perhaps_signed(model: Model) -> tuple[str, ...]:
     Such a one has an equation for itself: a reaction that adds it alone, at a rate that depends on it and can be
     negative while it is zero. What is written with a unit of concentration is one.
     """
-    found: list[str] = []
+    # Those that say so are signed for certain.
+    said = [item.name for item in model.species if item.signed]
+    found: list[str] = list(said)
     for _ in model.species:
         more = [
             item.name
             for item in model.species
             if item.name not in found
-            and item.initial_unit is None
+            and initial_unit(model, item) is None
             and any(_pulls(model, reaction, item.name, found) for reaction in model.reactions)
         ]
         if not more:
             break
         found += more
-    return tuple(found)
+    return tuple(found[len(said) :])
 
 
 def _pulls(model: Model, reaction: Reaction, name: str, signed: Collection[str]) -> bool:

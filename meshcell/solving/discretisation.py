@@ -15,7 +15,8 @@ from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints
 from meshcell.core.types import TetMesh
 from meshcell.geometry import finite_elements as fem
-from meshcell.models.binding import BoundCompartment, BoundReaction, System
+from meshcell.models.binding import BoundReaction, BoundSpecies, System
+from meshcell.models.bound_places import BoundCompartment
 from meshcell.solving.coarsening import Blocks
 from meshcell.solving.diffusion import Diffusion
 from meshcell.solving.multigrid import Multigrid
@@ -83,22 +84,29 @@ class Discretisation:
             for part in system.species[name].fixed
         ]
         self._held = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in self._parts)])
-        emptied, self._pulls = self._emptied({name: shared[homes[name].name][0] for name in self.names})
+        # Where diffusion differs from cell to cell, K is weighted with its shares of the largest.
+        alike = {name: _kind(system.species[name]) for name in self.names}
+        weighted: dict[Any, sp.csr_array] = {(home, None): K for home, (K, _) in shared.items()}
+        for name, kind in alike.items():
+            if kind not in weighted:
+                shares = system.species[name].shares
+                weighted[kind] = _operators(system.mesh, homes[name], self.nodes[name], shares)[0]
+        emptied, self._pulls = self._emptied({name: weighted[alike[name]] for name in self.names})
         self._stiffness = list(emptied.values())
         # Species of one compartment share a matrix, but for those with fixed values.
-        groups: dict[tuple[str, str], list[str]] = {}
+        groups: dict[Any, list[str]] = {}
         for name in self.names:
-            groups.setdefault((homes[name].name, name if system.species[name].fixed else ""), []).append(name)
+            groups.setdefault((alike[name], name if system.species[name].fixed else ""), []).append(name)
         self.diffusion = Diffusion(
             self.size,
             [
                 (
                     emptied[own[0]],
-                    shared[home][1],
+                    shared[homes[own[0]].name][1],
                     [system.species[name].diffusion for name in own],
                     [self.slices[name] for name in own],
                 )
-                for (home, _), own in groups.items()
+                for own in groups.values()
             ],
         )
         self.kept, self.perhaps_signed = _kept(system), system.perhaps_signed
@@ -317,13 +325,20 @@ def _adjacency(pairs: Any, n: int) -> sp.csr_array:
     return sp.csr_array((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(n, n))
 
 
-def _operators(mesh: TetMesh, home: BoundCompartment, nodes: Ints) -> tuple[sp.csr_array, Floats]:
-    """Stiffness and lumped mass of a compartment, on its nodes in the given order."""
+def _kind(species: BoundSpecies) -> tuple[str, bytes | None]:
+    """Return what species with the same stiffness matrix have in common."""
+    return species.compartment.name, None if species.shares is None else species.shares.tobytes()
+
+
+def _operators(
+    mesh: TetMesh, home: BoundCompartment, nodes: Ints, shares: Floats | None = None
+) -> tuple[sp.csr_array, Floats]:
+    """Stiffness, weighted with `shares` cell by cell, and lumped mass of a compartment, on its nodes in this order."""
     lookup = np.full(len(mesh.points), -1, np.int32)
     lookup[nodes] = np.arange(len(nodes))
     cells = lookup[(mesh.tets if home.dimension == 3 else mesh.facets)[home.rows]]
     points = mesh.points[nodes]
-    return fem.stiffness(points, cells), fem.lumped_mass(points, cells)
+    return fem.stiffness(points, cells, shares), fem.lumped_mass(points, cells)
 
 
 def _without(K: sp.csr_array, held: npt.NDArray[np.bool_]) -> tuple[sp.csr_array, sp.csr_array]:

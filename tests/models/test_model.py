@@ -547,7 +547,7 @@ def test_parameter_that_makes_a_rate_infinite_is_refused():
         ({"diffusion": float("nan")}, ["should be at least 0 um^2/s and finite; got nan"]),
         ({"diffusion": float("inf")}, ["should be at least 0 um^2/s and finite; got inf"]),
         ({"diffusion": "3 um/s"}, ["diffusion of species 'A' should be in um^2/s", "'3 um/s', which is in um/s"]),
-        ({"diffusion": "fast"}, ["diffusion of species 'A' should be a number and its unit", "'fast'"]),
+        ({"diffusion": "fast"}, ["diffusion of species 'A': unknown name 'fast' (known names: x, y, z)"]),
         ({"initial": "3 um"}, ["initial of species 'A' should be in molecule/um^3 (or uM)", "'3 um' in um"]),
         ({"initial": "3 um^2 + x"}, ["initial of species 'A'", "'+' does not belong in a unit"]),
         ({"initial": "uM"}, ["initial of species 'A': unknown name 'uM' (known names: x, y, z)"]),
@@ -564,7 +564,7 @@ def test_parameter_that_makes_a_rate_infinite_is_refused():
     ],
 )
 def test_unusable_species_are_refused(arguments, parts):
-    refused(lambda: Species(**({"name": "A", "compartment": "cyt"} | arguments)), *parts)
+    refused(lambda: Model({"cyt": "cytosol"}, [Species(**({"name": "A", "compartment": "cyt"} | arguments))]), *parts)
 
 
 @pytest.mark.parametrize(

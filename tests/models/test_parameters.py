@@ -10,7 +10,8 @@ import pytest
 import meshcell as mc
 from gallery.balls import round_ball
 from gallery.meshes import box
-from meshcell.models.binding import bind, nodal
+from meshcell.models.binding import bind
+from meshcell.models.bound_places import nodal
 from meshcell.models.model import Model
 from meshcell.models.parameters import Course, Field, Table
 from meshcell.models.species import Reaction, Species
