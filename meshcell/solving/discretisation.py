@@ -110,6 +110,7 @@ class Discretisation:
             ],
         )
         self.kept, self.perhaps_signed = _kept(system), system.perhaps_signed
+        self.signed = tuple(name for name, item in system.species.items() if item.signed)
         self.stimuli, self.autonomous = system.stimuli, system.autonomous
         n_nodes = int(order.max()) + 1
         self.blocks = Blocks.of(

@@ -102,6 +102,7 @@ class Discrete(Protocol):
     mass: Floats
     kept: Floats
     diffusion: Diffusion
+    signed: tuple[str, ...]
     perhaps_signed: tuple[str, ...]
     stimuli: tuple[Callable[..., Stimulus], ...]
     autonomous: bool

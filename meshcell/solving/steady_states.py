@@ -193,9 +193,9 @@ def _acceptable(
     change = (new - u) * weights
     if norm(change) > 1 and dot(change, rate / problem.mass * weights) < 0:
         return False
-    for own, little in zip(problem.slices.values(), _little(search), strict=True):
+    for (name, own), little in zip(problem.slices.items(), _little(search), strict=True):
         size = max(float(np.abs(u[own]).max(initial=0)) or float(np.abs(new[own]).max(initial=0)), little)
-        if not signed and new[own].min(initial=0) < -1e-3 * size:
+        if not (signed or name in problem.signed) and new[own].min(initial=0) < -1e-3 * size:
             return False
         if np.abs(new[own] - u[own]).max(initial=0) > MOST_CHANGE * size:
             return False
