@@ -25,7 +25,6 @@ from meshcell.models.solutions import Solution
 from meshcell.solving.discretisation import Discretisation
 from meshcell.solving.krylov import dot, norm
 from meshcell.solving.options import checked_input, checked_rtol
-from meshcell.solving.schemes import restore_sums
 
 # How much longer than the last one a step may be, and how much shorter after a failure.
 MOST_GROWTH, SHRINK = 10.0, 0.1
@@ -157,7 +156,7 @@ def _newton_step(problem: Discretisation, search: Search, at: float, rate: Float
     search.stats["linear_iterations"] += iterations
     if not converged or not np.isfinite(change).all():
         return None
-    restore_sums(problem, change, search.u)
+    problem.sums.restore(change, search.u)
     return change
 
 

@@ -85,6 +85,16 @@ def test_a_diffusion_that_grows_linearly_has_a_logarithmic_profile(way):
     assert errors[1] < 1e-3
 
 
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
+def test_nothing_is_lost_where_diffusion_jumps_or_ends(halves, rtol):
+    for psd in (0.0, 1e-3, 1e3):
+        solution = mc.solve(halves, model({"cytosol": 1.0, "psd": psd}), np.linspace(0, 1, 5), rtol=rtol)
+        assert solution.stats["mass_drift"] < 1e-13
+        if psd == 0:
+            inside = halves.points[:, 0] > 0.5
+            np.testing.assert_allclose(solution.values["u"][-1][inside], solution.values["u"][0][inside], rtol=1e-12)
+
+
 def test_species_on_interfaces_and_many_at_once_see_their_own_diffusion(halves):
     species = [Species(f"s{k}", "PM", f"{k} + x", "1 + y") for k in range(3)]
     species += [Species("flat", "PM", 1.0, "1 + y"), Species("u", "cyt", "1 + x", "z"), Species("v", "cyt", 2, "z")]
