@@ -15,7 +15,8 @@ from meshcell.core.arrays import Floats
 from meshcell.core.hints import nearest, require
 from meshcell.geometry import finite_elements as fem
 from meshcell.geometry.point_location import containing, nearest_on_surface
-from meshcell.models.binding import BoundCompartment, BoundReaction, bound_compartment
+from meshcell.models.binding import BoundReaction, bound_compartment
+from meshcell.models.bound_places import BoundCompartment
 from meshcell.models.compartments import Place
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
@@ -266,7 +267,8 @@ def _supplied(solution: Solution, species: str, changing: list[BoundReaction]) -
     corners = (mesh.tets if home.dimension == 3 else mesh.facets)[home.rows]
     cells = np.searchsorted(home.nodes, corners).astype(np.int32)
     weights = _weights(solution, home)
-    missing = bound.diffusion * (fem.stiffness(mesh.points[home.nodes], cells) @ solution.values[species].T).T
+    K = fem.stiffness(mesh.points[home.nodes], cells, bound.shares)
+    missing = bound.diffusion * (K @ solution.values[species].T).T
     for item in changing:
         brought = _rates(solution, item) * _weights(solution, item.compartment)
         missing[:, np.searchsorted(home.nodes, item.compartment.nodes)] -= item.change[species] * brought

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-# In this order they are written; the last four are only needed for quotients such as a voltage over a voltage.
+# In this order they are written. With currents in nA potentials come in mV; the last two are for quotients.
 BASE_UNITS = {
     "[substance]": "molecule",
     "[length]": "um",
     "[time]": "s",
     "[mass]": "kg",
-    "[current]": "A",
+    "[current]": "nA",
     "[temperature]": "K",
     "[luminosity]": "cd",
 }
@@ -82,8 +82,9 @@ class Unit:
     def __str__(self) -> str:
         if not self.powers:
             return "no unit"
-        above = "*".join(_power_text(name, power) for name, power in self.powers if power > 0)
-        below = "".join("/" + _power_text(name, -power) for name, power in self.powers if power < 0)
+        powers = _with_potentials(self)
+        above = "*".join(_power_text(name, power) for name, power in powers if power > 0)
+        below = "".join("/" + _power_text(name, -power) for name, power in powers if power < 0)
         return (above or "1") + below
 
 
@@ -91,6 +92,7 @@ NO_UNIT = Unit()
 CONCENTRATION = Unit.of(molecule=1, um=-3)
 DENSITY = Unit.of(molecule=1, um=-2)
 DIFFUSION = Unit.of(um=2, s=-1)
+POTENTIAL = Unit.of(um=2, s=-3, kg=1, nA=-1)  # mV
 
 _MICRO, _MOLES = Fraction(1, 10**6), Fraction(602214076 * 10**15)
 # What models are usually written in, in base units and exactly, so that 8 nm is the float nearest to 0.008. All else is
@@ -105,6 +107,8 @@ _USUAL = {
         ("mol", _MOLES, Unit.of(molecule=1)),
         ("l", Fraction(10**15), Unit.of(um=3)),
         ("M", _MOLES / 10**15, Unit.of(molecule=1, um=-3)),
+        ("V", Fraction(1000), POTENTIAL),
+        ("A", Fraction(10**9), Unit.of(nA=1)),
     )
 } | {
     "cm": (Fraction(10**4), Unit.of(um=1)),
@@ -113,6 +117,14 @@ _USUAL = {
     "molecule": (Fraction(1), Unit.of(molecule=1)),
     "molecules": (Fraction(1), Unit.of(molecule=1)),
 }
+
+
+def _with_potentials(unit: Unit) -> tuple[tuple[str, float], ...]:
+    """Return the powers of a unit, those that make up potentials as powers of mV."""
+    mass = dict(unit.powers).get("kg", 0.0)
+    if not mass or dict(unit.powers).get("nA") != -mass:
+        return unit.powers
+    return (("mV", mass), *(unit / POTENTIAL**mass).powers)
 
 
 @functools.cache

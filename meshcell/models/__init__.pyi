@@ -1,11 +1,11 @@
 # The public names of this room, each once; loaded when first used.
 from .binding import (
-    BoundCompartment as BoundCompartment,
     BoundReaction as BoundReaction,
     BoundSpecies as BoundSpecies,
     System as System,
     bind as bind,
 )
+from .bound_places import BoundCompartment as BoundCompartment
 from .model import Model as Model
 from .parameters import Course as Course, Field as Field, Table as Table
 from .solutions import Solution as Solution

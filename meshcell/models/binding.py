@@ -13,27 +13,18 @@ from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.hints import nearest
 from meshcell.core.types import TetMesh
 from meshcell.core.validation import labels_in, name_of
-from meshcell.geometry import finite_elements as fem
 from meshcell.models import expressions, signs
+from meshcell.models.bound_places import BoundCompartment, nodal
 from meshcell.models.compartments import pairs, parts, place_text, regions_of
 from meshcell.models.consistency import check_initial, check_reaction
+from meshcell.models.diffusivities import diffusivity
 from meshcell.models.expressions import Compiled, Expression
-from meshcell.models.model import Model
+from meshcell.models.model import Model, field_text
 from meshcell.models.parameters import Field, Varying
 from meshcell.models.species import Reaction, Species
 from meshcell.models.stimuli import Stimulus, stimuli_of
 
 Rate = Callable[[Sequence[Floats], float, Floats], Floats]
-
-
-@dataclass(frozen=True, eq=False)
-class BoundCompartment:
-    """Where a compartment lies: `rows` of mesh.tets (dimension 3) or mesh.facets (2), `nodes` of mesh.points."""
-
-    name: str
-    dimension: int
-    rows: Ints
-    nodes: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,18 +44,30 @@ class BoundFixed:
 
 @dataclass(frozen=True, eq=False)
 class BoundSpecies:
-    """A species in numbers: diffusion in um^2/s; initial in molecules/um^3 or molecules/um^2 at compartment.nodes."""
+    """A species in numbers.
+
+    Parameters
+    ----------
+    name : str
+    compartment : BoundCompartment
+    diffusion : float, um^2/s
+        In the cells where it is largest.
+    initial : (m,) floats at compartment.nodes
+        In molecules/um^3 or molecules/um^2; of a signed species in its own unit.
+    fixed : tuple of BoundFixed
+    shares : (c,) floats or None
+        Of `diffusion`, in every cell of the compartment; None where it is the same everywhere.
+    signed : bool
+        Whether it is a potential or a deviation rather than a concentration, which never starts below zero.
+    """
 
     name: str
     compartment: BoundCompartment
     diffusion: float
     initial: Floats
     fixed: tuple[BoundFixed, ...] = ()
-
-    @property
-    def signed(self) -> bool:
-        """Whether it is a potential rather than a concentration, which never starts below zero."""
-        return bool(self.initial.min(initial=0) < 0)
+    shares: Floats | None = None
+    signed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,7 +282,7 @@ def _covers(other: BoundCompartment, own: BoundCompartment, mesh: TetMesh) -> bo
 
 def _species(model: Model, species: Species, compartments: dict[str, BoundCompartment], mesh: TetMesh) -> BoundSpecies:
     home = compartments[species.compartment]
-    initial = np.array(_initial(species, home, mesh))
+    initial = np.array(_initial(model, species, home, mesh))
     bad = np.flatnonzero(~np.isfinite(initial))
     if len(bad):
         raise ValueError(
@@ -288,17 +291,16 @@ def _species(model: Model, species: Species, compartments: dict[str, BoundCompar
             f"{species.initial!r}"
         )
     initial.flags.writeable = False
-    return BoundSpecies(
-        species.name, home, species.diffusion_constant, initial, _fixed(model, species, compartments, mesh)
-    )
+    largest, shares = diffusivity(model, species, home, mesh)
+    signed = species.signed or bool(initial.min(initial=0) < 0)
+    fixed = _fixed(model, species, compartments, mesh)
+    return BoundSpecies(species.name, home, largest, initial, fixed, shares, signed)
 
 
-def _initial(species: Species, home: BoundCompartment, mesh: TetMesh) -> Floats:
+def _initial(model: Model, species: Species, home: BoundCompartment, mesh: TetMesh) -> Floats:
     points, what = mesh.points[home.nodes], f"initial of species {species.name!r}"
-    if isinstance(species.initial, Field):
-        return nodal(species.initial, home, mesh, what)
     if not callable(species.initial):
-        return expressions.compile(species.initial_formula[0], ("x", "y", "z"))(*points.T)
+        return _nodal_rate(*model.initial_formula(species), (), home, mesh, what)((), 0.0, points)
     values = np.asarray(species.initial(points.copy()), np.float64)
     if values.shape != (len(points),):
         raise ValueError(
@@ -325,7 +327,7 @@ def _fixed(
         own = np.flatnonzero(free[place.nodes])
         free[place.nodes] = False
         formula, varying = model.fixed_formula(species, name)
-        rate = _nodal_rate(formula, (), varying, place, mesh)
+        rate = _nodal_rate(formula, varying, (), place, mesh, what)
         bound.append(BoundFixed(place, place.nodes[own], own, mesh.points[place.nodes], rate))
     return tuple(bound)
 
@@ -338,38 +340,23 @@ def _reaction(
     reads = tuple(name for name in rate.names if name in species)
     formulas = [rate, *(expressions.derivative(rate, name) for name in reads)]
     formulas = [signs.clipped(formula, positive) for formula in formulas]
-    own, *derivatives = (_nodal_rate(formula, reads, model.varying, compartment, mesh) for formula in formulas)
+    what = f"rate of reaction {reaction.name!r}"
+    own, *derivatives = (_nodal_rate(formula, model.varying, reads, compartment, mesh, what) for formula in formulas)
     return BoundReaction(reaction.name, compartment, reads, dict(reaction.change), own, tuple(derivatives))
 
 
 def _nodal_rate(
-    formula: Expression, reads: Sequence[str], varying: Mapping[str, Varying], place: BoundCompartment, mesh: TetMesh
+    formula: Expression,
+    varying: Mapping[str, Varying],
+    reads: Sequence[str],
+    place: BoundCompartment,
+    mesh: TetMesh,
+    what: str,
 ) -> NodalRate:
     """Compile a formula for the nodes of a compartment."""
     used = {name: value for name, value in varying.items() if name in formula.names}
     fields = {name: value for name, value in used.items() if isinstance(value, Field)}
     courses = {name: value for name, value in used.items() if not isinstance(value, Field)}
     compiled = expressions.compile(formula, (*reads, "t", "x", "y", "z", *courses, *fields))
-    over_nodes = tuple(nodal(value, place, mesh, f"parameter {name!r}") for name, value in fields.items())
+    over_nodes = tuple(nodal(value, place, mesh, field_text(name, what)) for name, value in fields.items())
     return NodalRate(compiled, tuple(courses.values()), over_nodes)
-
-
-def nodal(field: Field, place: BoundCompartment, mesh: TetMesh, what: str) -> Floats:
-    """Return a field's values (m,) at the nodes of a compartment, in base units; errors name `what`."""
-    cells = mesh.tets if place.dimension == 3 else mesh.facets
-    kind, n = ("tetrahedra" if place.dimension == 3 else "facets"), len(field.values)
-    at_nodes = n in (len(place.nodes), len(mesh.points)) and field.at != "cells"
-    at_cells = n in (len(place.rows), len(cells)) and field.at != "nodes"
-    if at_nodes and at_cells:
-        raise ValueError(f"{what} has {n} values, which fits nodes and {kind} of {place.name!r}; say which with at=")
-    values = field.in_base
-    if at_nodes:
-        return values if n == len(place.nodes) else values[place.nodes]
-    if at_cells:
-        own = values if n == len(place.rows) else values[place.rows]
-        weighted = fem.lumped_mass(mesh.points, cells[place.rows], own)
-        return np.asarray(weighted[place.nodes] / fem.lumped_mass(mesh.points, cells[place.rows])[place.nodes])
-    raise ValueError(
-        f"{what} should have one value per node ({len(place.nodes)}) or cell ({len(place.rows)} {kind}) of "
-        f"{place.name!r}, or per point ({len(mesh.points)}) or cell ({len(cells)}) of the mesh; got {n} values"
-    )

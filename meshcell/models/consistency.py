@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 
 from meshcell.core import units
 from meshcell.core.hints import nearest
-from meshcell.core.units import CONCENTRATION, DENSITY, NO_UNIT, Unit
+from meshcell.core.units import CONCENTRATION, DENSITY, DIFFUSION, NO_UNIT, Unit
 from meshcell.models import expressions
 from meshcell.models.compartments import Place, pairs, parts, place_text, reaches, regions_of
-from meshcell.models.expressions import POSITION
+from meshcell.models.expressions import POSITION, Expression
 from meshcell.models.parameters import Given, number_and_unit
-from meshcell.models.species import Described, Reaction, Species
+from meshcell.models.species import Described, Reaction, Species, check_amount, diffusion_parts, diffusion_text
 
 REGION, INTERFACE = 3, 2
 _AMOUNTS = {REGION: CONCENTRATION, INTERFACE: DENSITY}
-_SECOND = Unit.of(s=1)
-_VARIABLE_UNITS = {"t": _SECOND, **dict.fromkeys(POSITION, Unit.of(um=1))}
+_SECOND, _LENGTH = Unit.of(s=1), Unit.of(um=1)
+_VARIABLE_UNITS = {"t": _SECOND, **dict.fromkeys(POSITION, _LENGTH)}
 
 
 def check_reaction(model: Described, reaction: Reaction, dimensions: Mapping[str, int]) -> None:
@@ -71,16 +71,39 @@ def known_dimensions(model: Described) -> dict[str, int]:
             dimensions[name] = REGION
     for species in model.species:
         check_initial(model, species, dimensions.get(species.compartment))
-        unit = species.initial_unit
-        if unit is not None:
+        unit = initial_unit(model, species)
+        if unit is not None and not species.signed:
             dimensions[species.compartment] = REGION if unit == CONCENTRATION else INTERFACE
     return dimensions
 
 
+def initial_unit(model: Described, species: Species) -> Unit | None:
+    """Return the unit of an initial value, None where none was written with it or with its parameters."""
+    if not isinstance(species.initial, str) or species.initial_unit is not None:
+        return species.initial_unit
+    # Names are known and none changes in time.
+    model.initial_formula(species)
+    return _formula_unit(model, species.initial_formula[0], f"initial of species {species.name!r}")
+
+
+def _formula_unit(model: Described, parsed: Expression, what: str) -> Unit | None:
+    """Return the unit of a formula of parameters, None where one of them, or none at all, has a written unit."""
+    names = [name for name in parsed.names if name in model.parameters]
+    known = {name: parameter(name, model.parameters[name])[1] for name in names}
+    written = {name: unit for name, unit in known.items() if unit is not None}
+    if not names or len(written) < len(known):
+        return None
+    try:
+        return expressions.units(parsed, {**_VARIABLE_UNITS, **written}, model.parameter_values)
+    except ValueError as error:
+        raise ValueError(f"{what}, {parsed.text!r}: {error}") from error
+
+
 def check_initial(model: Described, species: Species, dimension: int | None) -> None:
     """Refuse an initial value per volume on an interface, and one per area in a region."""
-    unit = species.initial_unit
-    if unit is None or dimension is None or unit == _AMOUNTS[dimension]:
+    unit = initial_unit(model, species)
+    check_amount(species, unit)
+    if species.signed or unit is None or dimension is None or unit == _AMOUNTS[dimension]:
         return
     place = place_text(model.compartments[species.compartment])
     raise ValueError(
@@ -132,7 +155,11 @@ def _unit_error(model: Described, reaction: Reaction, dimension: int, dimensions
     known = _written_units(model, reaction, dimension, dimensions)
     if known is None:
         return ""
-    wanted = _AMOUNTS[dimension] / _SECOND
+    wanted = _wanted(model, reaction, dimension, dimensions)
+    if wanted is None:
+        return ""
+    if isinstance(wanted, str):
+        return wanted
     parsed = reaction.formula
     where = f"{reaction.compartment!r} ({place_text(model.compartments[reaction.compartment])})"
     try:
@@ -146,6 +173,30 @@ def _unit_error(model: Described, reaction: Reaction, dimension: int, dimensions
         f"rate of reaction {reaction.name!r} in {where} should be in {wanted} {_of_kind(dimension)}; got {unit} from "
         f"{reaction.rate!r} with {', '.join(names)}; change the unit of a parameter, or the compartment"
     )
+
+
+def _wanted(model: Described, reaction: Reaction, dimension: int, dimensions: Mapping[str, int]) -> Unit | str | None:
+    """Return the unit that a rate should have, None where a signed species has none, or what is wrong with it."""
+    species = {item.name: item for item in model.species}
+    found: dict[str, Unit] = {}
+    for name in reaction.change:
+        item = species[name]
+        if not item.signed:
+            found[name] = _AMOUNTS[dimension] / _SECOND
+            continue
+        unit = initial_unit(model, item)
+        if unit is None:
+            return None
+        home = dimensions.get(item.compartment, dimension if item.compartment == reaction.compartment else REGION)
+        found[name] = unit * _LENGTH ** (home - dimension) / _SECOND
+    (first, unit), *others = found.items()
+    for name, other in others:
+        if other != unit:
+            return (
+                f"reaction {reaction.name!r} changes {first!r} by {unit} and {name!r} by {other}, which cannot both be "
+                "its rate; write two reactions"
+            )
+    return unit
 
 
 def _written_units(
@@ -167,9 +218,12 @@ def _read_units(
         if name in species:
             own = species[name].compartment
             fallback = dimension if own == reaction.compartment else REGION
-            known[name] = _AMOUNTS[dimensions.get(own, fallback)]
-            written = species[name].initial_unit
-            off = written is None and not species[name].starts_at_zero
+            written = initial_unit(model, species[name])
+            if species[name].signed:
+                known[name], off = written or NO_UNIT, written is None
+            else:
+                known[name] = _AMOUNTS[dimensions.get(own, fallback)]
+                off = written is None and not species[name].starts_at_zero
             any_written |= written is not None
         elif name in model.parameters:
             _, unit = parameter(name, model.parameters[name])
@@ -240,19 +294,37 @@ def check_fixed(model: Described, species: Species, compartment: str, dimensions
     value, what = species.fixed[compartment], fixed_text(species, compartment)
     model.fixed_formula(species, compartment)
     if isinstance(value, str) and not units.is_quantity_text(value):
-        parsed = expressions.parse(value)
-        names = [name for name in parsed.names if name in model.parameters]
-        known = {name: parameter(name, model.parameters[name])[1] for name in names}
-        written = {name: unit for name, unit in known.items() if unit is not None}
-        if not names or len(written) < len(known):
-            return
-        unit = expressions.units(parsed, {**_VARIABLE_UNITS, **written}, model.parameter_values)
+        unit = _formula_unit(model, expressions.parse(value), what)
     else:
         unit = number_and_unit(value, what)[1]
-    dimension = dimensions.get(species.compartment)
+    dimension, own = dimensions.get(species.compartment), initial_unit(model, species)
     allowed = set(_AMOUNTS.values()) if dimension is None else {_AMOUNTS[dimension]}
-    if unit is not None and unit not in allowed:
+    if species.signed:
+        allowed = {own} if own is not None else set()
+    if unit is not None and allowed and unit not in allowed:
         raise ValueError(f"{what} should be in {' or '.join(map(str, allowed))}; got {unit} from {value!r}")
+
+
+def check_diffusion(model: Described, species: Species) -> None:
+    """Refuse a diffusion that cannot be read, has another unit, or does not name the parts of the compartment."""
+    place = model.compartments[species.compartment]
+    given = diffusion_parts(species)
+    if given[0][0] is not None:
+        there = parts(place) if isinstance(place, str) else ()
+        if {part for part, _ in given} != set(there):
+            instead = f"should name {' and '.join(map(repr, there))}" if there else "should be one formula or Field"
+            raise ValueError(
+                f"diffusion of species {species.name!r} {instead}, as it lives in {species.compartment!r} "
+                f"({place_text(place)}); got {', '.join(str(part) for part, _ in given)}"
+            )
+    for (part, value), (_, formula, _) in zip(given, model.diffusion_formulas(species), strict=True):
+        what = diffusion_text(species, part)
+        if isinstance(formula.tree, float) and formula.tree < 0:
+            raise ValueError(f"{what} should be at least 0 um^2/s; got {formula.tree:g} from {value!r}")
+        if isinstance(value, str) and not units.is_quantity_text(value):
+            unit = _formula_unit(model, expressions.parse(value), what)
+            if unit not in (None, DIFFUSION):
+                raise ValueError(f"{what} should be in {DIFFUSION}; got {unit} from {value!r}")
 
 
 def _of_kind(dimension: int) -> str:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
-from meshcell.models.formula_trees import Tree, folded, to_text, walk
+from meshcell.models.formula_trees import CONDITIONS, Tree, folded, to_text, walk
 
 # (x/K)**n is spread out into powers of x and K up to this n; beyond it K**n would leave the range of floats.
 MAX_SPREAD = 32
 
-# Operation -> its derivatives by each operand. At the kink of min and max both sides have a half; jumps have none.
+# Operation -> its derivatives by each operand. At the kink of min, max and abs both sides have a half; jumps (of
+# heaviside, sign, floor, ceil and where) have none, and a condition is a jump.
 _PARTIALS: dict[str, tuple[Callable[..., Tree], ...]] = {
     "+": (lambda a, b: 1.0, lambda a, b: 1.0),
     "-": (lambda a, b: 1.0, lambda a, b: -1.0),
@@ -30,10 +32,28 @@ _PARTIALS: dict[str, tuple[Callable[..., Tree], ...]] = {
     "exp": (lambda a: ("exp", a),),
     "log": (lambda a: ("/", 1.0, a),),
     "sqrt": (lambda a: ("/", 0.5, ("sqrt", a)),),
-    "tanh": (lambda a: ("-", 1.0, ("**", ("tanh", a), 2.0)),),
+    "log10": (lambda a: ("/", 1 / math.log(10), a),),
+    "sin": (lambda a: ("cos", a),),
+    "cos": (lambda a: ("neg", ("sin", a)),),
+    "tan": (lambda a: ("+", 1.0, ("**", ("tan", a), 2.0)),),
+    "asin": (lambda a: ("/", 1.0, ("sqrt", _one_less_square(a))),),
+    "acos": (lambda a: ("/", -1.0, ("sqrt", _one_less_square(a))),),
+    "atan": (lambda a: ("/", 1.0, ("+", 1.0, ("**", a, 2.0))),),
+    "atan2": (
+        lambda a, b: ("/", b, ("+", ("**", a, 2.0), ("**", b, 2.0))),
+        lambda a, b: ("neg", ("/", a, ("+", ("**", a, 2.0), ("**", b, 2.0)))),
+    ),
+    "sinh": (lambda a: ("cosh", a),),
+    "cosh": (lambda a: ("sinh", a),),
+    "tanh": (lambda a: _one_less_square(("tanh", a)),),
+    "abs": (lambda a: folded("sign", a),),
+    "sign": (lambda a: 0.0,),
+    "floor": (lambda a: 0.0,),
+    "ceil": (lambda a: 0.0,),
     "min": (lambda a, b: _step(b, a), lambda a, b: _step(a, b)),
     "max": (lambda a, b: _step(a, b), lambda a, b: _step(b, a)),
     "heaviside": (lambda a: 0.0,),
+    **dict.fromkeys(CONDITIONS, (lambda a, b: 0.0, lambda a, b: 0.0)),
 }
 
 
@@ -59,7 +79,13 @@ def derivative(tree: Tree, name: str) -> Tree:
         total: Tree = functools.reduce(_sum, terms, 0.0)  # type: ignore[arg-type]
         return (operation, *trees), total
 
-    rules = {operation: functools.partial(with_slope, operation) for operation in _PARTIALS}
+    def chosen(condition: tuple[Tree, Tree], a: tuple[Tree, Tree], b: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
+        # Not a product with 0 or 1: the slope that is not chosen may be infinite.
+        same = a[1] == b[1]
+        return ("where", condition[0], a[0], b[0]), a[1] if same else ("where", condition[0], a[1], b[1])
+
+    rules: dict[str, Callable[..., Any]] = {op: functools.partial(with_slope, op) for op in _PARTIALS}
+    rules["where"] = chosen
     try:
         slope: Tree = walk(tree, rules, lambda leaf: (leaf, 1.0 if leaf == name else 0.0))[1]
     except (ValueError, ArithmeticError, RecursionError) as error:
@@ -87,6 +113,10 @@ def _sum(a: Tree, b: Tree) -> Tree:
 def _product(a: Tree, b: Tree) -> Tree:
     powers: dict[Tree, float] = {}
     return _written(_collect(a, 1.0, powers) * _collect(b, 1.0, powers), powers)
+
+
+def _one_less_square(a: Tree) -> Tree:
+    return ("-", 1.0, ("**", a, 2.0))
 
 
 def _step(a: Tree, b: Tree) -> Tree:
@@ -132,7 +162,7 @@ def _root(tree: Tree, exponent: float) -> tuple[float, Tree, float]:
         return 1.0, tree, exponent
     if power % 2 == 0 and power * exponent % 2:
         # sqrt(x**2) is |x|.
-        base = ("max", base, ("neg", base))
+        base = ("abs", base)
     return math.pow(scale, exponent), base, power * exponent
 
 
@@ -157,9 +187,9 @@ def _with_signs(powers: dict[Tree, float]) -> dict[Tree, float]:
     signed = dict(powers)
     for size, power in powers.items():
         match size:
-            case ("max", x, ("neg", y)) if x == y and power < 0 and powers.get(x, 0.0) % 2 == 1:
+            case ("abs", x) if power < 0 and powers.get(x, 0.0) % 2 == 1:
                 signed[size] += signed.pop(x)
-                signed["-", ("*", 2.0, ("heaviside", x)), 1.0] = 1.0
+                signed["sign", x] = 1.0
     return signed
 
 

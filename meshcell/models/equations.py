@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from meshcell.core import units
 from meshcell.models import expressions
 from meshcell.models.compartments import pairs, place_text
+from meshcell.models.expressions import POSITION
 from meshcell.models.formula_trees import FUNCTIONS, Tree
-from meshcell.models.parameters import written
-from meshcell.models.species import Described, Species
+from meshcell.models.parameters import Field, written
+from meshcell.models.species import Described, Species, diffusion_parts, written_diffusion
 
 
 def table(model: Described) -> str:
@@ -18,7 +20,7 @@ def table(model: Described) -> str:
         "compartment": (["place"], [[name, place_text(place)] for name, place in model.compartments.items()]),
         "species": (
             ["compartment", "diffusion", "initial"],
-            [[s.name, s.compartment, written(s.diffusion), written(s.initial)] for s in model.species],
+            [[s.name, s.compartment, written_diffusion(s.diffusion), written(s.initial)] for s in model.species],
         ),
         "fixed": (["on", "value"], [[s.name, on, written(v)] for s in model.species for on, v in s.fixed.items()]),
         "reaction": (
@@ -73,10 +75,13 @@ def _species_lines(model: Described, species: Species) -> list[str]:
     on_surface = _is_interface(model, home)
     # A reaction in a part of the species' own kind of place is a source; one on an interface of its region, a flux.
     inner = [place for place in gains if place == home or _is_interface(model, place) == on_surface]
-    laplacian = r"\Delta_\Gamma" if on_surface else r"\nabla^2"
+    laplacian, on = (r"\Delta_\Gamma", r"_\Gamma") if on_surface else (r"\nabla^2", "")
     terms = []
-    if species.diffusion_constant > 0:
-        terms.append(rf"+ D_{{{_word(species.name)}}} {laplacian} {name}")
+    diffusion = rf"D_{{{_word(species.name)}}}"
+    if _varies(species):
+        terms.append(rf"+ \nabla{on} \cdot \left({diffusion} \nabla{on} {name}\right)")
+    elif species.diffusion_constant != 0:
+        terms.append(rf"+ {diffusion} {laplacian} {name}")
     for place in inner:
         where = "" if place == home else rf"\,[\text{{{_escaped(place)}}}]"
         terms += [term + where for term in gains[place]]
@@ -84,11 +89,21 @@ def _species_lines(model: Described, species: Species) -> list[str]:
     lines = [rf"\partial_t {name} &= {_sum(terms)} {side}"]
     for place, own in gains.items():
         if place not in inner and place not in species.fixed:
-            flux = rf"D_{{{_word(species.name)}}}\, \partial_n {name}" if species.diffusion_constant else r"j_n"
+            flux = rf"{diffusion}\, \partial_n {name}" if species.diffusion_constant != 0 else r"j_n"
             lines.append(rf"{flux} &= {_sum(own)} && \text{{on {_escaped(place)}}}")
     for place, value in species.fixed.items():
         lines.append(rf"{name} &= {_value(value)} && \text{{on {_escaped(place)}}}")
     return lines
+
+
+def _varies(species: Species) -> bool:
+    """Tell whether diffusion may differ from place to place, as far as the species says it."""
+    (part, value), *_ = diffusion_parts(species)
+    if part is not None or isinstance(value, Field):
+        return True
+    if species.diffusion_constant is not None:
+        return False
+    return not set(POSITION).isdisjoint(expressions.parse(value).names)
 
 
 def _value(value: object) -> str:
@@ -128,7 +143,17 @@ def _is_interface(model: Described, compartment: str) -> bool:
 
 _GREEK = {"alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi"}
 _GREEK |= {"pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"}
-_RANKS = {"+": 1, "-": 1, "*": 2, "neg": 2, "/": 4, "**": 3}
+_RANKS = {"or": -2, "and": -1, "<": 0, "<=": 0, ">": 0, ">=": 0, "+": 1, "-": 1, "*": 2, "neg": 2, "/": 4, "**": 3}
+_SIGNS = {"*": r"\,", "<=": r" \le ", ">=": r" \ge ", "and": r" \wedge ", "or": r" \vee "}
+_FENCES = {"abs": ("|", "|"), "floor": (r"\lfloor", r"\rfloor"), "ceil": (r"\lceil", r"\rceil")}
+_FUNCTION_NAMES = {
+    "log10": r"\log_{10}",
+    "asin": r"\arcsin",
+    "acos": r"\arccos",
+    "atan": r"\arctan",
+    "atan2": r"\operatorname{atan2}",
+    "sign": r"\operatorname{sgn}",
+}
 
 
 def symbol(name: str) -> str:
@@ -162,8 +187,15 @@ def _text_and_rank(tree: Tree) -> tuple[str, int]:
         return rf"\sqrt{{{formula(operands[0])}}}", 5
     if operation == "heaviside":
         return rf"\Theta\left({formula(operands[0])}\right)", 5
+    if operation in _FENCES:
+        left, right = _FENCES[operation]
+        return rf"\left{left} {formula(operands[0])} \right{right}", 5
+    if operation == "where":
+        condition, a, b = map(formula, operands)
+        return rf"\begin{{cases}} {a} & \text{{if }} {condition} \\ {b} & \text{{otherwise}} \end{{cases}}", 5
     if operation in FUNCTIONS:
-        return rf"\{operation}\left({', '.join(formula(operand) for operand in operands)}\right)", 5
+        name = _FUNCTION_NAMES.get(operation, rf"\{operation}")
+        return rf"{name}\left({', '.join(formula(operand) for operand in operands)}\right)", 5
     if operation == "neg":
         return f"-{_bracketed(operands[0], 2)}", 2
     if operation == "**":
@@ -171,11 +203,15 @@ def _text_and_rank(tree: Tree) -> tuple[str, int]:
     rank = _RANKS[operation]
     left, right = _bracketed(operands[0], rank), _bracketed(operands[1], rank if operation == "+" else rank + 1)
     # A number after a number would read as one.
-    product = r" \cdot " if isinstance(operands[1], float) else r"\,"
-    return f"{left}{product if operation == '*' else f' {operation} '}{right}", rank
+    between = (
+        r" \cdot " if operation == "*" and isinstance(operands[1], float) else _SIGNS.get(operation, f" {operation} ")
+    )
+    return f"{left}{between}{right}", rank
 
 
 def _number(value: float) -> str:
+    if value == math.pi:
+        return r"\pi"
     mantissa, _, exponent = f"{value:.6g}".partition("e")
     return mantissa if not exponent else rf"{mantissa} \cdot 10^{{{int(exponent)}}}"
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from meshcell.models.expressions import Expression
-from meshcell.models.formula_trees import SCALAR, Tree, names, walk
+from meshcell.models.formula_trees import COMPARISONS, SCALAR, Tree, names, walk
 
-_SWITCHES = ("heaviside", "min", "max")
+_SWITCHES = ("heaviside", "sign", "abs")
+_COMPARE = ("min", "max", *COMPARISONS)
 
 
 def of(given: Iterable[Any], formulas: Iterable[Expression]) -> tuple[float, ...]:
@@ -18,7 +19,7 @@ def of(given: Iterable[Any], formulas: Iterable[Expression]) -> tuple[float, ...
 
 
 def switches(tree: Tree) -> Iterator[float]:
-    """Find the times at which heaviside, min or max switch, where these compare t with numbers and linearly.
+    """Find the times at which heaviside, sign, abs, min, max or a condition switch, where t enters them linearly.
 
     Examples
     --------
@@ -28,8 +29,9 @@ def switches(tree: Tree) -> Iterator[float]:
     if not isinstance(tree, tuple):
         return
     if tree[0] in _SWITCHES:
-        compared = tree[1] if tree[0] == "heaviside" else ("-", tree[1], tree[2])
-        yield from _zero(compared)
+        yield from _zero(tree[1])
+    if tree[0] in _COMPARE:
+        yield from _zero(("-", tree[1], tree[2]))
     for operand in tree[1:]:
         yield from switches(operand)
 

@@ -19,7 +19,18 @@ import numpy.typing as npt
 from meshcell.core.hints import nearest
 from meshcell.core.units import NO_UNIT, Unit
 from meshcell.models import derivatives, formula_trees
-from meshcell.models.formula_trees import FOLDING, FUNCTIONS, NUMPY, Tree, folded, to_text, walk
+from meshcell.models.formula_trees import (
+    ALIASES,
+    COMPARISONS,
+    CONSTANTS,
+    FOLDING,
+    FUNCTIONS,
+    NUMPY,
+    Tree,
+    folded,
+    to_text,
+    walk,
+)
 
 POSITION = ("x", "y", "z")
 
@@ -30,21 +41,38 @@ Floats = npt.NDArray[np.float64]
 MAX_LENGTH = 5000
 MAX_DEPTH = 150
 
-_ALLOWED = "a rate is made of numbers, names, + - * / **, parentheses and " + ", ".join(FUNCTIONS)
+_ALLOWED = "a rate is made of numbers, names, pi, + - * / **, parentheses and " + ", ".join((*FUNCTIONS, *ALIASES))
 _BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
+_COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+_OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "and": "or", "or": "and"}
+# What others call our functions.
+_ELSEWHERE = {
+    **{name: f"write a{name[3:]}" for name in ("arcsin", "arccos", "arctan", "arctan2")},
+    **{name: f"write {name[:3]}" for name in ("minimum", "maximum")},
+    **dict.fromkeys(("pow", "power"), "write a**b"),
+    **dict.fromkeys(("fabs", "absolute"), "write abs"),
+    **dict.fromkeys(("piecewise", "select", "ifelse"), "write where(condition, a, b), one inside the other if need be"),
+    "ceiling": "write ceil",
+    "sgn": "write sign",
+    "Heaviside": "write heaviside",
+    "square": "write a**2",
+    "log2": "write log(a)/log(2)",
+    "log1p": "write log(1 + a)",
+    "expm1": "write exp(a) - 1",
+}
 _ADVICE: dict[type[ast.AST], str] = {
     ast.BitXor: "'^' is not a power here; write '**'",
     ast.Mod: "'%' is not allowed",
     ast.FloorDiv: "'//' is not allowed; write '/'",
-    ast.Compare: "comparisons are not allowed; for a switch write heaviside(a - b), which is 1 where a > b",
-    ast.IfExp: "'if' is not allowed; for a switch write heaviside(a - b), which is 1 where a > b",
-    ast.BoolOp: "'and' and 'or' are not allowed; multiply heaviside(...) factors",
+    ast.Compare: "comparisons are not allowed here; for a switch write where(a > b, 1, 0)",
+    ast.IfExp: "'if' is not allowed; for a switch write where(a > b, 1, 0)",
+    ast.BoolOp: "'and' and 'or' are not allowed here; write where(a > b and c > d, 1, 0)",
     ast.Attribute: "attribute access with '.' is not allowed",
     ast.Lambda: "'lambda' is not allowed",
     ast.Subscript: "indexing with [ ] is not allowed",
     ast.Tuple: "a comma is only allowed between the arguments of a function; write 0.5, not 0,5",
     ast.NamedExpr: "assignment is not allowed",
-    ast.UnaryOp: "'not' and '~' are not allowed",
+    ast.UnaryOp: "'not' and '~' are not allowed here; write where(not a > b, 1, 0)",
     ast.MatMult: "'@' is not allowed; write '*'",
 }
 
@@ -67,7 +95,9 @@ def parse(text: str, what: str = "expression", known: Iterable[str] | None = Non
     Parameters
     ----------
     text : str
-        Numbers, names, + - * / **, parentheses, and exp, log, sqrt, tanh, min, max, heaviside (1/2 at 0).
+        Numbers, names, pi, + - * / **, parentheses, and exp, log (ln), log10, sqrt, sin, cos, tan, asin, acos, atan,
+        atan2(y, x), sinh, cosh, tanh, abs, sign (0 at 0), floor, ceil, min, max, heaviside (1/2 at 0), and
+        where(condition, a, b), whose condition compares by < <= > >= and may join comparisons by and, or, not.
     what : str
         Names the formula in errors.
     known : names or None
@@ -185,14 +215,14 @@ class Compiled:
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
         if np.shape(value) != shape or any(value is array for array in arrays):
             return np.array(np.broadcast_to(value, shape))
-        return np.asarray(value)
+        return np.asarray(value, np.float64)
 
 
 def derivative(expression: Expression, name: str) -> Expression:
     """Differentiate exactly with respect to one name.
 
-    At the kink of min and max the two sides are averaged; the derivative of a jump (heaviside) is taken as 0, since
-    no finite number is right there and it is right everywhere else.
+    At the kink of min, max and abs the two sides are averaged; the derivative of a jump (heaviside, sign, floor, ceil,
+    the condition of where) is taken as 0, since no finite number is right there and it is right everywhere else.
 
     Raises
     ------
@@ -228,8 +258,9 @@ def units(expression: Expression, known: Mapping[str, Unit], values: Mapping[str
     Raises
     ------
     ValueError
-        Sums, minima and maxima of different units; exp, log or tanh of something with a unit; a quantity with a unit
-        to a power that is not a known number. Names both units and the part of the formula.
+        Sums, minima, maxima, comparisons and choices of different units; exp, log, sin and the like of something with
+        a unit, floor and ceil too, whose values would depend on it; a quantity with a unit to a power that is not a
+        known number. Names both units and the part of the formula.
 
     Examples
     --------
@@ -309,6 +340,8 @@ def _tree(node: ast.expr, source: _Source, depth: int) -> Tree:
     if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
         left, right = _tree(node.left, source, depth + 1), _tree(node.right, source, depth + 1)
         return _folded_at(_BINARY[type(node.op)], (left, right), node, source)
+    if isinstance(node, ast.Attribute) and node.attr in CONSTANTS:
+        source.refuse_node(f"names of modules are not written; write {node.attr}", node)
     culprit = node.op if isinstance(node, ast.BinOp) else node
     advice = _ADVICE.get(type(culprit), f"{type(culprit).__name__} is not allowed")
     return source.refuse_node(f"{advice}; {_ALLOWED}", node)
@@ -326,8 +359,35 @@ def _number(node: ast.Constant, source: _Source) -> float:
     return value
 
 
-def _name(node: ast.Name, source: _Source) -> str:
-    if node.id in FUNCTIONS:
+def _condition(node: ast.expr, source: _Source, depth: int) -> Tree:
+    """Read what where chooses by: comparisons, joined by and, or, not."""
+    if isinstance(node, ast.BoolOp) and depth <= MAX_DEPTH:
+        operation = "and" if isinstance(node.op, ast.And) else "or"
+        parts = [_condition(part, source, depth + 1) for part in node.values]
+        return functools.reduce(functools.partial(folded, operation), parts)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) and depth <= MAX_DEPTH:
+        return _opposite(_condition(node.operand, source, depth + 1))
+    if not isinstance(node, ast.Compare):
+        source.refuse_node("the first argument of where should compare, such as a > b or 0 < a and a < b", node)
+    bad = [op for op in node.ops if type(op) not in _COMPARE]
+    if bad:
+        source.refuse_node("a condition compares by < <= > >=: computed numbers are hardly ever equal", node)
+    sides = [_tree(side, source, depth + 1) for side in (node.left, *node.comparators)]
+    parts = [folded(_COMPARE[type(op)], a, b) for op, a, b in zip(node.ops, sides, sides[1:], strict=False)]
+    return functools.reduce(functools.partial(folded, "and"), parts)
+
+
+def _opposite(condition: Tree) -> Tree:
+    if not isinstance(condition, tuple):
+        return 0.0 if condition else 1.0
+    operation, a, b = condition
+    return (_OPPOSITE[operation], *((a, b) if operation in COMPARISONS else (_opposite(a), _opposite(b))))
+
+
+def _name(node: ast.Name, source: _Source) -> Tree:
+    if node.id in CONSTANTS:
+        return CONSTANTS[node.id]
+    if node.id in FUNCTIONS or node.id in ALIASES:
         source.refuse_node(f"{node.id!r} is a function; call it: {node.id}(...)", node)
     if source.known is not None and node.id not in source.known:
         hint = nearest(node.id, source.known)
@@ -337,18 +397,26 @@ def _name(node: ast.Name, source: _Source) -> str:
 
 def _call(node: ast.Call, source: _Source, depth: int) -> Tree:
     name = node.func.id if isinstance(node.func, ast.Name) else ""
+    name = ALIASES.get(name, name)
+    if isinstance(node.func, ast.Attribute):
+        own = node.func.attr
+        known = own in FUNCTIONS or own in ALIASES
+        advice = f"write {own}(...)" if known else _ELSEWHERE.get(own, f"there are {', '.join(FUNCTIONS)}")
+        source.refuse_node(f"names of modules such as 'np.' are not written; {advice}", node.func)
     if name not in FUNCTIONS:
         if not name or (source.known is not None and name in source.known):
             source.refuse_node("only functions can be called; for a product write '*' before the parenthesis", node)
-        source.refuse_node(f"unknown function {name!r}; there are {', '.join(FUNCTIONS)}", node.func)
+        advice = _ELSEWHERE.get(name, f"there are {', '.join(FUNCTIONS)}")
+        source.refuse_node(f"unknown function {name!r}; {advice}", node.func)
     if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
         source.refuse_node(f"arguments of {name} should be plain formulas", node)
     least, most = FUNCTIONS[name]
     if not least <= len(node.args) <= most:
-        wanted = f"{least} argument" if least == most else f"{least} to {most} arguments"
+        wanted = f"{least} argument" + "s" * (least > 1) if least == most else f"{least} to {most} arguments"
         source.refuse_node(f"{name} takes {wanted}; got {len(node.args)}", node)
-    arguments = [_tree(argument, source, depth + 1) for argument in node.args]
-    if least == 1:
+    readers = [_condition if name == "where" and k == 0 else _tree for k in range(len(node.args))]
+    arguments = [read(argument, source, depth + 1) for read, argument in zip(readers, node.args, strict=True)]
+    if least == most:
         return _folded_at(name, tuple(arguments), node, source)
     return functools.reduce(functools.partial(folded, name), arguments)
 
@@ -368,24 +436,28 @@ def _from_tree(tree: Tree) -> Expression:
 
 
 def _unit_rule(operation: str, operands: tuple[tuple[Tree, Unit | None], ...], values: Mapping[str, float]) -> Any:
+    if operation in ("and", "or"):
+        return NO_UNIT
+    if operation == "where":
+        operands = operands[1:]
     (first, unit), second, other = operands[0], operands[-1][0], operands[-1][1]
-    if operation in ("+", "-", "min", "max"):
+    if operation in ("+", "-", "min", "max", "where", "atan2", *COMPARISONS):
         if unit is not None and other is not None and unit != other:
-            verb = {"+": "add", "-": "subtract"}.get(operation, "compare")
+            verb = {"+": "add", "-": "subtract", "where": "choose between"}.get(operation, "compare")
             raise ValueError(
                 f"cannot {verb} {to_text(first)!r} in {unit} and {to_text(second)!r} in {other}; a number without a "
                 "unit should become a parameter with one"
             )
-        return other if unit is None else unit
+        return NO_UNIT if operation not in ("+", "-", "min", "max", "where") else other if unit is None else unit
     if operation in ("*", "/"):
         if unit is None or other is None:
             return None
         return unit * other if operation == "*" else unit / other
-    if operation == "neg":
+    if operation in ("neg", "abs"):
         return unit
     if operation == "sqrt":
         return None if unit is None else unit**0.5
-    if operation == "heaviside":
+    if operation in ("heaviside", "sign"):
         return NO_UNIT
     if operation == "**":
         return _unit_of_power(operands, values)

@@ -20,12 +20,25 @@ Tree = float | str | tuple[Any, ...]
 FUNCTIONS = {
     "exp": (1, 1),
     "log": (1, 1),
+    "log10": (1, 1),
     "sqrt": (1, 1),
-    "tanh": (1, 1),
+    **dict.fromkeys(("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh"), (1, 1)),
+    "atan2": (2, 2),
+    "abs": (1, 1),
+    "sign": (1, 1),
+    "floor": (1, 1),
+    "ceil": (1, 1),
     "min": (2, 20),
     "max": (2, 20),
     "heaviside": (1, 1),
+    "where": (3, 3),
 }
+# Other names that formulas may use, and what they stand for.
+ALIASES = {"ln": "log"}
+CONSTANTS = {"pi": math.pi}
+# Only in the first argument of where.
+COMPARISONS = ("<", "<=", ">", ">=")
+CONDITIONS = (*COMPARISONS, "and", "or")
 # Nested constant powers multiply; beyond this exact algebra takes for ever, and no rate law needs it.
 MAX_POWER = 1000.0
 
@@ -70,7 +83,11 @@ def names(tree: Tree) -> tuple[str, ...]:
 
 
 def folded(operation: str, *operands: Tree) -> Tree:
-    """Make a node, or its value where all operands are numbers."""
+    """Make a node, or its value where all operands are numbers; of a choice that is made, the part that is left."""
+    if isinstance(operands[0], float) and operation in _CHOSEN:
+        return _CHOSEN[operation](*operands)
+    if isinstance(operands[-1], float) and operation in ("and", "or"):
+        return _CHOSEN[operation](*reversed(operands))
     numbers = [operand for operand in operands if isinstance(operand, float)]
     if len(numbers) < len(operands):
         return (operation, *operands)
@@ -81,6 +98,14 @@ def folded(operation: str, *operands: Tree) -> Tree:
     if not math.isfinite(value):
         raise ValueError(f"the constant part {to_text((operation, *operands))} has no finite value")
     return value
+
+
+# Operation whose first operand is a number -> what is left of it.
+_CHOSEN: dict[str, Callable[..., Tree]] = {
+    "where": lambda condition, a, b: a if condition else b,
+    "and": lambda first, second: second if first else 0.0,
+    "or": lambda first, second: 1.0 if first else second,
+}
 
 
 def check_powers(tree: Tree, what: str, product: float = 1.0) -> None:
@@ -97,7 +122,7 @@ def check_powers(tree: Tree, what: str, product: float = 1.0) -> None:
 
 # --- text ---
 
-_RANKS = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "**": 4}
+_RANKS = {"or": -2, "and": -1, **dict.fromkeys(COMPARISONS, 0), "+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "**": 4}
 
 
 def _text_and_rank(tree: Tree) -> tuple[str, int]:
@@ -114,7 +139,7 @@ def _text_and_rank(tree: Tree) -> tuple[str, int]:
         return "-" + _bracketed(operands[0], 3), rank
     # The right operand of a sum or product is bracketed even where it need not be, so that the tree comes back exactly.
     left, right = _bracketed(operands[0], rank + (rank == 4)), _bracketed(operands[1], 3 if rank == 4 else rank + 1)
-    space = " " if rank == 1 else ""
+    space = " " if rank <= 1 else ""
     return f"{left}{space}{operation}{space}{right}", rank
 
 
@@ -151,25 +176,34 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "*": operator.mul,
     "/": operator.truediv,
     "neg": operator.neg,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "sign": np.sign,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "abs": abs,
+    "heaviside": _step,
 }
+_PLAIN = ("exp", "log", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "atan2")
+_NUMPYS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"}
 SCALAR: dict[str, Callable[..., Any]] = _ARITHMETIC | {
     "**": math.pow,
-    "exp": math.exp,
-    "log": math.log,
-    "sqrt": math.sqrt,
-    "tanh": math.tanh,
+    **{name: getattr(math, name) for name in _PLAIN},
     "min": min,
     "max": max,
-    "heaviside": _step,
+    "and": lambda a, b: a and b,
+    "or": lambda a, b: a or b,
+    "where": lambda condition, a, b: a if condition else b,
 }
 NUMPY: dict[str, Callable[..., Any]] = _ARITHMETIC | {
     "**": _power,
-    "exp": np.exp,
-    "log": np.log,
-    "sqrt": np.sqrt,
-    "tanh": np.tanh,
+    **{name: getattr(np, _NUMPYS.get(name, name)) for name in _PLAIN},
     "min": np.minimum,
     "max": np.maximum,
-    "heaviside": _step,
+    "and": np.logical_and,
+    "or": np.logical_or,
+    "where": np.where,
 }
 FOLDING = {operation: functools.partial(folded, operation) for operation in NUMPY}

@@ -9,7 +9,7 @@ import difflib
 import logging
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,7 @@ from meshcell.models import events, expressions
 from meshcell.models.compartments import Place, checked_place, place_key, place_text
 from meshcell.models.consistency import (
     PLAIN,
+    check_diffusion,
     check_fixed,
     check_reaction,
     fixed_text,
@@ -29,9 +30,9 @@ from meshcell.models.consistency import (
     plain_numbers,
 )
 from meshcell.models.equations import latex, table
-from meshcell.models.expressions import VARIABLES, Expression
+from meshcell.models.expressions import POSITION, VARIABLES, Expression
 from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit
-from meshcell.models.species import Reaction, Species, check_symbol, check_text
+from meshcell.models.species import Reaction, Species, check_symbol, check_text, diffusion_parts, diffusion_text
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Model:
             self._require_compartment(reaction.compartment, f"reaction {reaction.name!r}")
             check_reaction(self, reaction, dimensions)
         for species in self.species:
+            check_diffusion(self, species)
             for name in species.fixed:
                 check_fixed(self, species, name, dimensions)
         self._warn_of_unused()
@@ -134,14 +136,32 @@ class Model:
 
     def fixed_formula(self, species: Species, compartment: str) -> tuple[Expression, dict[str, Varying]]:
         """Return a fixed value as a formula of t, x, y, z and varying names, and what those stand for."""
-        value, what = species.fixed[compartment], fixed_text(species, compartment)
+        return self._formula_of(species.fixed[compartment], fixed_text(species, compartment), VARIABLES)
+
+    def initial_formula(self, species: Species) -> tuple[Expression, dict[str, Varying]]:
+        """Return an initial value that is no function as a formula of x, y, z and fields, and those fields."""
+        return self._formula_of(species.initial, f"initial of species {species.name!r}", POSITION)
+
+    def diffusion_formulas(self, species: Species) -> list[tuple[str | None, Expression, dict[str, Varying]]]:
+        """Return part of the compartment (None: all of it), formula of x, y, z and fields, and those fields."""
+        return [
+            (part, *self._formula_of(value, diffusion_text(species, part), POSITION))
+            for part, value in diffusion_parts(species)
+        ]
+
+    def _formula_of(self, value: Any, what: str, variables: Sequence[str]) -> tuple[Expression, dict[str, Varying]]:
         if isinstance(value, (Table, Course, Field)):
             return Expression("given", "given", ("given",)), {"given": value}
         if isinstance(value, float) or units.is_quantity_text(value):
             number = number_and_unit(value, what)[0]
             assert number is not None
             return Expression(str(value), number, ()), {}
-        parsed = expressions.parse(value, what, [*self.parameters, *VARIABLES])
+        parsed = expressions.parse(value, what, [*self.parameters, *variables])
+        moving = [name for name in parsed.names if isinstance(self.parameters.get(name), (Table, Course))]
+        if moving and "t" not in variables:
+            raise ValueError(
+                f"{what} should not change in time; it reads {moving[0]!r}, which does; give a number or a Field"
+            )
         return self._with_numbers(parsed, what), self.varying
 
     def latex(self) -> str:
@@ -161,9 +181,11 @@ class Model:
         """Say which parameters nothing reads: a scan of a misspelt one would show no effect."""
         if not self.parameters:
             return
-        given = [value for item in self.species for value in item.fixed.values() if isinstance(value, str)]
         formulas = [reaction.formula for reaction in self.reactions]
-        formulas += [expressions.parse(text) for text in given if not units.is_quantity_text(text)]
+        given: list[Any] = [value for item in self.species for value in (item.initial, *item.fixed.values())]
+        given += [value for item in self.species for _, value in diffusion_parts(item)]
+        texts = [value for value in given if isinstance(value, str) and not units.is_quantity_text(value)]
+        formulas += [expressions.parse(text) for text in texts]
         used = dict.fromkeys(name for formula in formulas for name in formula.names)
         for name in self.parameters:
             if name not in used:
@@ -180,6 +202,11 @@ class Model:
 
     def __repr__(self) -> str:
         return table(self)
+
+
+def field_text(name: str, what: str) -> str:
+    """Name a field in errors: a parameter by its name, one that was given in place by what it is."""
+    return what if name == "given" else f"parameter {name!r}"
 
 
 # --- checks of names and items ---

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any
 
+from meshcell.models.consistency import initial_unit
 from meshcell.models.expressions import Expression
 from meshcell.models.formula_trees import NUMPY, SCALAR, Tree, names, to_text, walk
 from meshcell.models.model import Model
@@ -47,7 +48,7 @@ def clipped(formula: Expression, species: Collection[str]) -> Expression:
 def _wants_positive(operation: str, operands: tuple[Tree, ...]) -> bool:
     if operation == "**":
         return not (isinstance(operands[1], float) and operands[1].is_integer())
-    return operation in ("sqrt", "log")
+    return operation in ("sqrt", "log", "log10")
 
 
 def perhaps_signed(model: Model) -> tuple[str, ...]:
@@ -56,19 +57,21 @@ def perhaps_signed(model: Model) -> tuple[str, ...]:
     Such a one has an equation for itself: a reaction that adds it alone, at a rate that depends on it and can be
     negative while it is zero. What is written with a unit of concentration is one.
     """
-    found: list[str] = []
+    # Those that say so are signed for certain.
+    said = [item.name for item in model.species if item.signed]
+    found: list[str] = list(said)
     for _ in model.species:
         more = [
             item.name
             for item in model.species
             if item.name not in found
-            and item.initial_unit is None
+            and initial_unit(model, item) is None
             and any(_pulls(model, reaction, item.name, found) for reaction in model.reactions)
         ]
         if not more:
             break
         found += more
-    return tuple(found)
+    return tuple(found[len(said) :])
 
 
 def _pulls(model: Model, reaction: Reaction, name: str, signed: Collection[str]) -> bool:
@@ -116,6 +119,7 @@ def _monotone(function: Callable[..., float], *intervals: Interval) -> Interval:
     return float(low), float(high)
 
 
+_MONOTONE = ("tanh", "atan", "sign", "floor", "ceil", "min", "max", "heaviside")
 _INTERVALS: dict[str, Callable[..., Interval]] = {operation: lambda *_: POSITIVE for operation in NUMPY} | {
     "+": lambda a, b: (a[0] + b[0], a[1] + b[1]),
     "-": lambda a, b: (a[0] - b[1], a[1] - b[0]),
@@ -123,6 +127,10 @@ _INTERVALS: dict[str, Callable[..., Interval]] = {operation: lambda *_: POSITIVE
     "*": _times,
     "/": _over,
     "**": _power,
-    "log": lambda _: ANY,
-    **{name: functools.partial(_monotone, SCALAR[name]) for name in ("tanh", "min", "max", "heaviside")},
+    **dict.fromkeys(("log", "log10", "tan", "sinh"), lambda _: ANY),
+    **dict.fromkeys(("sin", "cos"), lambda _: (-1.0, 1.0)),
+    "asin": lambda _: (-math.pi / 2, math.pi / 2),
+    "atan2": lambda _, __: (-math.pi, math.pi),
+    "where": lambda _, a, b: (min(a[0], b[0]), max(a[1], b[1])),
+    **{name: functools.partial(_monotone, SCALAR[name]) for name in _MONOTONE},
 }

@@ -16,12 +16,12 @@ import numpy as np
 
 from meshcell.core import units
 from meshcell.core.arrays import Floats, set_fields
-from meshcell.core.units import CONCENTRATION, DENSITY, Unit
+from meshcell.core.units import CONCENTRATION, DENSITY, DIFFUSION, Unit
 from meshcell.models import expressions
 from meshcell.models.compartments import Place
-from meshcell.models.expressions import POSITION, VARIABLES, Expression
-from meshcell.models.formula_trees import FUNCTIONS
-from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit
+from meshcell.models.expressions import VARIABLES, Expression
+from meshcell.models.formula_trees import ALIASES, CONSTANTS, FUNCTIONS
+from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit, written
 
 
 class Described(Protocol):
@@ -40,6 +40,8 @@ class Described(Protocol):
     @property
     def rates(self) -> dict[str, Expression]: ...
     def fixed_formula(self, species: Species, compartment: str, /) -> tuple[Expression, dict[str, Varying]]: ...
+    def initial_formula(self, species: Species, /) -> tuple[Expression, dict[str, Varying]]: ...
+    def diffusion_formulas(self, species: Species, /) -> list[tuple[str | None, Expression, dict[str, Varying]]]: ...
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,27 @@ class Species:
         An identifier, because rates refer to it.
     compartment : str
         Key of `Model.compartments`.
-    diffusion : number (um^2/s), text or pint quantity
-        Such as "220 um^2/s"; on an interface the species diffuses along it.
+    diffusion : number (um^2/s), text, pint quantity, array, Field or dict
+        Such as "220 um^2/s"; on an interface the species diffuses along it. Other texts are formulas in x, y, z (um)
+        and the model's parameters, so also a parameter's name ("D", "D*(1 - phi)", "1 + 0.1*x"); an array or `Field`
+        holds one value per node or cell. For a union of regions or patches a dict may say it for each of them:
+        {"cytosol": "D", "psd": "3 um^2/s"}.
     initial : number, text, pint quantity, array, Field or callable
         A plain number is in molecules/um^3, on an interface molecules/um^2. A text that starts with a number directly
         followed by letters is a quantity with its unit ("0.1 uM", "10 molecule/um^2"); any other text is a formula in
-        x, y, z (um) whose value is in molecules/um^3 or molecules/um^2 ("1 + 0.1*x"). An array holds one value per
-        node or cell (`Field` gives it a unit); a function gets the nodes' positions (m, 3) in um and returns (m,)
-        values. It may be negative, as a membrane potential is.
+        x, y, z (um) and the model's parameters ("1 + 0.1*x", "A0*exp(-x/L)"), in molecules/um^3 or molecules/um^2
+        unless its parameters have units. An array holds one value per node or cell (`Field` gives it a unit); a
+        function gets the nodes' positions (m, 3) in um and returns (m,) values.
     fixed : dict[str, number, text, function of time, Table or Field]
         Compartment -> the value that the species is held at there (Dirichlet): on a membrane or patch for a species of
         a region, {"PM": "1 uM"}. Texts are quantities or formulas in t, x, y, z and the model's parameters. Where two
         parts meet the first one holds; initial values give way. Reactions do not change the species there.
+    signed : bool
+        Whether it is no concentration but a potential, a deviation or any other quantity that may be below zero.
+        Then `initial` may have any unit ("-65 mV", "0.1 dimensionless"), which is the unit of its fixed values and, per
+        s, of the rates that change it (times um on an interface of its region); a plain number switches the check off.
+        Values are in base units: mV for potentials. Without it, a species whose initial values go below zero is taken
+        for a signed one, and one that gets there is refused or, with a warning, taken for one.
 
     Raises
     ------
@@ -73,48 +84,44 @@ class Species:
     Examples
     --------
     >>> Species("Ca", "cyt", diffusion="220 um^2/s", initial="0.1 uM")
-    Species(name='Ca', compartment='cyt', diffusion='220 um^2/s', initial='0.1 uM', fixed={})
+    Species(name='Ca', compartment='cyt', diffusion='220 um^2/s', initial='0.1 uM', fixed={}, signed=False)
     """
 
     name: str
     compartment: str
-    diffusion: float | str = 0.0
+    diffusion: float | str | Field | Floats | Mapping[str, Any] = 0.0
     initial: float | str | Field | Callable[[Floats], Floats] | Floats = 0.0
     fixed: Mapping[str, Given] = field(default_factory=dict)
+    signed: bool = False
 
     def __post_init__(self) -> None:
         check_symbol(self.name, "species")
         what = f"species {self.name!r}"
         check_text(self.compartment, f"compartment of {what}")
-        set_fields(self, diffusion=units.plain(self.diffusion, f"diffusion of {what}"))
+        set_fields(self, diffusion=_checked_diffusion(self.diffusion, f"diffusion of {what}"))
         set_fields(self, initial=_checked_initial(self.initial, f"initial of {what}"))
         set_fields(self, fixed=_checked_fixed(self.fixed, what))
-        if not 0 <= self.diffusion_constant < math.inf:
-            raise ValueError(f"diffusion of {what} should be at least 0 um^2/s and finite; got {self.diffusion!r}")
-        unit = self.initial_unit
-        if unit not in (None, CONCENTRATION, DENSITY):
-            raise ValueError(
-                f"initial of {what} should be in {CONCENTRATION} (or uM), on an interface {DENSITY}; got "
-                f"{self.initial!r} in {unit}"
-            )
-        if isinstance(self.initial, str) and unit is None and not self.starts_at_zero:
+        if not isinstance(self.signed, (bool, np.bool_)):
+            raise TypeError(f"signed of {what} should be True or False; got {self.signed!r}")
+        check_amount(self, self.initial_unit)
+        if isinstance(self.initial, str) and self.initial_unit is None and not self.starts_at_zero:
             self._explain_initial()
 
     @property
-    def diffusion_constant(self) -> float:
-        """Diffusion coefficient in um^2/s."""
-        return units.convert(self.diffusion, "um^2/s", f"diffusion of species {self.name!r}")
+    def diffusion_constant(self) -> float | None:
+        """Diffusion coefficient in um^2/s, None where it is not written as one number."""
+        return _constant(self.diffusion, f"diffusion of species {self.name!r}")
 
     @property
     def initial_unit(self) -> Unit | None:
-        """Unit of the initial value, None where none was written."""
+        """Unit of the initial value, None where none was written with it."""
         if isinstance(self.initial, Field):
             return number_and_unit(self.initial, f"initial of species {self.name!r}")[1]
         return self.initial_formula[1] if isinstance(self.initial, (float, str)) else None
 
     @cached_property
     def initial_formula(self) -> tuple[Expression, Unit | None]:
-        """Initial value, where it is a number or text, as a formula in x, y, z in base units, and its unit."""
+        """Initial value, where it is a number or text, as a formula, and the unit of a quantity."""
         what = f"initial of species {self.name!r}"
         if isinstance(self.initial, float):
             if not math.isfinite(self.initial):
@@ -124,7 +131,7 @@ class Species:
         if units.is_quantity_text(text):
             value, unit = units.to_base(text, what)
             return Expression(text, value, ()), unit
-        return expressions.parse(text, what, POSITION), None
+        return expressions.parse(text, what), None
 
     def _explain_initial(self) -> None:
         """Warn of a number in quotes without a unit: as it comes from a table or form, often in uM."""
@@ -199,10 +206,10 @@ def check_symbol(name: Any, what: str) -> None:
     """Refuse a name that a rate could not refer to."""
     if not isinstance(name, str):
         raise TypeError(f"name of a {what} should be a text; got {name!r}")
-    if name in VARIABLES or name in FUNCTIONS:
+    if name in (*VARIABLES, *FUNCTIONS, *ALIASES, *CONSTANTS):
         raise ValueError(
-            f"{what} {name!r} has a reserved name; t, x, y, z and the functions {', '.join(FUNCTIONS)} "
-            "mean themselves in rates; choose another name"
+            f"{what} {name!r} has a reserved name; t, x, y, z, pi and the functions "
+            f"{', '.join((*FUNCTIONS, *ALIASES))} mean themselves in rates; choose another name"
         )
     # Python's parser normalises identifiers, so a rate would never find the other spelling.
     if not name.isidentifier() or keyword.iskeyword(name) or unicodedata.normalize("NFKC", name) != name:
@@ -217,6 +224,66 @@ def check_symbol(name: Any, what: str) -> None:
 def check_text(value: Any, what: str) -> None:
     if not isinstance(value, str) or not value:
         raise TypeError(f"{what} should be a text that is not empty; got {value!r}")
+
+
+def check_amount(species: Species, unit: Unit | None) -> None:
+    """Refuse an initial value that is no concentration, unless the species is signed."""
+    if not species.signed and unit not in (None, CONCENTRATION, DENSITY):
+        raise ValueError(
+            f"initial of species {species.name!r} should be in {CONCENTRATION} (or uM), on an interface {DENSITY}; got "
+            f"{species.initial!r} in {unit}; for a potential or a deviation say signed=True"
+        )
+
+
+def diffusion_parts(species: Species) -> list[tuple[str | None, Any]]:
+    """List the parts of a species' compartment and what is given for them; None stands for the whole of it."""
+    return list(species.diffusion.items()) if isinstance(species.diffusion, Mapping) else [(None, species.diffusion)]
+
+
+def diffusion_text(species: Species, part: str | None) -> str:
+    """Name a diffusion coefficient in errors."""
+    return f"diffusion of species {species.name!r}" + ("" if part is None else f" in {part!r}")
+
+
+def written_diffusion(diffusion: Any) -> str:
+    """Write a diffusion coefficient for a table."""
+    if isinstance(diffusion, Mapping):
+        return ", ".join(f"{part}: {written(value)}" for part, value in diffusion.items())
+    return written(diffusion)
+
+
+def _constant(diffusion: Any, what: str) -> float | None:
+    if isinstance(diffusion, float) or (isinstance(diffusion, str) and units.is_quantity_text(diffusion)):
+        return units.convert(diffusion, "um^2/s", what)
+    return None
+
+
+def _checked_diffusion(diffusion: Any, what: str, *, in_parts: bool = True) -> Any:
+    if isinstance(diffusion, Mapping) and in_parts:
+        if not diffusion:
+            raise ValueError(f'{what} should name the parts of the compartment, such as {{"cytosol": 10}}; got {{}}')
+        return {
+            part: _checked_diffusion(value, f"{what} in {part!r}", in_parts=False) for part, value in diffusion.items()
+        }
+    if isinstance(diffusion, (Table, Course)) or callable(diffusion):
+        raise TypeError(
+            f"{what} cannot be a function; give a number, a formula in x, y, z, or a Field; got {diffusion!r}"
+        )
+    checked = checked_given(diffusion, what)
+    if isinstance(checked, Field):
+        low, unit = float(checked.values.min(initial=0)), number_and_unit(checked, what)[1]
+        if unit not in (None, DIFFUSION):
+            raise ValueError(f"{what} should be in {DIFFUSION}; got a Field in {unit}")
+        if low < 0:
+            raise ValueError(f"{what} should be at least 0 um^2/s; got a Field with {low:g}")
+        return checked
+    constant = _constant(checked, what)
+    if constant is not None and not 0 <= constant < math.inf:
+        raise ValueError(f"{what} should be at least 0 um^2/s and finite; got {checked!r}")
+    if constant is None:
+        # Refused now if it is no formula.
+        expressions.parse(str(checked), what)
+    return checked
 
 
 def _checked_initial(initial: Any, what: str) -> Any:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from meshcell.core.arrays import Floats
+from meshcell.core.units import NO_UNIT
+from meshcell.models.consistency import initial_unit
+from meshcell.models.solutions import Solution
 
 MOLECULES_PER_UM3_IN_UM = 602.214076  # 1 uM = 1e-6 mol/l
 
 
-def per_unit(dimension: int) -> float:
-    """Return how many molecules/um^3 one uM is, where the species lives in a region; 1 on an interface."""
-    return MOLECULES_PER_UM3_IN_UM if dimension == 3 else 1.0
+def scale_and_label(solution: Solution, species: str, dimension: int) -> tuple[float, str]:
+    """Return by how much a picture divides a species' values, and its name with the unit that is then shown.
 
-
-def label(species: str, dimension: int) -> str:
-    """Name a species with the unit that pictures show."""
-    return f"{species} (µM)" if dimension == 3 else f"{species} (molecules/µm²)"
+    Concentrations are shown in uM in a region and in molecules/um^2 on an interface, signed species in their own unit.
+    """
+    for item in getattr(solution.model, "species", ()):
+        if item.name == species and item.signed:
+            unit = initial_unit(solution.model, item)
+            return 1.0, species if unit in (None, NO_UNIT) else f"{species} ({unit})"
+    return (MOLECULES_PER_UM3_IN_UM, f"{species} (µM)") if dimension == 3 else (1.0, f"{species} (molecules/µm²)")
 
 
 def limits(values: Floats) -> tuple[float, float]:

@@ -119,12 +119,12 @@ def curves(solution: Solution, species: Any, title: str | None, save: Any) -> Ar
     axes = panels(len(names), 2.2, sharex=True)
     for index, (axis, name) in enumerate(zip(axes, names, strict=True)):
         dimension, _ = compartment_rows(solution, name)
-        factor = captions.per_unit(dimension)
+        factor, label = captions.scale_and_label(solution, name, dimension)
         colour = colours.PALETTE[(4, 5, 2, 3, 1, 0)[index % 6]]
         values = solution.values[name] / factor
         axis.fill_between(solution.times, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.2, linewidth=0)
         axis.plot(solution.times, mean(solution, name) / factor, color=colour, linewidth=2)
-        axis.set_ylabel(captions.label(name, dimension))
+        axis.set_ylabel(label)
         axis.margins(x=0)
     axes[0].set_title("line: mean, band: least to greatest", loc="right", fontsize="small", color="0.4")
     axes[-1].set_xlabel("time (s)")

@@ -413,7 +413,8 @@ def _species_scene(
     mesh = solution.mesh
     dimension, rows = compartment_rows(solution, species)
     field = np.zeros((len(mesh.points), values.shape[1]))
-    field[solution.nodes[species]] = values / captions.per_unit(dimension)
+    factor, label = captions.scale_and_label(solution, species, dimension)
+    field[solution.nodes[species]] = values / factor
     plane = scenes.cut_plane(mesh, cut) if dimension == 3 else None
     plotter = rendering.stage(size, off_screen=off_screen)
     if dimension == 3:
@@ -430,7 +431,7 @@ def _species_scene(
     column = np.asarray(body.point_data["values"]).reshape(body.n_points, -1)
     body.point_data["value"] = column[:, 0].copy()
     ends = clim or captions.limits(field[solution.nodes[species]])
-    scenes.add_coloured(plotter, body, "value", captions.label(species, dimension), clim=ends, cmap=CONCENTRATIONS)
+    scenes.add_coloured(plotter, body, "value", label, clim=ends, cmap=CONCENTRATIONS)
     scenes.add_glass(plotter, mesh, glass)
     points = mesh.points[np.unique(mesh.tets)]
     scenes.look_at(plotter, points, view, plane)

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from meshcell.core.kernels import njit
 from meshcell.core.threads import share
-from meshcell.solving.krylov import dot
+from meshcell.solving.kept_sums import Pieces
 from meshcell.solving.sparse_products import Product
 
 Floats = npt.NDArray[np.float64]
@@ -40,8 +40,8 @@ class Band:
         Diffusion in um^2/s, column by column; columns that are not used have 0.
     own : list of slices
         The unknowns of each column in use.
-    closed : bool
-        Whether K 1 = 0, so that diffusion keeps all molecules.
+    pieces : Pieces
+        Within each of which diffusion keeps all molecules, unless values are fixed there.
     """
 
     product: Product
@@ -50,7 +50,7 @@ class Band:
     mass: Floats
     constants: tuple[float, ...]
     own: list[slice]
-    closed: bool
+    pieces: Pieces
 
     def gather(self, u: Floats) -> Floats:
         """Take this band's columns out of the unknowns."""
@@ -142,12 +142,11 @@ class Diffusion:
         for K, mass, constants, own in homes:
             moving = [(D, rows) for D, rows in zip(constants, own, strict=True) if D > 0]
             product, diagonal = Product.of(K), K.diagonal()
-            # Fixed values take and give: their neighbours' rows no longer sum to zero.
-            closed = bool(np.abs(K.sum(axis=0)).max() <= 1e-9 * diagonal.max())
+            pieces = Pieces.of(K, mass)
             for first in range(0, len(moving), WIDTH):
                 chosen = moving[first : first + WIDTH]
                 factors = (*(D for D, _ in chosen), *(0.0,) * (WIDTH - len(chosen)))
-                self.bands.append(Band(product, K.data, diagonal, mass, factors, [rows for _, rows in chosen], closed))
+                self.bands.append(Band(product, K.data, diagonal, mass, factors, [rows for _, rows in chosen], pieces))
 
     def apply(self, u: Floats) -> Floats:
         """Return D K u, molecules/s that diffuse away from every node."""
@@ -157,6 +156,16 @@ class Diffusion:
             y, _ = band.operate(0.0, band.constants, columns, columns)
             for k, rows in enumerate(band.own):
                 result[rows] = y[:, k]
+        return result
+
+    def levelled(self, rates: Floats) -> Floats:
+        """Return diffusive rates (u,) without what they add to whole pieces, nor to what does not diffuse."""
+        result = np.zeros_like(rates)
+        for band in self.bands:
+            for rows in band.own:
+                column = rates[rows].copy()
+                band.pieces.level(column)
+                result[rows] = column
         return result
 
     def steepness(self, tau: float) -> float:
@@ -181,20 +190,18 @@ def relax(relaxations: list[Relaxation], state: Floats, guess: Floats, tolerance
     Returns
     -------
     w : (u,) floats
-        Sums to nothing for every species: diffusion keeps all molecules, whatever the tolerance, unless values are
-        fixed somewhere.
+        Sums to nothing for every species in every connected piece: diffusion keeps all molecules, whatever the
+        tolerance, unless values are fixed somewhere in it.
     iterations : int
         Of the species that took most.
     converged : bool
     """
     w, most, converged = np.zeros_like(state), 0, True
     for relaxation in relaxations:
-        mass = relaxation.band.mass
         x, iterations, done = relaxation.solve(state, guess, tolerance)
         for k, rows in enumerate(relaxation.band.own):
             column = x[:, k].copy()
-            if relaxation.band.closed:
-                column -= dot(mass, column) / mass.sum()
+            relaxation.band.pieces.level(column)
             w[rows] = column
         most, converged = max(most, iterations), converged and done
     return w, most, converged

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from scipy.linalg import null_space
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints
 from meshcell.core.types import TetMesh
 from meshcell.geometry import finite_elements as fem
-from meshcell.models.binding import BoundCompartment, BoundReaction, System
+from meshcell.models.binding import BoundReaction, BoundSpecies, System
+from meshcell.models.bound_places import BoundCompartment
 from meshcell.solving.coarsening import Blocks
 from meshcell.solving.diffusion import Diffusion
+from meshcell.solving.kept_sums import KeptSums, connected, parts_of
 from meshcell.solving.multigrid import Multigrid
 
 Rows = npt.NDArray[np.int64]
@@ -83,25 +84,33 @@ class Discretisation:
             for part in system.species[name].fixed
         ]
         self._held = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in self._parts)])
-        emptied, self._pulls = self._emptied({name: shared[homes[name].name][0] for name in self.names})
+        # Where diffusion differs from cell to cell, K is weighted with its shares of the largest.
+        alike = {name: _kind(system.species[name]) for name in self.names}
+        weighted: dict[Any, sp.csr_array] = {(home, None): K for home, (K, _) in shared.items()}
+        for name, kind in alike.items():
+            if kind not in weighted:
+                shares = system.species[name].shares
+                weighted[kind] = _operators(system.mesh, homes[name], self.nodes[name], shares)[0]
+        emptied, self._pulls = self._emptied({name: weighted[alike[name]] for name in self.names})
         self._stiffness = list(emptied.values())
         # Species of one compartment share a matrix, but for those with fixed values.
-        groups: dict[tuple[str, str], list[str]] = {}
+        groups: dict[Any, list[str]] = {}
         for name in self.names:
-            groups.setdefault((homes[name].name, name if system.species[name].fixed else ""), []).append(name)
+            groups.setdefault((alike[name], name if system.species[name].fixed else ""), []).append(name)
         self.diffusion = Diffusion(
             self.size,
             [
                 (
                     emptied[own[0]],
-                    shared[home][1],
+                    shared[homes[own[0]].name][1],
                     [system.species[name].diffusion for name in own],
                     [self.slices[name] for name in own],
                 )
-                for (home, _), own in groups.items()
+                for own in groups.values()
             ],
         )
-        self.kept, self.perhaps_signed = _kept(system), system.perhaps_signed
+        self.perhaps_signed = system.perhaps_signed
+        self.signed = tuple(name for name, item in system.species.items() if item.signed)
         self.stimuli, self.autonomous = system.stimuli, system.autonomous
         n_nodes = int(order.max()) + 1
         self.blocks = Blocks.of(
@@ -115,6 +124,7 @@ class Discretisation:
         self._cut = np.flatnonzero(held[self.blocks.rows] | held[self.blocks.columns])
         self._weights: dict[str, Floats] = {}
         self.reactions = [self._nodal(reaction) for reaction in system.reactions]
+        self.sums = self._kept_sums({kind: connected(K) for kind, K in weighted.items()}, alike)
 
     @cached_property
     def fixed(self) -> sp.csr_array:
@@ -157,6 +167,32 @@ class Discretisation:
                 emptied[name], pull = _without(stiffness[name], held[own])
                 pulls.append((own, species.diffusion * pull))
         return emptied, pulls
+
+    def _kept_sums(self, pieces: dict[Any, tuple[int, Rows]], alike: dict[str, Any]) -> KeptSums:
+        """Find the sums of molecules that the model keeps, in every connected piece.
+
+        What is held at fixed values anywhere in a piece is not kept, as if a reaction made it out of nothing.
+        """
+        labels, species_of = np.zeros(self.size, np.int64), np.zeros(0, np.int64)
+        for k, (name, own) in enumerate(self.slices.items()):
+            home, _ = kind = alike[name]
+            moves = self.system.species[name].diffusion > 0
+            count, mine = parts_of(pieces[home, None], pieces[kind] if moves else None)
+            labels[own] = mine + len(species_of)
+            species_of = np.append(species_of, np.full(count, k))
+        ordered, events = labels[self._unknown_of], []
+        for reaction in self.reactions:
+            if not reaction.changes:
+                continue
+            # Every species in one piece, as most are, has one kind of event.
+            seen = slice(None) if len(species_of) > len(self.names) else slice(1)
+            parts = np.unique(np.column_stack([ordered[rows][seen] for rows, _ in reaction.changes]), axis=0)
+            change = np.broadcast_to([change for _, change in reaction.changes], parts.shape)
+            events.append((parts, change))
+        held = np.unique(labels[self._held])[:, None]
+        events.append((held, np.ones(held.shape)))
+        stoichiometry = _stoichiometry(events, len(species_of))
+        return KeptSums.of(self.mass, list(self.slices.values()), labels, stoichiometry, species_of)
 
     def _unknowns(self, name: str, nodes: Ints) -> Rows:
         """Return the unknowns of a species at some nodes, in the order of the compartments' nodes."""
@@ -317,13 +353,20 @@ def _adjacency(pairs: Any, n: int) -> sp.csr_array:
     return sp.csr_array((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(n, n))
 
 
-def _operators(mesh: TetMesh, home: BoundCompartment, nodes: Ints) -> tuple[sp.csr_array, Floats]:
-    """Stiffness and lumped mass of a compartment, on its nodes in the given order."""
+def _kind(species: BoundSpecies) -> tuple[str, bytes | None]:
+    """Return what species with the same stiffness matrix have in common."""
+    return species.compartment.name, None if species.shares is None else species.shares.tobytes()
+
+
+def _operators(
+    mesh: TetMesh, home: BoundCompartment, nodes: Ints, shares: Floats | None = None
+) -> tuple[sp.csr_array, Floats]:
+    """Stiffness, weighted with `shares` cell by cell, and lumped mass of a compartment, on its nodes in this order."""
     lookup = np.full(len(mesh.points), -1, np.int32)
     lookup[nodes] = np.arange(len(nodes))
     cells = lookup[(mesh.tets if home.dimension == 3 else mesh.facets)[home.rows]]
     points = mesh.points[nodes]
-    return fem.stiffness(points, cells), fem.lumped_mass(points, cells)
+    return fem.stiffness(points, cells, shares), fem.lumped_mass(points, cells)
 
 
 def _without(K: sp.csr_array, held: npt.NDArray[np.bool_]) -> tuple[sp.csr_array, sp.csr_array]:
@@ -336,21 +379,17 @@ def _without(K: sp.csr_array, held: npt.NDArray[np.bool_]) -> tuple[sp.csr_array
     return kept, pull
 
 
+def _stoichiometry(events: list[tuple[Rows, Floats]], n_parts: int) -> sp.csr_array:
+    """Write events, given as blocks of (parts, changes), one row each, as a matrix (events, parts)."""
+    first = np.cumsum([0, *(len(parts) for parts, _ in events)])
+    rows = [np.repeat(np.arange(len(parts)) + k, parts.shape[1]) for (parts, _), k in zip(events, first, strict=False)]
+    columns, changes = (np.concatenate([block[k].ravel() for block in events]) for k in range(2))
+    entries = changes.astype(np.float64), (np.concatenate(rows), columns.astype(np.int64))
+    return sp.csr_array(sp.coo_array(entries, shape=(int(first[-1]), n_parts)))
+
+
 def _as_slice(rows: Rows) -> Rows | slice:
     """Return a slice where rows follow each other: it takes no copy."""
     if len(rows) and (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows
-
-
-def _kept(system: System) -> Floats:
-    """Find the sums of molecules that the model keeps: (k, s) weights, the left null vectors of the stoichiometry.
-
-    What is held at fixed values anywhere is not kept, as if a reaction made it out of nothing.
-    """
-    names = list(system.species)
-    columns = [[reaction.change.get(name, 0.0) for name in names] for reaction in system.reactions]
-    columns += [[float(name == item.name) for name in names] for item in system.species.values() if item.fixed]
-    if not columns:
-        return np.eye(len(names))
-    return np.asarray(null_space(np.array(columns)).T, np.float64)

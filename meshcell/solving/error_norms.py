@@ -43,8 +43,9 @@ class Tolerance:
         self.own = list(problem.slices.values())
         self.atol = np.full(len(self.own), np.nan) if atol is None else atol
         self.least = LEAST_SIZE * (float(self.sizes(u).max()) or 1.0)
-        # A species that starts below zero (a membrane potential) is not a concentration.
-        self.signed = np.array([u[own].min(initial=0) < 0 for own in self.own])
+        # A species that says so, or starts below zero (a membrane potential), is not a concentration.
+        said = [name in problem.signed for name in problem.slices]
+        self.signed = np.array(said) | np.array([u[own].min(initial=0) < 0 for own in self.own])
         self.perhaps_signed = np.array([name in problem.perhaps_signed for name in problem.slices])
         shares = [problem.mass[own] / problem.mass[own].sum() for own in self.own]
         self.shares: Floats = np.sqrt(np.concatenate(shares))

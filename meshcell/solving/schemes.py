@@ -23,7 +23,8 @@ import numpy as np
 from meshcell.core.arrays import Floats
 from meshcell.models.stimuli import Stimulus
 from meshcell.solving.diffusion import Diffusion, relax
-from meshcell.solving.krylov import add_rows, dot
+from meshcell.solving.kept_sums import KeptSums
+from meshcell.solving.krylov import add_rows
 from meshcell.solving.multigrid import Multigrid
 
 # RODAS3. Stage i: the state u + A[i] . U at time t + ALPHA[i] dt, storage C[i] . U / dt, time derivative GAMMAS[i] dt.
@@ -84,8 +85,6 @@ ARS222 = Tableau(
 
 # Share of the step's tolerance that the linear solver may use up.
 LINEAR_SHARE = 0.01
-# Share of all molecules that every species is taken to have at least, where rounding is shared out.
-TRACE = 1e-9
 # tau D K_ii / M_ii above which multigrid is cheaper than Jacobi's conjugate gradients (about fifty iterations).
 STEEP = 300.0
 # Work of a step beside its iterations, and of an iteration of multigrid, in iterations of conjugate gradients; by CPU
@@ -100,8 +99,9 @@ class Discrete(Protocol):
     slices: dict[str, slice]
     size: int
     mass: Floats
-    kept: Floats
+    sums: KeptSums
     diffusion: Diffusion
+    signed: tuple[str, ...]
     perhaps_signed: tuple[str, ...]
     stimuli: tuple[Callable[..., Stimulus], ...]
     autonomous: bool
@@ -227,7 +227,7 @@ def rosenbrock(step: Step) -> Trial:
         trial.work += CYCLE_WORK * iterations
         if not converged:
             return trial.failed("small", int(np.argmax(np.abs(b) / problem.mass * step.weights)))
-        restore_sums(problem, x, u)
+        problem.sums.restore(x, u)
         trial.stages.append(x)
     return trial.finish(_combined(u, NEW, trial.stages), trial.stages[3])
 
@@ -303,9 +303,7 @@ def _relax_steeply(
     """Do as `diffusion.relax` by multigrid, whose matrix is M / tau + D K."""
     b = -problem.diffusion.apply(state) / tau
     w, iterations, converged = problem.multigrid.solve(b, weights, LINEAR_SHARE, guess)
-    for own in problem.slices.values():
-        w[own] -= dot(problem.mass[own], w[own]) / problem.mass[own].sum()
-    return w, iterations, converged
+    return problem.diffusion.levelled(w), iterations, converged
 
 
 # --- guesses ---
@@ -338,30 +336,6 @@ def _guessed_rate(step: Step, stage: int, nodes: tuple[float, ...]) -> Floats:
     run = before + nodes[stage] * (length - before)
     ahead = length + nodes[stage] * (step.dt - length)
     return _combined((1 + ahead / run) * stages[stage], (-ahead / run,), [old[stage]])
-
-
-# --- sums ---
-
-
-def restore_sums(problem: Discrete, stage: Floats, u: Floats) -> None:
-    """Take out what the linear solver put into the sums that the model keeps: no stage may change them.
-
-    Conservation must not hang on its tolerance, nor on rounding in K u, which is amplified by dt D / h^2 without
-    bound. It is shared out in proportion to what there is at every node, where it is below all else: the rounding of a
-    crowded species is much for one that is nearly used up.
-    """
-    if not len(problem.kept):
-        return
-    own, held = list(problem.slices.values()), np.abs(u)
-    sizes = np.array([problem.mass[rows].sum() for rows in own])
-    amounts = np.array([dot(problem.mass[rows], held[rows]) for rows in own])
-    # Sums of which there is nothing are kept as well.
-    traces = (TRACE * amounts.sum() or 1.0) / sizes
-    sums = np.array([dot(problem.mass[rows], stage[rows]) for rows in own])
-    room = amounts + traces * sizes
-    shares = problem.kept.T @ np.linalg.solve(problem.kept @ (room[:, None] * problem.kept.T), problem.kept @ sums)
-    for rows, share, trace in zip(own, shares, traces, strict=True):
-        stage[rows] -= share * (held[rows] + trace)
 
 
 def _combined(base: Floats, coefficients: tuple[float, ...], stages: list[Floats]) -> Floats:

@@ -25,7 +25,6 @@ from meshcell.models.solutions import Solution
 from meshcell.solving.discretisation import Discretisation
 from meshcell.solving.krylov import dot, norm
 from meshcell.solving.options import checked_input, checked_rtol
-from meshcell.solving.schemes import restore_sums
 
 # How much longer than the last one a step may be, and how much shorter after a failure.
 MOST_GROWTH, SHRINK = 10.0, 0.1
@@ -157,7 +156,7 @@ def _newton_step(problem: Discretisation, search: Search, at: float, rate: Float
     search.stats["linear_iterations"] += iterations
     if not converged or not np.isfinite(change).all():
         return None
-    restore_sums(problem, change, search.u)
+    problem.sums.restore(change, search.u)
     return change
 
 
@@ -193,9 +192,9 @@ def _acceptable(
     change = (new - u) * weights
     if norm(change) > 1 and dot(change, rate / problem.mass * weights) < 0:
         return False
-    for own, little in zip(problem.slices.values(), _little(search), strict=True):
+    for (name, own), little in zip(problem.slices.items(), _little(search), strict=True):
         size = max(float(np.abs(u[own]).max(initial=0)) or float(np.abs(new[own]).max(initial=0)), little)
-        if not signed and new[own].min(initial=0) < -1e-3 * size:
+        if not (signed or name in problem.signed) and new[own].min(initial=0) < -1e-3 * size:
             return False
         if np.abs(new[own] - u[own]).max(initial=0) > MOST_CHANGE * size:
             return False

@@ -161,6 +161,11 @@ def test_other_dimensions_are_kept_consistent():
     other, same = to_base("5 V", "V0")
     assert unit == same
     assert value / other == pytest.approx(0.002, rel=ROUNDING)
+    # What pint works out: an ampere times an ohm, a joule per coulomb.
+    for text, size in (("70 pA*Gohm", 70.0), ("3 J/C", 3000.0), ("2 nS*mV/pF*ms", 2.0)):
+        number, known = to_base(text, "V")
+        assert known == unit
+        assert number == pytest.approx(size, rel=1e-12)
 
 
 def test_unit_algebra_is_that_of_exponents():
@@ -173,9 +178,13 @@ def test_unit_algebra_is_that_of_exponents():
     assert hash(um * s) == hash(s * um)
 
 
-@pytest.mark.parametrize("text", ["molecule/um^3/s", "um^3/molecule/s", "1/s", "um^0.5", "molecule*um/s"])
+@pytest.mark.parametrize(
+    "text",
+    ["molecule/um^3/s", "um^3/molecule/s", "1/s", "um^0.5", "molecule*um/s", "mV/s", "mV*um/s", "1/mV", "nA/um^2"],
+)
 def test_unit_text_reads_back(text):
-    unit = to_base(f"1 {text}" if not text.startswith("1") else text, "unit")[1]
+    value, unit = to_base(f"1 {text}" if not text.startswith("1") else text, "unit")
+    assert value == pytest.approx(1, rel=1e-15)
     assert str(unit) == text
     assert str(NO_UNIT) == "no unit"
 

@@ -79,6 +79,13 @@ def test_equations_say_what_happens_in_every_place():
         ("6.02e23*a", r"6.02 \cdot 10^{23}\,a"),
         ("sqrt(a)*heaviside(t - 1)", r"\sqrt{a}\,\Theta\left(t - 1\right)"),
         ("max(a, b) + log(a)", r"\max\left(a, b\right) + \log\left(a\right)"),
+        ("abs(a - b)*sin(2*pi*t)", r"\left| a - b \right|\,\sin\left(6.28319\,t\right)"),
+        ("pi*atan2(a, b)", r"\pi\,\operatorname{atan2}\left(a, b\right)"),
+        ("floor(a)*asin(b)", r"\left\lfloor a \right\rfloor\,\arcsin\left(b\right)"),
+        (
+            "2*where(a < b + 1 and not t > 2, a, b)",
+            r"2\,\begin{cases} a & \text{if } a < b + 1 \wedge t \le 2 \\ b & \text{otherwise} \end{cases}",
+        ),
         ("k_cat_2*alpha", r"k_{\mathrm{cat\_2}}\,\alpha"),
         ("(a/b)**2", r"\left(\frac{a}{b}\right)^{2}"),
     ],

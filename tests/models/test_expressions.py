@@ -38,6 +38,14 @@ FORMULAS = [
     "1e-3*Ca*1.5E2 + .5",
     "x**y**z",
     "sqrt(x**2 + 1e-9) + (x**2)**1.5",
+    "1 + sin(2*pi*x)*cos(y)**2 - tan(z/4)",
+    "asin(x/3) + acos(y/3)*atan(z)",
+    "atan2(x - 0.3, y + 0.1) + sinh(x)/cosh(y*z)",
+    "abs(x - y)**1.5 + sign(x - 1)*x**2 + x/abs(x - 5)",
+    "floor(3*x)*y + ceil(y/0.7)*x",
+    "ln(1 + x) + log10(y)",
+    "where(x < y, x**2, sin(y))*z",
+    "where(0.5 < x <= y or not y > 1 and z >= 1, log10(x), x*y)",
 ]
 
 
@@ -45,8 +53,11 @@ def python_value(text, values):
     """The slow obvious twin: Python itself."""
     functions = {
         "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "tanh": math.tanh, "min": min, "max": max,
-        "heaviside": lambda x: (math.copysign(1, x) + 1) / 2 if x else 0.5,
-    }  # fmt: skip
+        "heaviside": lambda x: (math.copysign(1, x) + 1) / 2 if x else 0.5, "abs": abs, "pi": math.pi, "ln": math.log,
+        "sign": lambda x: math.copysign(1, x) if x else 0, "where": lambda c, a, b: a if c else b,
+    } | {name: getattr(math, name) for name in (
+        "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "floor", "ceil", "log10",
+    )}  # fmt: skip
     return eval(text, {"__builtins__": {}}, functions | values)
 
 
@@ -62,10 +73,15 @@ def formulas(draw, smooth=False):
     def extend(inner):
         binary = st.tuples(inner, st.sampled_from(["+", "-", "*", "/"]), inner).map(lambda p: f"({p[0]} {p[1]} {p[2]})")
         power = st.tuples(inner, st.sampled_from(["2", "3", "0.5", "-1", "-1.5"])).map(lambda p: f"({p[0]})**{p[1]}")
-        unary = st.tuples(st.sampled_from(["-", "exp", "log", "sqrt", "tanh"]), inner).map(lambda p: f"{p[0]}({p[1]})")
+        unary = st.tuples(st.sampled_from(["-", "exp", "log", "sqrt", "tanh", "sin", "atan"]), inner).map(
+            lambda p: f"{p[0]}({p[1]})"
+        )
         kinked = st.tuples(st.sampled_from(["min", "max"]), inner, inner).map(lambda p: f"{p[0]}({p[1]}, {p[2]})")
-        steps = inner.map(lambda p: f"heaviside({p})")
-        return binary | power | unary if smooth else binary | power | unary | kinked | steps
+        steps = st.tuples(st.sampled_from(["heaviside", "abs", "sign"]), inner).map(lambda p: f"{p[0]}({p[1]})")
+        chosen = st.tuples(inner, st.sampled_from(["<", ">="]), inner, inner, inner).map(
+            lambda p: f"where({p[0]} {p[1]} {p[2]}, {p[3]}, {p[4]})"
+        )
+        return binary | power | unary if smooth else binary | power | unary | kinked | steps | chosen
 
     return draw(st.recursive(leaf, extend, max_leaves=12))
 
@@ -173,7 +189,7 @@ def test_substitution_equals_passing_the_value(text):
 
 
 def test_names_come_in_order_of_appearance_whatever_they_mean_elsewhere():
-    assert parse("E*I - S/N + beta**2 + E + lamda*Q*pi").names == ("E", "I", "S", "N", "beta", "lamda", "Q", "pi")
+    assert parse("E*I - S/N + beta**2 + E + lamda*Q*e").names == ("E", "I", "S", "N", "beta", "lamda", "Q", "e")
 
 
 def test_line_breaks_are_layout():
@@ -195,6 +211,16 @@ COMPLEX = {
     "min": lambda a, b: min(a, b, key=lambda c: complex(c).real),
     "max": lambda a, b: max(a, b, key=lambda c: complex(c).real),
     "heaviside": lambda a: float(np.heaviside(complex(a).real, 0.5)),
+    "abs": lambda a: a if complex(a).real > 0 else -a,
+    "atan2": lambda a, b: cmath.atan(a / b),
+    "where": lambda c, a, b: a if c else b, "and": lambda a, b: a and b, "or": lambda a, b: a or b,
+    **{name: getattr(cmath, name) for name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "log10")},
+    **{name: lambda a, f=f: float(f(complex(a).real)) for name, f in (
+        ("sign", np.sign), ("floor", np.floor), ("ceil", np.ceil),
+    )},
+    **{name: lambda a, b, f=f: f(complex(a).real, complex(b).real) for name, f in (
+        ("<", operator.lt), ("<=", operator.le), (">", operator.gt), (">=", operator.ge),
+    )},
 }  # fmt: skip
 
 
@@ -248,7 +274,12 @@ SYMPY = {
     "**": operator.pow, "exp": sympy.exp, "log": sympy.log, "sqrt": sympy.sqrt, "tanh": sympy.tanh,
     "min": lambda a, b: a - (a - b) * sympy.Heaviside(a - b),
     "max": lambda a, b: a + (b - a) * sympy.Heaviside(b - a),
-    "heaviside": sympy.Heaviside,
+    "heaviside": sympy.Heaviside, "abs": sympy.Abs, "sign": sympy.sign, "log10": lambda a: sympy.log(a, 10),
+    "where": lambda c, a, b: sympy.Piecewise((a, c), (b, True)),
+    "<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">=": sympy.Ge, "and": sympy.And, "or": sympy.Or,
+    **{name: getattr(sympy, name) for name in (
+        "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "floor", "ceiling",
+    )},
 }  # fmt: skip
 
 
@@ -282,7 +313,7 @@ def test_random_derivatives_equal_sympys(text, seed):
 def test_derivatives_take_no_more_steps_than_sympys():
     ours = theirs = 0
     # sympy writes kinks with functions that rates do not have.
-    for expression in [parse(text) for text in FORMULAS if not re.search("min|max|heaviside", text)]:
+    for expression in [parse(text) for text in FORMULAS if not re.search("min|max|heaviside|abs|where|floor", text)]:
         for name in expression.names:
             twin, symbols = sympys_derivative(expression, name)
             written = twin.xreplace({symbol: sympy.Symbol(own) for own, symbol in symbols.items()})
@@ -314,6 +345,30 @@ def test_kinks_take_the_mean_of_both_sides():
     assert compile(derivative(parse("min(x, y)"), "x"), ("x", "y"))(1.0, 1.0) == 0.5
     assert derivative(parse("heaviside(x - 1)"), "x").tree == 0.0
     assert str(derivative(parse("heaviside(t)*x"), "x")) == "heaviside(t)"
+
+
+def test_new_kinks_and_jumps_keep_the_conventions():
+    slopes = {"abs(x)": 0, "sign(x)": 0, "floor(x)": 0, "where(x < 0, -x, x)": 1, "where(x <= 0, -x, x)": -1}
+    # What is not chosen may have no slope.
+    slopes |= {"where(x > 0, sqrt(x), 3*x)": 3, "where(x > 0, log(x), 0)": 0, "x*abs(x)": 0}
+    for text, slope in slopes.items():
+        assert compile(derivative(parse(text), "x"), ("x",))(0.0) == slope
+
+
+def test_a_choice_that_is_made_leaves_one_part():
+    assert str(substitute(parse("where(k > 1 and a < b, a, b)"), {"k": 0.0})) == "b"
+    assert str(substitute(parse("where(k > 1 and a < b, a, b)"), {"k": 2.0})) == "where(a < b, a, b)"
+    assert str(substitute(parse("where(a < b or not k > 1, a, b)"), {"k": 0.0})) == "a"
+
+
+@pytest.mark.parametrize("condition", ["a < b", "a <= b or b > 1", "0.5 < a < b and not (a > 1 or b <= a)"])
+def test_conditions_read_back_and_their_opposite_chooses_the_other(condition):
+    tree = parse(f"where({condition}, a, b)").tree
+    assert parse(to_text(tree)).tree == tree
+    a, b = np.random.default_rng(6).integers(0, 4, (2, 200)) / 2
+    chosen, other = (compile(parse(f"where({c}, 1, 0)"), ("a", "b"))(a, b) for c in (condition, f"not ({condition})"))
+    np.testing.assert_array_equal(chosen + other, 1)
+    assert 0 < chosen.sum() < 200
 
 
 def test_derivatives_do_not_depend_on_the_hash_seed():
@@ -371,6 +426,10 @@ KNOWN = {"Ca": CONCENTRATION, "K": CONCENTRATION, "R": DENSITY, "k": UM / S, "t"
         ("2*R/t*exp(-Ca/K)*tanh(x/x)*log(2)", DENSITY / S),
         ("heaviside(t)*R", DENSITY),
         ("-R + 0", DENSITY),
+        ("abs(Ca - K)", CONCENTRATION),
+        ("sign(Ca - K)*atan2(Ca, K)", NO_UNIT),
+        ("where(Ca > K and x > 0, R, 0)", DENSITY),
+        ("sin(2*pi*n)*floor(Ca/K)", NO_UNIT),
         ("0*R", None),
         ("3", NO_UNIT),
     ],
@@ -388,6 +447,11 @@ def test_units_follow_the_algebra(text, unit):
         ("heaviside(t - 1)", r"cannot subtract 't' in s and '1' in no unit"),
         ("exp(-t)", r"exp needs an argument without a unit; got '-t' in s"),
         ("log(Ca)", r"log needs an argument without a unit"),
+        ("sin(t)", r"sin needs an argument without a unit; got 't' in s"),
+        ("floor(t)", r"floor needs an argument without a unit; got 't' in s"),
+        ("where(Ca > R, 1, 2)", r"cannot compare 'Ca' in molecule/um\^3 and 'R' in molecule/um\^2"),
+        ("where(Ca > K, Ca, R)", r"cannot choose between 'Ca' in molecule/um\^3 and 'R' in molecule/um\^2"),
+        ("atan2(Ca, R)", r"cannot compare 'Ca' in molecule/um\^3 and 'R'"),
         ("2**t", r"an exponent should have no unit; got 't' in s"),
         ("Ca**(x/x)", r"the exponent of 'Ca' in molecule/um\^3 should be a number; got 'x/x'"),
     ],
@@ -403,7 +467,16 @@ def test_units_that_do_not_fit_are_named(text, message):
 @pytest.mark.parametrize(
     ("text", "message", "underlined"),
     [
-        ("v*sin(Ca)", "unknown function 'sin'; there are exp, log, sqrt, tanh, min, max, heaviside", "sin"),
+        ("v*besselj(Ca)", "unknown function 'besselj'; there are exp, log, log10, sqrt, sin", "besselj"),
+        ("v*np.sin(Ca)", "names of modules such as 'np.' are not written; write sin(...)", "np.sin"),
+        ("v*numpy.arctan(Ca)", "names of modules such as 'np.' are not written; write atan", "numpy.arctan"),
+        ("v*math.pi", "names of modules are not written; write pi", "math.pi"),
+        ("v*arctan2(Ca, K)", "unknown function 'arctan2'; write atan2", "arctan2"),
+        ("pow(v, 2)", "unknown function 'pow'; write a**b", "pow"),
+        ("where(Ca, K, v)", "the first argument of where should compare, such as a > b", "Ca"),
+        ("where(Ca == K, K, v)", "a condition compares by < <= > >=", "Ca == K"),
+        ("where(Ca > K, v)", "where takes 3 arguments; got 2", "where(Ca > K, v)"),
+        ("v*where(Ca > Kx, 1, 0)", "unknown name 'Kx'; did you mean 'K'?", "Kx"),
         ("v*Kx/K", "unknown name 'Kx'; did you mean 'K'? (known names: Ca, K, v)", "Kx"),
         ("v*zebra", "unknown name 'zebra' (known names: Ca, K, v)", "zebra"),
         ("v*Ca^2", "'^' is not a power here; write '**'", "v*Ca^2"),
@@ -412,8 +485,8 @@ def test_units_that_do_not_fit_are_named(text, message):
         ("__import__('os')", "unknown function '__import__'", "__import__"),
         ("exec('1')", "unknown function 'exec'", "exec"),
         ("lambda: 1", "'lambda' is not allowed", "lambda: 1"),
-        ("Ca < K", "comparisons are not allowed; for a switch write heaviside(a - b)", "Ca < K"),
-        ("Ca if K else v", "'if' is not allowed; for a switch write heaviside", "Ca if K else v"),
+        ("Ca < K", "comparisons are not allowed here; for a switch write where(a > b, 1, 0)", "Ca < K"),
+        ("Ca if K else v", "'if' is not allowed; for a switch write where", "Ca if K else v"),
         ("Ca and K", "'and' and 'or' are not allowed", "Ca and K"),
         ("not Ca", "'not' and '~' are not allowed", "not Ca"),
         ("Ca // K", "'//' is not allowed; write '/'", "Ca // K"),

@@ -10,7 +10,8 @@ import pytest
 import meshcell as mc
 from gallery.balls import round_ball
 from gallery.meshes import box
-from meshcell.models.binding import bind, nodal
+from meshcell.models.binding import bind
+from meshcell.models.bound_places import nodal
 from meshcell.models.model import Model
 from meshcell.models.parameters import Course, Field, Table
 from meshcell.models.species import Reaction, Species
@@ -86,6 +87,29 @@ def test_a_model_lists_the_times_at_which_it_jumps_or_bends():
     # A condition on u is no event in time, and a square is not looked through.
     assert Model(PM, species, reactions, given).events == (0, 0.5, 2, 3, 7, 8, 9)
     assert influx(1).events == ()
+
+
+def test_conditions_signs_and_sizes_are_events_where_they_compare_time():
+    rate = "where(t < 1 or 3 >= 2*t and u > 4, 1, u) + sign(t - 2)*abs(5 - t) + floor(t) + where(u > 6, 1, 0)"
+    model = Model(PM, [Species("u", "cyt", 1, 0)], [Reaction("r", "cyt", rate, {"u": 1})])
+    assert model.events == (1, 1.5, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("rate", "amount"),
+    [
+        ("1 + cos(2*pi*t)", 2.5),
+        ("abs(sin(pi*t))", (2 * 2 + 1) / np.pi),
+        ("floor(t)", 0 + 1 + 2 * 0.5),
+        ("where(0.3 < t < 0.3001, 1e4, 0)", 1.0),
+        # A condition of species and time at once.
+        ("where(t >= 2 and u >= 0, 4, 0) + 0*u", 2.0),
+    ],
+)
+def test_what_rates_of_time_bring_is_their_integral(halves, rate, amount):
+    model = Model({"left": "left"}, [Species("u", "left", 1, 0)], [Reaction("in", "left", rate, {"u": 1})])
+    solution = mc.solve(halves, model, [0, 2.5], rtol=1e-4)
+    assert mc.mean(solution, "u")[-1] == pytest.approx(amount, rel=1e-3)
 
 
 # --- fields over the mesh ---

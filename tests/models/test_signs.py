@@ -15,6 +15,7 @@ from meshcell.models.model import Model
 from meshcell.models.signs import clipped, perhaps_signed
 from meshcell.models.species import Reaction, Species
 from meshcell.solving.solver import solve
+from meshcell.solving.steady_states import steady
 
 BOX = box(1, names={1: "box"})
 
@@ -111,6 +112,8 @@ def test_an_excitable_membrane_may_start_on_either_side_of_zero(start, caplog):
         ([Reaction("x", "box", "2*(w - v)/(1 + w) + v*(1 - v/3)", {"v": 1})], ()),
         ([Reaction("x", "box", "3*heaviside(w - 1)*exp(-w)*sqrt(v + w)", {"v": 1})], ()),
         ([Reaction("x", "box", "-v + tanh(w - 1)", {"v": 1})], ("v",)),
+        ([Reaction("x", "box", "0*v + sin(w)", {"v": 1})], ("v",)),
+        ([Reaction("x", "box", "0*v + abs(sin(w)) + where(w > 1, cosh(w), floor(w))", {"v": 1})], ()),
     ],
 )
 def test_species_with_equations_of_their_own_are_found(reactions, signed):
@@ -129,3 +132,92 @@ def test_what_has_a_unit_of_concentration_is_a_concentration():
 def test_derivatives_are_taken_before_clipping():
     slope = clipped(derivative(parse("u**2.5"), "u"), ["u"])
     assert str(slope) == "2.5*max(u, 0)**1.5"
+
+
+def test_logarithms_and_choices_are_clipped_where_they_need_it():
+    assert (
+        str(clipped(parse("where(u > 1, log10(1 + u), sin(u))"), ["u"])) == "where(u > 1, log10(1 + max(u, 0)), sin(u))"
+    )
+
+
+# --- signed species ---
+
+LEAK = Reaction("leak", "PM", "(E - V)/tau", {"V": 1})
+MEMBRANE = {"box": "box", "PM": ("box", "outside")}
+VOLTS = {"E": "-70 mV", "tau": "10 ms"}
+
+
+def membrane(initial="30 mV", reaction=LEAK, parameters=VOLTS, **rest):
+    species = [Species("V", "PM", "0.1 um^2/s", initial, signed=True, **rest), Species("Ca", "box", 1, "1 uM")]
+    return Model(MEMBRANE, species, [reaction], parameters)
+
+
+def test_a_signed_species_crosses_zero_without_a_word(caplog):
+    with caplog.at_level(logging.WARNING, "meshcell"):
+        solution = solve(BOX, membrane(), np.linspace(0, 0.05, 6), rtol=1e-6)
+    # In mV, whatever it is written in.
+    exact = -70 + 100 * np.exp(-solution.times / 0.01)
+    np.testing.assert_allclose(solution.values["V"], np.outer(exact, np.ones(len(BOX.points))), atol=1e-3)
+    assert not caplog.records
+    volts = solve(BOX, membrane("0.03 V", parameters={"E": "-0.07 V", "tau": 0.01}), [0, 0.05], rtol=1e-6)
+    np.testing.assert_allclose(volts.values["V"][-1], solution.values["V"][-1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("scheme", ["auto", "implicit", "imex"])
+def test_signed_species_need_no_equation_of_their_own_kind(scheme):
+    # Exchange takes b below zero, which no concentration may be.
+    reactions = [Reaction("move", "box", "2*a", {"b": -1}), Reaction("back", "box", "2*b", {"a": 1})]
+    species = [Species(name, "box", 1, start, signed=True) for name, start in (("a", 1.0), ("b", 0.0))]
+    times = np.linspace(0, 2, 5)
+    solution = solve(BOX, Model({"box": "box"}, species, reactions), times, rtol=1e-6, scheme=scheme)
+    np.testing.assert_allclose(solution.values["a"][:, 0], np.cos(2 * times), atol=1e-4)
+    np.testing.assert_allclose(solution.values["b"][:, 0], -np.sin(2 * times), atol=1e-4)
+    plain = [Species(item.name, "box", 1, item.initial) for item in species]
+    with pytest.raises(SolveError, match="below zero"):
+        solve(BOX, Model({"box": "box"}, plain, reactions), times)
+
+
+def test_a_state_of_rest_below_zero_is_found_from_above():
+    solution = steady(BOX, membrane("30 mV"), rtol=1e-6)
+    np.testing.assert_allclose(solution.values["V"][-1], -70, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"parameters": {"E": "-70 mV", "tau": "10 um"}}, r"should be in mV/s on an interface; got mV/um"),
+        ({"parameters": {"E": "1 uM", "tau": "10 ms"}}, r"cannot subtract 'E' in molecule/um\^3 and 'V' in mV"),
+        (
+            {"reaction": Reaction("r", "PM", "exp(V)/tau", {"V": 1})},
+            r"exp needs an argument without a unit; got 'V' in mV",
+        ),
+        (
+            {"reaction": Reaction("r", "PM", "(E - V)/tau", {"V": 1, "Ca": -1})},
+            r"reaction 'r' changes 'V' by mV/s and 'Ca' by molecule/um\^2/s, which cannot both be its rate; write two",
+        ),
+        ({"fixed": {"PM": "1 uM"}}, r"fixed value of species 'V' on 'PM' should be in mV; got molecule/um\^3"),
+    ],
+)
+def test_units_of_signed_species_are_checked(changes, text):
+    with pytest.raises(ValueError, match=text):
+        membrane(**changes)
+
+
+def test_units_of_a_signed_species_in_a_region_and_without_one():
+    def build(rate, initial="0 mV", place="PM", **given):
+        species = [Species("V", "box", 1, initial, signed=True)]
+        return Model(MEMBRANE, species, [Reaction("r", place, rate, {"V": 1})], given)
+
+    build("g*(E - V)", g="1 um/s", E="1 mV")
+    build("g*(E - V)", g="1 1/s", E="1 mV", place="box")
+    build("k*(1 - V)", "0.2 dimensionless", "box", k="1 1/s")
+    # Zero has no unit of its own here: it might be mV or none.
+    build("k*V", 0, k="1 um")
+    with pytest.raises(ValueError, match=r"should be in mV\*um/s on an interface; got mV/s"):
+        build("g*(E - V)", g="1 1/s", E="1 mV")
+    with pytest.raises(ValueError, match="should be in 1/s in a region; got um/s"):
+        build("k*(1 - V)", "0.2 dimensionless", "box", k="1 um/s")
+    with pytest.raises(ValueError, match=r"got '-65 mV' in mV; for a potential or a deviation say signed=True"):
+        Species("V", "box", 1, "-65 mV")
+    with pytest.raises(TypeError, match="signed of species 'V' should be True or False; got 'yes'"):
+        Species("V", "box", signed="yes")

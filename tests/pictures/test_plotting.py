@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import meshcell as mc
-from gallery.meshes import ball
+from gallery.meshes import ball, box
 from meshcell.geometry.quality import angles, part_rows
 from meshcell.models.model import Model
 from meshcell.models.solutions import compartment_rows, values_at
@@ -215,6 +215,16 @@ def test_slices_go_through_the_point(labels):
         found = np.asarray(axis.images[0].get_array())
         assert found[place] == 1
         assert found.sum() == 1
+
+
+def test_signed_species_are_shown_in_their_own_unit():
+    species = [mc.Species(name, "cyt", 1, start, signed=True) for name, start in (("V", "-65 mV"), ("v", 0.5))]
+    model = mc.Model({"cyt": "box"}, species)
+    values = {"V": np.full((1, 8), -65.0), "v": np.full((1, 8), 0.5)}
+    mesh = box(1)
+    axes = plot(mc.Solution(mesh, model, [0.0], values, dict.fromkeys(values, np.arange(8))))
+    assert [axis.get_ylabel() for axis in axes] == ["V (mV)", "v"]
+    assert axes[0].lines[0].get_ydata()[0] == pytest.approx(-65)
 
 
 def test_curves_span_least_to_greatest(solution):

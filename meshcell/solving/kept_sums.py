@@ -1,0 +1,202 @@
+"""Sums of molecules that nothing changes: taken piece by piece, as pieces that do not touch exchange nothing.
+
+A linear solver changes sums by its tolerance, and what it changed is given back in proportion to what there is. It
+must be given back where it came from: to the connected piece of a compartment, and to the pieces that reactions join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from scipy.linalg import null_space
+from scipy.sparse.csgraph import connected_components
+
+from meshcell.core.arrays import Floats
+from meshcell.solving.krylov import dot
+
+Labels = npt.NDArray[np.int64]
+
+# Share of all molecules that every species is taken to have at least, where rounding is shared out.
+TRACE = 1e-9
+# Joined pieces of species beyond which their sums are only kept species by species.
+MOST_JOINED = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """The connected pieces of one species' nodes, between which nothing diffuses.
+
+    Parameters
+    ----------
+    mass : (n,) floats
+    labels : (n,) ints, or None where there is one piece
+    totals : (pieces,) floats
+        Sums of `mass`.
+    closed : (pieces,) bools
+        Whether nothing gets in or out, as it does beside fixed values.
+    """
+
+    mass: Floats
+    labels: Labels | None
+    totals: Floats
+    closed: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, K: sp.csr_array, mass: Floats) -> Pieces:
+        """Find the pieces that a stiffness matrix connects."""
+        count, labels = connected(K)
+        open_rows = np.abs(K.sum(axis=0)) > 1e-9 * K.diagonal().max(initial=0)
+        closed = np.bincount(labels[open_rows], minlength=count) == 0
+        if count == 1:
+            return cls(mass, None, np.array([mass.sum()]), closed)
+        return cls(mass, labels, _summed(labels, mass, count), closed)
+
+    def level(self, column: Floats) -> None:
+        """Take from a rate (n,), in place, what it adds to every closed piece as a whole."""
+        if self.labels is None:
+            if self.closed[0]:
+                column -= dot(self.mass, column) / self.totals[0]
+            return
+        means = np.where(self.closed, _summed(self.labels, self.mass * column, len(self.totals)) / self.totals, 0)
+        column -= means[self.labels]
+
+
+@dataclass(frozen=True, eq=False)
+class KeptSums:
+    """The sums that a problem keeps.
+
+    Parameters
+    ----------
+    mass : (u,) floats
+    own : list of slices
+        The unknowns of every species.
+    labels : (u,) ints or None
+        The part (a piece of a species) that every unknown is in; None where parts are species.
+    sizes : (parts,) floats
+        Sums of `mass`.
+    groups : list of ((c, k, m) floats, (c, m) ints)
+        For c sets of m parts that reactions join: k orthonormal weights each, and which parts these are.
+    """
+
+    mass: Floats
+    own: list[slice]
+    labels: Labels | None
+    sizes: Floats
+    groups: list[tuple[Floats, Labels]]
+
+    @classmethod
+    def of(
+        cls, mass: Floats, own: list[slice], labels: Labels, stoichiometry: sp.csr_array, species_of: Labels
+    ) -> KeptSums:
+        """Find the sums that a stoichiometry (events, parts) leaves alone; `species_of` (parts,) says whose parts."""
+        n = stoichiometry.shape[1]
+        if n == len(own):
+            kept = _left_alone(stoichiometry.toarray())
+            groups = [(kept[None], np.arange(n)[None])] if len(kept) else []
+            return cls(mass, own, None, np.array([mass[rows].sum() for rows in own]), groups)
+        return cls(mass, own, labels, _summed(labels, mass, n), _groups(stoichiometry, species_of))
+
+    def molecules(self, u: Floats) -> Floats:
+        """(parts,) molecules in a state (u,)."""
+        if self.labels is None:
+            return np.array([dot(self.mass[rows], u[rows]) for rows in self.own])
+        return _summed(self.labels, self.mass * u, len(self.sizes))
+
+    def restore(self, stage: Floats, u: Floats) -> None:
+        """Take out what the linear solver put into the sums: no stage may change them.
+
+        Conservation must not hang on its tolerance, nor on rounding in K u, which is amplified by dt D / h^2 without
+        bound. It is shared out in proportion to what there is at every node, where it is below all else: the rounding
+        of a crowded species is much for one that is nearly used up.
+        """
+        if not self.groups:
+            return
+        held = np.abs(u)
+        amounts, sums = self.molecules(held), self.molecules(stage)
+        # Sums of which there is nothing are kept as well.
+        traces = (TRACE * amounts.sum() or 1.0) / self.sizes
+        room, shares = amounts + traces * self.sizes, np.zeros(len(sums))
+        for kept, parts in self.groups:
+            matrices = kept @ (room[parts][:, :, None] * kept.transpose(0, 2, 1))
+            wanted = np.linalg.solve(matrices, kept @ sums[parts][:, :, None])
+            shares[parts] = (kept.transpose(0, 2, 1) @ wanted)[:, :, 0]
+        if self.labels is not None:
+            stage -= shares[self.labels] * (held + traces[self.labels])
+            return
+        for rows, share, trace in zip(self.own, shares, traces, strict=True):
+            stage[rows] -= share * (held[rows] + trace)
+
+    def drift(self, states: Sequence[Floats]) -> float | None:
+        """Return how far sums have moved, relative to all molecules that take part; None without any."""
+        totals, worst = np.array([self.molecules(u) for u in states]), []
+        for kept, parts in self.groups:
+            own = totals[:, parts]
+            size = np.einsum("ckm,tcm->tck", np.abs(kept), np.abs(own)).max(axis=0)
+            moved = np.abs(np.einsum("ckm,tcm->tck", kept, own - own[0])).max(axis=0)
+            worst += (moved[size > 0] / size[size > 0]).tolist()
+        return max(worst) if worst else None
+
+
+def connected(K: sp.csr_array) -> tuple[int, Labels]:
+    """Number the pieces that the entries of a symmetric matrix connect: their count and the nodes' labels."""
+    there = K.data != 0
+    starts = np.concatenate([[0], np.cumsum(there)])[K.indptr]
+    graph = sp.csr_array((np.ones(int(there.sum())), K.indices[there], starts), shape=K.shape)
+    count, labels = connected_components(graph, directed=False)
+    return int(count), labels.astype(np.int64)
+
+
+def parts_of(whole: tuple[int, Labels], moving: tuple[int, Labels] | None) -> tuple[int, Labels]:
+    """Number the parts of a species: pieces within which it diffuses; what does not move counts with its place.
+
+    `whole` numbers the pieces of its compartment, `moving` those that diffusion joins, None where nothing diffuses.
+    """
+    if moving is None:
+        return whole
+    labels = whole[1] + moving[0]
+    many = np.bincount(moving[1], minlength=moving[0]) > 1
+    inside = many[moving[1]]
+    labels[inside] = moving[1][inside]
+    found, labels = np.unique(labels, return_inverse=True)
+    return len(found), labels.ravel().astype(np.int64)
+
+
+def _summed(labels: Labels, values: Floats, count: int) -> Floats:
+    return np.asarray(np.bincount(labels, values, count), np.float64)
+
+
+def _left_alone(stoichiometry: Floats) -> Floats:
+    """Return (k, parts) orthonormal weights of the sums that no event changes."""
+    if not len(stoichiometry):
+        return np.eye(stoichiometry.shape[1])
+    return np.asarray(null_space(stoichiometry).T, np.float64)
+
+
+def _groups(stoichiometry: sp.csr_array, species_of: Labels) -> list[tuple[Floats, Labels]]:
+    """Find the kept sums of every set of parts that events join; sets of equal shapes go together."""
+    n_events, n = stoichiometry.shape
+    both: Any = sp.block_array([[None, stoichiometry], [stoichiometry.T, None]], format="csr")
+    count, sets = connected_components(both, directed=False) if n_events else (n, np.arange(n))
+    order = np.argsort(sets[n_events:], kind="stable")
+    by_shape: dict[tuple[int, ...], list[tuple[Floats, Labels]]] = {}
+    for parts in np.split(order, np.cumsum(np.bincount(sets[n_events:], minlength=count))[:-1]):
+        if not len(parts):
+            continue
+        events = stoichiometry[np.flatnonzero(sets[:n_events] == sets[n_events + parts[0]])][:, parts].toarray()
+        if len(parts) > MOST_JOINED:
+            _, species = np.unique(species_of[parts], return_inverse=True)
+            whose = np.eye(int(species.max()) + 1)[species.ravel()]
+            kept = _left_alone(events @ whose) @ whose.T
+        else:
+            kept = _left_alone(events)
+        if len(kept):
+            by_shape.setdefault(kept.shape, []).append((kept, parts))
+    return [
+        (np.array([kept for kept, _ in members]), np.array([parts for _, parts in members]))
+        for members in by_shape.values()
+    ]
