@@ -24,6 +24,8 @@ from meshcell.surfaces.orientation import orient
 NARROW_TRIANGLE, NARROW_DIHEDRAL = 5.0, 5.0
 # Degrees: what `tetrahedralize` aims at unless it is told otherwise.
 AIM = 25.0
+# An edge so many times as long as the median and as its triangle's shortest leads to a stray point.
+FAR = 100.0
 # Shells that are told one by one; handles of a region from which on they are more likely tears.
 SHELLS, MANY_HANDLES = 8, 5
 
@@ -187,11 +189,32 @@ def _bad_triangles(surface: Surface) -> Iterator[Problem]:
             f"{len(flat):,} triangles have no area, the first is row {flat[0]}; repair(surface) or remesh",
             flat[:LISTED],
         )
+    yield from _stray_points(surface)
     _, first, counts = np.unique(np.sort(surface.triangles, axis=1), axis=0, return_index=True, return_counts=True)
     if (counts > 1).any():
         rows = first[counts > 1]
         text = f"{len(rows):,} triangles are there more than once, the first is row {rows[0]}; repair(surface)"
         yield Problem("error", text, rows[:LISTED])
+
+
+def _stray_points(surface: Surface) -> Iterator[Problem]:
+    """Find points far from all others, as (0, 0, 0) where an exporter had none: triangles at them are long needles."""
+    corners = surface.points[surface.triangles]
+    # Edge k lies opposite corner k.
+    lengths = np.linalg.norm(np.roll(corners, -1, axis=1) - np.roll(corners, -2, axis=1), axis=2)
+    longest, opposite = lengths.max(axis=1), lengths.argmin(axis=1)
+    needles = np.flatnonzero((longest > FAR * np.median(lengths)) & (longest > FAR * lengths.min(axis=1)))
+    stray, counts = np.unique(surface.triangles[needles, opposite[needles]], return_counts=True)
+    stray = stray[counts > 2]
+    if len(stray):
+        place = ", ".join(f"{x:.4g}" for x in surface.points[stray[0]])
+        yield Problem(
+            "warning",
+            f"{len(stray):,} points lie far from those they are joined to, such as point {stray[0]} at ({place}) um "
+            f"with edges of up to {longest[needles].max():.3g} um where the median is {np.median(lengths):.2g}: strays "
+            "of an exporter? leave their triangles out, and repair(surface) closes the hole",
+            needles[:LISTED],
+        )
 
 
 # --- meshes ---
