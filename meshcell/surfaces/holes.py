@@ -73,7 +73,8 @@ def without_loose_pieces(surface: Surface) -> tuple[Surface, int]:
         filled[piece] += hole.share * areas[piece]
     # As much would be needed to close it as there is: it is a sheet, and both its sides are one region.
     few = np.bincount(pieces, minlength=len(areas)) < 4
-    gone = is_open & (few | (filled > 0.9 * areas)) & (areas < LOOSE * areas.sum())
+    gone = is_open & (few | ((filled > 0.9 * areas) & (areas < LOOSE * areas.sum())))
+    gone[areas.argmax()] = False
     keep = ~gone[pieces]
     return kept(surface, keep), int((~keep).sum())
 
