@@ -27,8 +27,8 @@ log = logging.getLogger("meshcell")
 SAME_VOLUME = 1e-6
 # Points by which an overlap is measured.
 SAMPLES = 20_000
-# Of the smaller body: less or more than that in common is none or all of it. So many pairs are named.
-WHOLE, NAMED = 0.01, 10
+# Of a body's volume: more than that in common is all of it, as points measure it. So many pairs are named.
+WHOLE, NAMED = 0.97, 10
 REMEDY = 'voxelize or tetrahedralize(surface, method="winding") give such parts to the smaller body'
 
 
@@ -220,14 +220,12 @@ def _refuse_crossings(found: Bodies, surface: Surface) -> None:
 def _overlaps(found: Bodies, names: list[str], pairs: list[tuple[int, int]]) -> str:
     """Name the pairs that share a part of both, with its volume; where there are none, those that touch."""
     shared = {(a, b): _shared_volume(found.trees[a], found.trees[b]) for a, b in pairs[:NAMED]}
-    least = {(a, b): float(min(found.volumes[a], found.volumes[b])) for a, b in shared}
-    real = {pair: v for pair, v in shared.items() if WHOLE < v / least[pair] < 1 - WHOLE}
-    # Bodies of one size may be one body twice.
-    real |= (
-        {(a, b): v for (a, b), v in shared.items() if v > WHOLE * max(found.volumes[a], found.volumes[b])}
-        if (not real)
-        else {}
-    )
+    # One that lies within the other is no overlap, but one body twice is.
+    real = {
+        (a, b): v
+        for (a, b), v in shared.items()
+        if v > 0 and (v < WHOLE * found.volumes[[a, b]].min() or v > WHOLE * found.volumes[[a, b]].max())
+    }
     if real:
         said = [f"{names[a]!r} and {names[b]!r} share about {v:.3g} um^3" for (a, b), v in real.items()]
     else:
