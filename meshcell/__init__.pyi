@@ -50,11 +50,12 @@ from .phantoms.crowds.samples import Sample as Sample
 from .pictures.plotting import film as film, histogram as histogram, plot as plot
 from .solving.solver import solve as solve
 from .solving.steady_states import steady as steady
+from .surfaces.combining import combine as combine
 from .surfaces.extraction import extract as extract
 from .surfaces.patches import patch as patch
 from .surfaces.remeshing import decimate as decimate, remesh as remesh
 from .surfaces.repairs import repair as repair
 from .surfaces.smoothing import smooth as smooth
-from .surfaces.windings import voxelize as voxelize
+from .surfaces.voxelizing import voxelize as voxelize
 
 __version__: str

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from meshcell.analysis.fidelity import Fidelity, fidelity_problems, measure
-from meshcell.analysis.mesh_checks import mesh_problems, surface_problems
+from meshcell.analysis.mesh_checks import handle_problems, mesh_problems, surface_problems
 from meshcell.analysis.problems import LISTED, SEVERITIES, Problem, listed, sizes
 from meshcell.core.arrays import Array, percent
 from meshcell.core.hints import require
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import coarse_axis, name_of
 from meshcell.geometry import voxels
+from meshcell.geometry.topology import label_handles
 from meshcell.models.model import Model
 from meshcell.models.parameters import number_and_unit
 from meshcell.models.solutions import Solution
@@ -165,8 +166,9 @@ def _thin(volume: Volume) -> Iterator[Problem]:
     thin = voxels.thin_voxels(volume)
     rows = np.argwhere(thin & (volume.data != 0))
     labels = volume.data[tuple(rows.T)]
-    for label in np.unique(labels):
-        own = rows[labels == label]
+    order = np.argsort(labels, kind="stable")
+    present, first = np.unique(labels[order], return_index=True)
+    for label, own in zip(present, np.split(rows[order], first[1:]), strict=False):
         share = len(own) / volume.counts[int(label)]
         # The median may lie beside a thin part; the nearest thin voxel is in one.
         middle = own[np.argmin(np.abs(own - np.median(own, axis=0)).sum(axis=1))]
@@ -181,8 +183,14 @@ def _thin(volume: Volume) -> Iterator[Problem]:
 
 def _pieces(volume: Volume) -> Iterator[Problem]:
     found = voxels.components(volume)
+    # One sort, whatever the number of labels.
+    order = np.argsort(found.labels, kind="stable")
+    labels, first = np.unique(found.labels[order], return_index=True)
+    rows = dict(zip(labels.tolist(), np.split(order, first[1:]), strict=True))
+    handles = label_handles(volume, {label: len(own) for label, own in rows.items()})
+    yield from handle_problems({name_of(volume.names, label): n for label, n in handles.items() if n > 0})
     for label, name in volume.regions.items():
-        own = np.flatnonzero(found.labels == label)
+        own = rows[label]
         if len(own) == 1:
             continue
         counts = found.sizes[own]

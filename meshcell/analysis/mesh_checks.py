@@ -17,9 +17,18 @@ from meshcell.geometry.intersections import self_intersections
 from meshcell.geometry.measures import enclosed_volumes
 from meshcell.geometry.openings import region_edges
 from meshcell.geometry.quality import angles
+from meshcell.geometry.topology import shells
+from meshcell.surfaces.nets import degenerate, merged
+from meshcell.surfaces.orientation import orient
 
 # Degrees: triangles and tetrahedra with less slow the solver down and spoil its accuracy.
 NARROW_TRIANGLE, NARROW_DIHEDRAL = 5.0, 5.0
+# Degrees: what `tetrahedralize` aims at unless it is told otherwise.
+AIM = 25.0
+# An edge so many times as long as the median and as its triangle's shortest leads to a stray point.
+FAR = 100.0
+# Shells that are told one by one; handles of a region from which on they are more likely tears.
+SHELLS, MANY_HANDLES = 8, 5
 
 
 # --- surfaces ---
@@ -52,8 +61,21 @@ def _extent(thing: Surface | TetMesh) -> Iterator[Problem]:
 
 def _interfaces(surface: Surface) -> Iterator[Problem]:
     """Find what makes interfaces unfit to bound regions."""
+    net = merged(surface, None)
+    n_same = len(np.unique(surface.triangles)) - len(net.points)
+    if n_same:
+        yield Problem(
+            "error",
+            f"{n_same:,} points lie in the same place as others, so that triangles which meet there do not share them; "
+            "repair(surface) merges them",
+        )
     yield from _edges_of_regions(surface)
     yield from _bad_triangles(surface)
+    misplaced = orient(net).misplaced
+    for shell in misplaced[:SHELLS]:
+        yield Problem("error", f"{shell.said}; repair(surface) puts it right", shell.rows[:LISTED])
+    if len(misplaced) > SHELLS:
+        yield Problem("error", f"{len(misplaced) - SHELLS:,} more shells are the wrong way round; repair(surface)")
     inverted = [name for name, volume in enclosed_volumes(surface).items() if volume < 0]
     if inverted:
         yield Problem(
@@ -61,19 +83,63 @@ def _interfaces(surface: Surface) -> Iterator[Problem]:
             f"regions with a negative volume: {listed(inverted)}; their triangles are inside out: repair(surface) "
             "turns them",
         )
-    pairs = self_intersections(surface)
+    # Triangles that meet where points coincide do not cut through each other.
+    pairs = self_intersections(net)
+    if n_same and len(pairs):
+        pairs = pairs[~degenerate(net.triangles)[pairs].any(axis=1)]
     if len(pairs):
-        yield Problem(
-            "error",
-            f"{len(pairs):,} pairs of triangles cut through each other, the first are rows {pairs[0].tolist()}; smooth "
-            'less, or take tetrahedralize(surface, method="winding"), which does not mind',
-            pairs[:LISTED],
+        yield Problem("error", f"{_crossing(net, pairs)}", pairs[:LISTED])
+    if not len(pairs):
+        yield from _handles(net)
+
+
+def _crossing(net: Surface, pairs: Array) -> str:
+    """Say which triangles meet, and tell walls that are there twice from triangles that cut through each other."""
+    corners = np.sort(net.triangles, axis=1)
+    same = (corners[pairs[:, 0]] == corners[pairs[:, 1]]).all(axis=1)
+    if same.all():
+        a, b = pairs[0]
+        names = [name_of(net.names, int(label)) for label in np.unique(net.sides[[a, b]]) if label != 0]
+        return (
+            f"{len(pairs):,} triangles lie on others, the first are rows {pairs[0].tolist()}: walls of {listed(names)} "
+            "that each of them brings; repair(surface) makes one wall of them"
         )
+    rest = pairs[~same]
+    return (
+        f"{len(rest):,} pairs of triangles cut through each other, the first are rows {rest[0].tolist()}; smooth less, "
+        'or take tetrahedralize(surface, method="winding"), which does not mind'
+    )
+
+
+def _handles(mesh: Surface | TetMesh) -> Iterator[Problem]:
+    """Tell of regions with handles: tunnels through them, or tears by which two sides are one."""
+    found = shells(mesh)
+    if len(found.open_edges):
+        return
+    handles = dict.fromkeys(np.unique(found.regions[found.regions != 0]).tolist(), 0)
+    for label, euler in zip(found.regions.tolist(), found.euler.tolist(), strict=True):
+        if label != 0:
+            handles[label] += (2 - euler) // 2
+    yield from handle_problems({name_of(mesh.names, label): n for label, n in handles.items() if n > 0})
+
+
+def handle_problems(handles: dict[str, int]) -> Iterator[Problem]:
+    """Say which regions have handles; many are more often tears of a segmentation than the shape of an organelle."""
+    for name, n in sorted(handles.items(), key=lambda item: -item[1])[:SHELLS]:
+        yield Problem(
+            "warning" if n >= MANY_HANDLES else "note",
+            f"{name!r} has {n:,} handle{'s' if n > 1 else ''} (its genus): tunnels through it, or tears by which what "
+            "should be apart on both sides of it is one; for a membrane close them in the labels, as by clean(labels, "
+            "smooth=1)",
+        )
+    if len(handles) > SHELLS:
+        yield Problem("note", f"{len(handles) - SHELLS:,} more regions have handles")
 
 
 def _edges_of_regions(surface: Surface) -> Iterator[Problem]:
     """Around every region but the outside, each edge should have two triangles that run along it in opposite senses."""
     counts, sums, edge_rows, triangle_edges = region_edges(surface)
+    told: Array = np.zeros(0, np.int64)
     for mask, kind, advice in (
         (counts == 1, "open edges", "repair(surface) closes small holes"),
         (
@@ -81,7 +147,16 @@ def _edges_of_regions(surface: Surface) -> Iterator[Problem]:
             "edges whose two triangles are turned against each other",
             "repair(surface) turns them",
         ),
-        (counts > 2, "non-manifold edges, with more than two triangles of one region", "the body touches itself there"),
+        (
+            (counts > 2) & (sums != 0),
+            "edges at which three or more triangles leave a region open",
+            "a wall inside it has to go, or needs a region of its own on one side",
+        ),
+        (
+            (counts > 2) & (sums == 0),
+            "non-manifold edges, with more than two triangles of one region",
+            "the body touches itself there",
+        ),
     ):
         bad = np.unique(edge_rows[mask])
         if not len(bad):
@@ -91,7 +166,26 @@ def _edges_of_regions(surface: Surface) -> Iterator[Problem]:
         where = f"({', '.join(f'{x:.4g}' for x in middle)}) um"
         # TetGen takes bodies that touch themselves; holes and turned triangles have no inside.
         severity = "note" if kind.startswith("non") else "error"
+        if severity == "error":
+            told = np.union1d(told, bad)
         yield Problem(severity, f"{len(bad):,} {kind}, such as at {where}; {advice}", rows[:LISTED])
+    yield from _crossed_edges(surface, told)
+
+
+def _crossed_edges(surface: Surface, told: Array) -> Iterator[Problem]:
+    """Find the other edges that `topology` finds open: the regions around them are not in an order that can be."""
+    edges = adjacency.edges(surface.triangles, len(surface.points))[0].astype(np.int64)
+    found = shells(surface).open_edges.astype(np.int64)
+    n = len(surface.points)
+    rest = found[~np.isin(found @ [n, 1], edges[told] @ [n, 1])]
+    if len(rest):
+        where = f"({', '.join(f'{x:.4g}' for x in surface.points[rest[0]].mean(axis=0))}) um"
+        yield Problem(
+            "error",
+            f"{len(rest):,} edges around which the order of the regions contradicts itself, such as at {where}: sides "
+            "have changed places there; smooth less, or remesh with shorter edges",
+            rest[:LISTED],
+        )
 
 
 def _bad_triangles(surface: Surface) -> Iterator[Problem]:
@@ -104,11 +198,32 @@ def _bad_triangles(surface: Surface) -> Iterator[Problem]:
             f"{len(flat):,} triangles have no area, the first is row {flat[0]}; repair(surface) or remesh",
             flat[:LISTED],
         )
+    yield from _stray_points(surface)
     _, first, counts = np.unique(np.sort(surface.triangles, axis=1), axis=0, return_index=True, return_counts=True)
     if (counts > 1).any():
         rows = first[counts > 1]
         text = f"{len(rows):,} triangles are there more than once, the first is row {rows[0]}; repair(surface)"
         yield Problem("error", text, rows[:LISTED])
+
+
+def _stray_points(surface: Surface) -> Iterator[Problem]:
+    """Find points far from all others, as (0, 0, 0) where an exporter had none: triangles at them are long needles."""
+    corners = surface.points[surface.triangles]
+    # Edge k lies opposite corner k.
+    lengths = np.linalg.norm(np.roll(corners, -1, axis=1) - np.roll(corners, -2, axis=1), axis=2)
+    longest, opposite = lengths.max(axis=1), lengths.argmin(axis=1)
+    needles = np.flatnonzero((longest > FAR * np.median(lengths)) & (longest > FAR * lengths.min(axis=1)))
+    stray, counts = np.unique(surface.triangles[needles, opposite[needles]], return_counts=True)
+    stray = stray[counts > 2]
+    if len(stray):
+        place = ", ".join(f"{x:.4g}" for x in surface.points[stray[0]])
+        yield Problem(
+            "warning",
+            f"{len(stray):,} points lie far from those they are joined to, such as point {stray[0]} at ({place}) um "
+            f"with edges of up to {longest[needles].max():.3g} um where the median is {np.median(lengths):.2g}: strays "
+            "of an exporter? leave their triangles out, and repair(surface) closes the hole",
+            needles[:LISTED],
+        )
 
 
 # --- meshes ---
@@ -135,6 +250,15 @@ def mesh_problems(mesh: TetMesh) -> Iterator[Problem]:
             f"{least.min():.2g}: they slow the solver down; improve(mesh)",
             narrow[:LISTED],
         )
+    elif least.min() < AIM:
+        below = np.flatnonzero(least < AIM)
+        yield Problem(
+            "note",
+            f"the least dihedral angle is {least.min():.3g} degrees, short of the {AIM:g} that tetrahedralize aims at: "
+            f"{len(below):,} tetrahedra are below; where that matters, improve(mesh) or shorter edges",
+            below[:LISTED],
+        )
+    yield from _handles(mesh)
     yield from _mesh_pieces(mesh, neighbours)
     unused = len(mesh.points) - len(np.unique(mesh.tets))
     if unused:
@@ -187,8 +311,9 @@ def _mesh_pieces(mesh: TetMesh, neighbours: Array) -> Iterator[Problem]:
     counts = np.bincount(component, minlength=n)
     region = np.zeros(n, np.int32)
     region[component] = mesh.regions
-    for label in np.unique(region):
-        own = counts[region == label]
+    order = np.argsort(region, kind="stable")
+    labels, first = np.unique(region[order], return_index=True)
+    for label, own in zip(labels, np.split(counts[order], first[1:]), strict=True):
         if len(own) > 1:
             name = name_of(mesh.names, int(label))
             yield Problem("note", f"{name!r} is in {len(own):,} pieces of {sizes(own)} tetrahedra")

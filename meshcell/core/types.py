@@ -307,10 +307,12 @@ class TetMesh:
 
     def __repr__(self) -> str:
         head = f"TetMesh: {len(self.points):,} points, {len(self.tets):,} tetrahedra, {_box(self.points)}"
-        rows = []
-        for label in np.unique(self.regions):
-            own = self.regions == label
-            rows.append(f"  {self.names[int(label)]}: {own.sum():,} tetrahedra, {self.volumes[own].sum():.4g} um^3")
+        labels, which = np.unique(self.regions, return_inverse=True)
+        counts, volumes = np.bincount(which, minlength=len(labels)), np.bincount(which, self.volumes, len(labels))
+        rows = [
+            f"  {self.names[int(label)]}: {n:,} tetrahedra, {volume:.4g} um^3"
+            for label, n, volume in zip(labels, counts, volumes, strict=True)
+        ]
         faces = _interface_rows(self.interfaces, self.areas)
         return "\n".join([head, *_shortened(rows), *_shortened(faces), *_patch_rows(self.patches, self.areas)])
 
@@ -364,6 +366,13 @@ class TiltSeries:
 
 class ByInterface(dict[tuple[str, str], float]):
     """A figure for every pair of regions; the pair may be asked for in either order."""
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or (isinstance(key, tuple) and super().__contains__(key[::-1]))
+
+    def get(self, key: tuple[str, str], default: Any = None) -> Any:
+        # In either order, as `self[key]`.
+        return self[key] if key in self else default  # noqa: SIM401
 
     def __missing__(self, key: tuple[str, str]) -> float:
         first, second = key

@@ -13,6 +13,9 @@ from meshcell.core.kernels import njit
 from meshcell.core.rounding import dot
 from meshcell.core.types import Surface, TetMesh
 
+# Cells of the hash are up to so many times halved or doubled from those of the middle triangle.
+LEVELS = 40
+
 
 def self_intersections(mesh: Surface | TetMesh) -> Ints:
     """Find all pairs of interface triangles that intersect.
@@ -42,12 +45,16 @@ def intersecting_pairs(points: Floats, triangles: Ints) -> Ints:
     if len(triangles) == 0:
         return np.empty((0, 2), np.int32)
     corners = points[triangles]
-    size = float(np.mean(np.ptp(corners, axis=1).max(axis=1))) * 1.5
-    if size == 0:
+    extents = np.ptp(corners, axis=1).max(axis=1)
+    if not (extents > 0).any():
         return np.empty((0, 2), np.int32)
-    low = np.floor((corners.min(axis=1) - points.min(axis=0)) / size).astype(np.int32)
-    high = np.floor((corners.max(axis=1) - points.min(axis=0)) / size).astype(np.int32)
-    pairs = _pairs(plain(points), plain(triangles), low, high)
+    # Each triangle lies in cells as large as itself, so that one that reaches across the whole is in eight of them.
+    middle = 1.5 * float(np.median(extents[extents > 0]))
+    ratios = np.maximum(extents / middle, 2.0**-LEVELS)
+    levels = np.minimum(np.ceil(np.log2(ratios)).astype(np.int64) + LEVELS, 2 * LEVELS)
+    sizes = middle * 2.0 ** np.arange(-LEVELS, LEVELS + 1)
+    used = np.unique(levels)
+    pairs = _pairs(plain(points), plain(triangles), levels, used, sizes, points.min(axis=0))
     return np.unique(pairs, axis=0).reshape(-1, 2)
 
 
@@ -61,45 +68,75 @@ def _slot(i: int, j: int, k: int, mask: int) -> int:
 
 
 @njit(cache=True)
-def _pairs(points: Any, triangles: Any, low: Any, high: Any) -> Any:
+def _cells(points: Any, triangle: Any, size: float, origin: Any, low: Any, high: Any) -> None:
+    """Write the first and last cells of a triangle's box along each axis."""
+    for axis in range(3):
+        a, b, c = points[triangle[0], axis], points[triangle[1], axis], points[triangle[2], axis]
+        low[axis] = np.int64(np.floor((min(a, b, c) - origin[axis]) / size))
+        high[axis] = np.int64(np.floor((max(a, b, c) - origin[axis]) / size))
+
+
+@njit(cache=True)
+def _apart(points: Any, s: Any, t: Any) -> bool:
+    """Tell whether the boxes of two triangles have a gap between them."""
+    for axis in range(3):
+        a, b, c = points[s[0], axis], points[s[1], axis], points[s[2], axis]
+        d, e, f = points[t[0], axis], points[t[1], axis], points[t[2], axis]
+        if min(a, b, c) > max(d, e, f) or max(a, b, c) < min(d, e, f):
+            return True
+    return False
+
+
+@njit(cache=True)
+def _pairs(points: Any, triangles: Any, levels: Any, used: Any, sizes: Any, origin: Any) -> Any:
+    """Find pairs: each triangle looks into the cells of its own level and of all coarser ones that are in use."""
     n = triangles.shape[0]
     size = 1
     while size < 2 * n:
         size *= 2
+    low, high = np.empty(3, np.int64), np.empty(3, np.int64)
     offsets = np.zeros(size + 1, np.int64)
     for t in range(n):
-        for i in range(low[t, 0], high[t, 0] + 1):
-            for j in range(low[t, 1], high[t, 1] + 1):
-                for k in range(low[t, 2], high[t, 2] + 1):
+        _cells(points, triangles[t], sizes[levels[t]], origin, low, high)
+        for i in range(low[0], high[0] + 1):
+            for j in range(low[1], high[1] + 1):
+                for k in range(low[2], high[2] + 1):
                     offsets[_slot(i, j, k, size - 1) + 1] += 1
     for s in range(size):
         offsets[s + 1] += offsets[s]
     cursor = offsets[:-1].copy()
     rows = np.empty(offsets[-1], np.int32)
     for t in range(n):
-        for i in range(low[t, 0], high[t, 0] + 1):
-            for j in range(low[t, 1], high[t, 1] + 1):
-                for k in range(low[t, 2], high[t, 2] + 1):
+        _cells(points, triangles[t], sizes[levels[t]], origin, low, high)
+        for i in range(low[0], high[0] + 1):
+            for j in range(low[1], high[1] + 1):
+                for k in range(low[2], high[2] + 1):
                     s = _slot(i, j, k, size - 1)
                     rows[cursor[s]] = t
                     cursor[s] += 1
     seen = np.full(n, -1, np.int32)
     found = [(np.int32(0), np.int32(0)) for _ in range(0)]
     for t in range(n):
-        for i in range(low[t, 0], high[t, 0] + 1):
-            for j in range(low[t, 1], high[t, 1] + 1):
-                for k in range(low[t, 2], high[t, 2] + 1):
-                    s = _slot(i, j, k, size - 1)
-                    for r in range(offsets[s], offsets[s + 1]):
-                        u = rows[r]
-                        if u <= t or seen[u] == t:
-                            continue
-                        seen[u] = t
-                        apart = False
-                        for axis in range(3):
-                            apart = apart or low[u, axis] > high[t, axis] or high[u, axis] < low[t, axis]
-                        if not apart and triangles_intersect(points, triangles[t], triangles[u]):
-                            found.append((np.int32(t), np.int32(u)))
+        for r in range(used.shape[0]):
+            level = used[r]
+            if level < levels[t]:
+                continue
+            _cells(points, triangles[t], sizes[level], origin, low, high)
+            for i in range(low[0], high[0] + 1):
+                for j in range(low[1], high[1] + 1):
+                    for k in range(low[2], high[2] + 1):
+                        s = _slot(i, j, k, size - 1)
+                        for place in range(offsets[s], offsets[s + 1]):
+                            u = rows[place]
+                            # Of two on one level the smaller row looks; a finer one is not found from here.
+                            if levels[u] != level or (level == levels[t] and u <= t) or seen[u] == t:
+                                continue
+                            seen[u] = t
+                            if _apart(points, triangles[t], triangles[u]):
+                                continue
+                            a, b = min(t, u), max(t, u)
+                            if triangles_intersect(points, triangles[a], triangles[b]):
+                                found.append((np.int32(a), np.int32(b)))
     pairs = np.empty((len(found), 2), np.int32)
     for r in range(len(found)):
         pairs[r, 0], pairs[r, 1] = found[r]

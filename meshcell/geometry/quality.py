@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +68,25 @@ class Shapes:
     edge_lengths: tuple[float, float, float]
 
 
+class Parts(Mapping[str, Shapes]):
+    """Name -> shapes of its elements, measured when they are asked for: there may be thousands of interfaces."""
+
+    def __init__(self, rows: dict[str, Array], measure: Callable[[str, Array], Shapes]) -> None:
+        self._rows, self._measure = rows, measure
+        self._found: dict[str, Shapes] = {}
+
+    def __getitem__(self, name: str) -> Shapes:
+        if name not in self._found:
+            self._found[name] = self._measure(name, self._rows[name])
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
 @dataclass(frozen=True, eq=False)
 class Quality:
     """Angle statistics of a surface or mesh, whole and by part.
@@ -81,14 +101,14 @@ class Quality:
         Edges of the histogram's bins, degrees, 0 ... 180.
     all : Shapes
         Every element.
-    parts : dict[str, Shapes]
+    parts : mapping of str to Shapes
         Interface "er | cytosol" (Surface) or region "er" (TetMesh) -> its elements.
     """
 
     kind: str
     edges: Floats
     all: Shapes
-    parts: dict[str, Shapes]
+    parts: Mapping[str, Shapes]
 
     @property
     def counts(self) -> Array:
@@ -232,7 +252,7 @@ def quality(mesh: Surface | TetMesh, *, bins: int = 36) -> Quality:
         # Only the edges' extent and median are told, so that shared edges need not be made unique part by part.
         return _measured(name, elements[rows], ratios[rows], lengths[np.unique(cell_edges[rows])], edges)
 
-    parts = {name: measured(name, rows) for name, rows in part_rows(mesh).items()}
+    parts = Parts(part_rows(mesh), measured)
     every = measured("all", np.arange(len(elements)))
     kind = "tetrahedron" if isinstance(mesh, TetMesh) else "triangle"
     log.info("quality: %d elements, angles %.2f ... %.2f degrees", len(elements), every.min, every.max)
@@ -249,8 +269,10 @@ def part_rows(mesh: Surface | TetMesh) -> dict[str, Array]:
     """
     if isinstance(mesh, Surface):
         return {f"{behind} | {front}": rows for (behind, front), rows in mesh.interfaces.items()}
-    labels = np.unique(mesh.regions)
-    return {name_of(mesh.names, int(label)): np.flatnonzero(mesh.regions == label) for label in labels}
+    # One sort, whatever the number of regions.
+    labels, counts = np.unique(mesh.regions, return_counts=True)
+    rows = np.split(np.argsort(mesh.regions, kind="stable"), np.cumsum(counts)[:-1])
+    return {name_of(mesh.names, int(label)): own for label, own in zip(labels, rows, strict=False)}
 
 
 def _measured(name: str, elements: Floats, ratios: Floats, lengths: Floats, edges: Floats) -> Shapes:

@@ -154,22 +154,43 @@ def _triangles(mesh: Surface | TetMesh) -> Ints:
 
 def _volume_topology(volume: Volume) -> dict[str, Topology]:
     volume.require_labels("topology")
-    from scipy.ndimage import find_objects, generate_binary_structure, label
+    from scipy.ndimage import find_objects
 
     present = np.array(sorted(volume.counts), volume.data.dtype)
     rows = np.searchsorted(present, volume.data).astype(np.int32)
     result = {}
     for row, box in enumerate(find_objects(rows + 1)):
-        if present[row] == 0 or box is None:
-            continue
-        body = np.pad(rows[box] == row, 1)
-        components = label(body)[1]
-        cavities = label(~body, generate_binary_structure(3, 2))[1] - 1
-        solid = int(_solid_euler(body.view(np.int8)))
-        # Betti numbers: solid = components - handles + cavities; the boundary's characteristic is twice the solid's.
-        genus = components + cavities - solid
-        result[name_of(volume.names, int(present[row]))] = Topology(components, 2 * solid, genus, cavities)
+        if present[row] != 0 and box is not None:
+            result[name_of(volume.names, int(present[row]))] = _body_topology(np.pad(rows[box] == row, 1))
     return result
+
+
+def _body_topology(body: Array) -> Topology:
+    """Count pieces, handles and cavities of voxels that have a margin of one around them."""
+    from scipy.ndimage import generate_binary_structure, label
+
+    components = label(body)[1]
+    cavities = label(~body, generate_binary_structure(3, 2))[1] - 1
+    solid = int(_solid_euler(body.view(np.int8)))
+    # Betti numbers: solid = components - handles + cavities; the boundary's characteristic is twice the solid's.
+    return Topology(components, 2 * solid, components + cavities - solid, cavities)
+
+
+def label_handles(volume: Volume, pieces: dict[int, int]) -> dict[int, int]:
+    """Count handles of every label but 0 that has some, at the least; `pieces` are its components.
+
+    One pass over all labels: pieces + cavities less the Euler characteristic of the solid, without the cavities.
+    """
+    present = np.array(sorted(volume.counts), np.int64)
+    if present[-1] < 4 * volume.data.size:
+        table = np.zeros(present[-1] + 1, np.int32)
+        table[present] = np.arange(len(present))
+        rows = table[volume.data]
+    else:
+        rows = np.searchsorted(present, volume.data).astype(np.int32)
+    solid = _label_eulers(np.pad(rows, 1, constant_values=-1), len(present))
+    handles = {int(label): pieces[int(label)] - int(n) for label, n in zip(present, solid, strict=True) if label != 0}
+    return {label: n for label, n in handles.items() if n > 0}
 
 
 # --- kernels ---
@@ -196,6 +217,41 @@ def _solid_euler(body: Any) -> int:
                     pairs = a + b + c + d
                     total += 1 if pairs == 3 else (-1 if pairs == 4 else 0)
     return total
+
+
+@njit(cache=True)
+def _label_eulers(rows: Any, n: int) -> Any:
+    """Return (n,) what `_solid_euler` counts, for all labels in one pass; the margin is -1."""
+    nx, ny, nz = rows.shape
+    totals = np.zeros(n, np.int64)
+    v = np.empty(8, np.int64)
+    for i in range(nx - 1):
+        for j in range(ny - 1):
+            for k in range(nz - 1):
+                v[0], v[1], v[2], v[3] = rows[i, j, k], rows[i + 1, j, k], rows[i, j + 1, k], rows[i, j, k + 1]
+                v[4], v[5], v[6] = rows[i + 1, j + 1, k], rows[i, j + 1, k + 1], rows[i + 1, j, k + 1]
+                v[7] = rows[i + 1, j + 1, k + 1]
+                # Inside a label it all cancels.
+                n_others = 0
+                for m in range(1, 8):
+                    n_others += v[m] != v[0]
+                if n_others == 0:
+                    continue
+                for m in range(8):
+                    counted = v[m] < 0
+                    for o in range(m):
+                        counted = counted or v[o] == v[m]
+                    if counted:
+                        continue
+                    a, b, c, d = v[0] == v[m], v[1] == v[m], v[2] == v[m], v[3] == v[m]
+                    e, f, g, h = v[4] == v[m], v[5] == v[m], v[6] == v[m], v[7] == v[m]
+                    total = a - (a and b) - (a and c) - (a and d)
+                    total += (a and b and c and e) + (a and c and d and f) + (a and b and d and g)
+                    if a == h and b == f and c == g and d == e:
+                        pairs = a + b + c + d
+                        total += 1 if pairs == 3 else (-1 if pairs == 4 else 0)
+                    totals[v[m]] += total
+    return totals
 
 
 @njit(cache=True)

@@ -16,6 +16,8 @@ from meshcell.imaging.pixel_classifier import Classifier
 from meshcell.imaging.unet import UNet
 
 METHODS = ("otsu", "multiotsu", "hysteresis", "watershed", "membrane", "classifier", "unet")
+# Standard deviations after which a Gaussian ends.
+TRUNCATE = 4.0
 
 
 def segment(
@@ -194,11 +196,18 @@ def _parted(mask: Array, volume: Volume, apart: float) -> Array:
 
 
 def _smoothed(labels: Volume, width: float) -> Array:
-    best = np.full(labels.data.shape, -1, np.float32)
+    """Give every voxel the label with the greatest smoothed share; each label is looked at where it can have one."""
+    sigmas = np.broadcast_to(width / voxel_steps(labels), 3)
+    # What `gaussian_filter` reaches to: beyond it a share is exactly 0.
+    reach = (TRUNCATE * sigmas + 0.5).astype(int) + 1
+    present = np.array(sorted(labels.counts), labels.data.dtype)
+    rows = np.searchsorted(present, labels.data).astype(np.int32)
+    best = np.full(rows.shape, -1, np.float32)
     out = np.zeros_like(labels.data)
-    for label in labels.counts:
-        mask = (labels.data == label).astype(np.float32)
-        share = ndimage.gaussian_filter(mask, width / voxel_steps(labels), mode="nearest")
-        own = share > best
-        out[own], best[own] = label, share[own]
+    for row, box in enumerate(ndimage.find_objects(rows + 1)):
+        around = tuple(slice(max(s.start - n, 0), s.stop + n) for s, n in zip(box, reach, strict=True))
+        mask = (rows[around] == row).astype(np.float32)
+        share = ndimage.gaussian_filter(mask, sigmas, mode="nearest", truncate=TRUNCATE)
+        own = share > best[around]
+        out[around][own], best[around][own] = present[row], share[own]
     return out

@@ -37,6 +37,8 @@ OFF = 0.2
 ROUGH, LOOSE, LOOSE_ROUNDS = 16.0, 0.7, 6
 # Degrees: no move makes an angle of a facet smaller than this, or smaller than it was.
 NARROW = 20.0
+# No region may gain or lose more than this share of its volume; so often it is tried with more of the points held.
+SAME_VOLUME, ATTEMPTS = 0.005, 4
 
 
 class Improving(NamedTuple):
@@ -69,7 +71,8 @@ def improve(
         of the mean edge of the facets. They slide tangentially, so that the volumes on both sides stay, and never
         farther off the given interface than a fifth of `max_move`. Points on junction curves and rims of patches
         stay on these curves, and points where such curves meet or turn sharply stay; a crease that must stay sharp
-        should be a rim. Where angles below 16 degrees are left in the end, the points of interfaces, curves and corners
+        should be a rim. No region gains or loses more than 0.5 % of its volume: where one would, its interfaces are
+        held. Where angles below 16 degrees are left in the end, the points of interfaces, curves and corners
         around them may move anywhere within 0.7 of `max_move`, except off the faces of the box.
     rounds : int
         At most so many rounds of swaps, climbs and, from the fourth on, new points; it ends earlier when the target is
@@ -105,12 +108,7 @@ def improve(
     seed = int(np.random.default_rng(rng).integers(2**62))
     target = squared_sine_at(min_dihedral)
     start = squared_sines(mesh.points, mesh.tets)
-    state = Improving(mesh.points.copy(), mesh.tets, mesh.regions, _surface_of(mesh))
-    state, n_swaps = _rounds(state, target, rounds, reach, seed, False)
-    if rounds and reach > 0:
-        rough = min(target, squared_sine_at(ROUGH))
-        state, more = _rounds(state, rough, LOOSE_ROUNDS, LOOSE * reach, seed + rounds, True)
-        n_swaps += more
+    state, n_swaps = _guarded(mesh, target, rounds, reach, seed)
     points, tets, regions, _ = state
     now = squared_sines(points, tets)
     log.info(
@@ -128,6 +126,35 @@ def squared_sine_at(degrees: Any) -> Any:
     """Return what `squared_sines` are compared with for angles of so many degrees."""
     sine = sine_cosine(np.radians(degrees))[0]
     return sine * sine
+
+
+def _guarded(mesh: TetMesh, target: float, rounds: int, reach: float, seed: int) -> tuple[Improving, int]:
+    """Improve; once more, with their interfaces held, where regions did not keep their volumes."""
+    labels, which = np.unique(mesh.regions, return_inverse=True)
+    given = np.bincount(which.ravel(), mesh.volumes, len(labels))
+    held = np.zeros(len(mesh.points), bool)
+    for attempt in range(ATTEMPTS):
+        state = Improving(mesh.points.copy(), mesh.tets, mesh.regions, _surface_of(mesh, held))
+        state, n_swaps = _rounds(state, target, rounds, reach, seed, False)
+        if rounds and reach > 0:
+            rough = min(target, squared_sine_at(ROUGH))
+            state, more = _rounds(state, rough, LOOSE_ROUNDS, LOOSE * reach, seed + rounds, True)
+            n_swaps += more
+        now = np.bincount(np.searchsorted(labels, state.regions), _volumes(state.points, state.tets), len(labels))
+        off = labels[np.abs(now - given) > SAME_VOLUME * given]
+        if not len(off):
+            break
+        names = ", ".join(mesh.names[int(label)] for label in off)
+        log.info("improve: %s would not keep the volume; again with its interfaces held", names)
+        # A last time with all of them.
+        rows = np.isin(mesh.sides, off).any(axis=1) | (attempt == ATTEMPTS - 2)
+        held[mesh.facets[rows].ravel()] = True
+    return state, n_swaps
+
+
+def _volumes(points: Floats, tets: Ints) -> Floats:
+    a, b, c, d = (points[tets[:, k]] for k in range(4))
+    return np.asarray(np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) / 6)
 
 
 def _rounds(
@@ -179,12 +206,19 @@ def _degrees(squared_sine: float) -> float:
     return math.copysign(math.degrees(math.asin(min(math.sqrt(abs(squared_sine)), 1.0))), squared_sine)
 
 
-def _surface_of(mesh: TetMesh) -> tuple[Any, ...]:
-    """Collect what keeps the interfaces: where points started, their kinds, the given surface and curves, normals."""
+def _surface_of(mesh: TetMesh, held: Array | None = None) -> tuple[Any, ...]:
+    """Collect what keeps the interfaces: where points started, their kinds, the given surface and curves, normals.
+
+    `held` marks points that stay where they are.
+    """
     n = len(mesh.points)
     edges, features = feature_edges(mesh.surface)
     kinds = point_kinds(edges, features, n)
     kinds[_corners(mesh.points, edges[features], kinds)] = FIXED
+    locked = _locked(mesh)
+    if held is not None:
+        kinds[held] = FIXED
+        locked[held] = True
     kinds[np.bincount(mesh.facets.ravel(), minlength=n) == 0] = INSIDE
     ids = interface_ids(mesh.surface)
     owners = np.full(n, -1, np.int64)
@@ -198,7 +232,7 @@ def _surface_of(mesh: TetMesh) -> tuple[Any, ...]:
     offsets, rows = adjacency.stars(mesh.facets, n)
     units = mesh.area_vectors / np.maximum(mesh.areas, 1e-300)[:, None]
     facets = np.array(mesh.facets)
-    return start, kinds, owners, membranes, lines, facets, offsets, rows, np.ascontiguousarray(units), _locked(mesh)
+    return start, kinds, owners, membranes, lines, facets, offsets, rows, np.ascontiguousarray(units), locked
 
 
 def _locked(mesh: TetMesh) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -27,10 +28,11 @@ from meshcell.meshing.improvement import improve
 from meshcell.meshing.lattice import lattice_mesh
 from meshcell.meshing.tetgen import FILL, by_tetgen
 from meshcell.surfaces.extraction import extract
+from meshcell.surfaces.nets import without_loose_points
+from meshcell.surfaces.orientation import orient
 from meshcell.surfaces.remeshing import remesh
-from meshcell.surfaces.repairs import without_loose_points
 from meshcell.surfaces.smoothing import smooth
-from meshcell.surfaces.windings import voxelize
+from meshcell.surfaces.voxelizing import voxelize
 
 log = logging.getLogger("meshcell")
 
@@ -38,6 +40,8 @@ METHODS = ("auto", "tetgen", "lattice", "winding")
 # Degrees: a mesh from labels with less is made again with other edges.
 LEAST_DIHEDRAL = 10.0
 OTHER_EDGES = (0.93, 1.07)
+# A region whose volume differs by more than this share from the surface's is told.
+SAME_VOLUME = 0.005
 # Voxels per edge when a dirty surface becomes labels first.
 VOXELS_PER_EDGE = 2.0
 MAX_TETS = 30e6
@@ -151,6 +155,7 @@ def _from_surface(
     rng: int | np.random.Generator,
     length: float,
 ) -> TetMesh:
+    given = enclosed_volumes(surface)
     if recondition:
         stage("remesh")
         surface = _reconditioned(surface, length)
@@ -160,7 +165,23 @@ def _from_surface(
     raw = by_tetgen(surface, length, grading, seconds, memory)
     stage("improve")
     mesh = improve(raw, min_dihedral=min_dihedral, rounds=rounds, rng=rng)
+    _warn_of_volumes(given, mesh, length)
     return _finished(mesh)
+
+
+def _warn_of_volumes(given: dict[str, float], mesh: TetMesh, length: float) -> None:
+    """Warn of regions that have another volume than the surface that was given."""
+    found = enclosed_volumes(mesh)
+    off = {name: found.get(name, 0.0) / volume - 1 for name, volume in given.items() if volume > 0}
+    off = {name: share for name, share in off.items() if abs(share) > SAME_VOLUME}
+    if off:
+        worst = max(off, key=lambda name: abs(off[name]))
+        warnings.warn(
+            f"{len(off)} of {len(given)} regions have a volume in the mesh that differs by more than "
+            f"{100 * SAME_VOLUME:g} % from the surface's, the most {worst!r} by {100 * off[worst]:+.2g} %; edges "
+            f"shorter than {length:.3g} um follow it closer, recondition=False keeps its triangles",
+            stacklevel=2,
+        )
 
 
 def _without_flaw(make: Callable[[float], TetMesh], length: float) -> TetMesh:
@@ -238,6 +259,13 @@ def check_surface(surface: Surface) -> None:
                 "inside out: their normals should point from sides[:, 0] into sides[:, 1]; use repair(surface)",
                 np.flatnonzero((surface.sides == label_of(surface.names, name)).any(axis=1)),
             )
+    misplaced = orient(surface).misplaced
+    if misplaced:
+        raise MeshError(
+            f"every shell should have the sides of the place where it lies; {misplaced[0].said}"
+            f"{f' (and {len(misplaced) - 1} more)' if len(misplaced) > 1 else ''}; use repair(surface)",
+            misplaced[0].rows,
+        )
     pairs = intersecting_pairs(surface.points, surface.triangles)
     if len(pairs):
         raise MeshError(

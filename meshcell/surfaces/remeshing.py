@@ -175,7 +175,8 @@ def decimate(
 
     Notes
     -----
-    Garland and Heckbert 1997, Surface simplification using quadric error metrics. Every point that was taken out is
+    Garland and Heckbert 1997, Surface simplification using quadric error metrics. In the end interfaces are shifted,
+    within the error, so that every region has its volume again. Every point that was taken out is
     kept in a list of the triangle nearest to it and measured again at each later change there.
     """
     require(surface, Surface, "decimate(surface, max_error=...)")
@@ -193,6 +194,7 @@ def decimate(
     decimate_net(net, _edges(net, n), triangles or 0, float(min_angle), (1 - RESERVE) * max_error)
     offsets = offsets_to_surface(net, n, len(net.triangles), max_error)
     shift(net, np.clip(offsets, -RESERVE * max_error, RESERVE * max_error), float(min_angle), max_error)
+    refill(surface, net, interface_ids(surface), float(min_angle), max_error)
     result = _finished(surface, _compact(net))
     log.info("decimate: %d -> %d triangles, error %.4g um", len(surface.triangles), len(result.triangles), max_error)
     return result

@@ -1,4 +1,4 @@
-"""Labels from surfaces of any kind, by generalised winding numbers: holes and crossings do not upset them."""
+"""Generalised winding numbers: what is inside a surface of any kind; holes and crossings do not upset them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats
-from meshcell.core.errors import MeshError
-from meshcell.core.hints import require
 from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import arctangent
 from meshcell.core.threads import share
-from meshcell.core.types import Surface, Volume
-from meshcell.core.validation import BOX_FACES, OUTSIDE, checked_spacing, name_of
+from meshcell.core.types import Surface
+from meshcell.core.validation import name_of
 
 log = logging.getLogger("meshcell")
 
@@ -24,9 +22,10 @@ log = logging.getLogger("meshcell")
 FAR = 2.5
 LEAF = 8
 BLOCK = 8
+# Two regions that wind around a voxel alike, so far, overlap there.
+TIE = 0.1
 # Empty voxels around a surface, so that smoothing does not take its outermost points for cuts by the box.
 MARGIN = 2
-MAX_VOXELS = 5e8
 
 
 class Tree(NamedTuple):
@@ -71,78 +70,21 @@ def winding_numbers(surface: Surface, label: int, queries: Any) -> Floats:
     Jacobson, Kavan, Sorkine-Hornung 2013, Robust inside-outside segmentation using generalized winding numbers; the
     tree of dipoles as in Barill et al. 2018, Fast winding numbers for soups and clouds.
     """
-    tree = _tree_of(surface, label)
+    tree = tree_around(surface, label)
     places = np.ascontiguousarray(queries, np.float64)
     if places.ndim != 2 or places.shape[1] != 3:
         raise ValueError(f"queries should have shape (q, 3); got {places.shape}")
+    return wind(tree, places)
+
+
+def wind(tree: Tree, places: Floats) -> Floats:
+    """Return (q,) how often the triangles of a tree wind around (q, 3) points, see `winding_numbers`."""
     result = np.zeros(len(places))
     share(_wind_points, len(places), 500 * len(places), tree, places, result)
     return result
 
 
-def voxelize(surface: Surface, spacing: Any) -> Volume:
-    """Turn a surface into labels, whatever is wrong with it: the robust way back from dirty triangles.
-
-    Parameters
-    ----------
-    surface : Surface
-        May be open, cut through itself, have triangles twice or a few turned ones; sides name the regions.
-    spacing : float, three floats or text
-        um per voxel; parts thinner than that may get lost.
-
-    Returns
-    -------
-    Volume
-        Labels and names of the surface. The box is flush with faces that have patches "box x-" ... "box z+" and leaves
-        two voxels elsewhere.
-
-    Raises
-    ------
-    MeshError
-        No triangles, or a region without a single voxel: `where` lists its triangles.
-    ValueError
-        More than 5e8 voxels.
-
-    Notes
-    -----
-    Every voxel gets the region with the greatest winding number at its centre; outside has 1 minus their sum. Holes are
-    closed half-way between "inside" and "outside". A region that is inside out as a whole is turned, with a log line.
-    """
-    require(surface, Surface, "voxelize(surface, spacing)", spacing)
-    if not len(surface.triangles):
-        raise MeshError("voxelize needs a surface with triangles; got an empty one")
-    steps = np.array(checked_spacing(spacing))
-    origin, shape = _grid_around(surface, steps)
-    labels = [int(label) for label in np.unique(surface.sides) if label != OUTSIDE]
-    best, owner = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
-    total = np.zeros(shape, np.float32)
-    for row, label in enumerate(labels, 1):
-        _add_region(_tree_of(surface, label), origin, steps, row, best, total, owner)
-    owner[best <= 1 - total + 1e-6] = OUTSIDE
-    data = np.array([OUTSIDE, *labels], np.min_scalar_type(max(labels)))[owner]
-    _refuse_lost(surface, labels, data, steps)
-    log.info("voxelize: %d triangles -> %s voxels, %d regions", len(surface.triangles), shape, len(labels))
-    return Volume(data, tuple(steps), tuple(origin), surface.names)
-
-
-def _grid_around(surface: Surface, steps: Floats) -> tuple[Floats, tuple[int, int, int]]:
-    """Return the centre of the first voxel and how many there are along x, y, z."""
-    corners = surface.points[np.unique(surface.triangles)]
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    flush = np.array([len(surface.patches.get(name, [])) > 0 for name in BOX_FACES]).reshape(3, 2)
-    low = low - np.where(flush[:, 0], 0, MARGIN) * steps
-    shape = np.maximum(np.ceil((high - low) / steps - 1e-6) + np.where(flush[:, 1], 0, MARGIN), 1)
-    if np.prod(shape) > MAX_VOXELS:
-        enough = float(steps.max() * (np.prod(shape) / MAX_VOXELS) ** (1 / 3))
-        raise ValueError(
-            f"voxels of {steps.tolist()} um would be {np.prod(shape):.2g} of them; at most {MAX_VOXELS:.0g} are made; "
-            f"{enough:.2g} um would do; check the units of the points, and for stray ones"
-        )
-    nx, ny, nz = (int(n) for n in shape)
-    return low + steps / 2, (nx, ny, nz)
-
-
-def _tree_of(surface: Surface, label: int) -> Tree:
+def tree_around(surface: Surface, label: int) -> Tree:
     """Collect the triangles around a region, normals out of it, in a tree of dipoles."""
     behind, front = surface.sides[:, 0] == label, surface.sides[:, 1] == label
     turned = surface.triangles[front][:, ::-1]
@@ -153,7 +95,12 @@ def _tree_of(surface: Surface, label: int) -> Tree:
     a, b, c = (corners[:, k] - middle for k in range(3))
     if np.einsum("ij,ij->", a, np.cross(b, c)) < 0:
         log.warning("voxelize: %s is inside out; its triangles are turned", name_of(surface.names, label))
-        corners = np.ascontiguousarray(corners[:, ::-1])
+        corners = corners[:, ::-1]
+    return tree_of(np.ascontiguousarray(corners))
+
+
+def tree_of(corners: Floats) -> Tree:
+    """Collect triangles, given by their (t, 3, 3) corners, in a tree of dipoles."""
     depth = max(math.ceil(math.log2(len(corners) / LEAF)), 0)
     n = 2 ** (depth + 1) - 1
     bounds = np.zeros((n, 2), np.int64)
@@ -175,7 +122,7 @@ def _tree_of(surface: Surface, label: int) -> Tree:
     return Tree(corners, bounds, centres, dipoles, radii)
 
 
-def _add_region(tree: Tree, origin: Floats, steps: Floats, row: int, best: Any, total: Any, owner: Any) -> None:
+def add_region(tree: Tree, origin: Floats, steps: Floats, row: int, best: Any, total: Any, owner: Any) -> None:
     """Add a region's winding numbers to `total`; where they are the greatest so far, `row` becomes the owner."""
     low = np.floor((tree.corners.min(axis=(0, 1)) - origin) / steps).astype(int) - MARGIN
     high = np.ceil((tree.corners.max(axis=(0, 1)) - origin) / steps).astype(int) + MARGIN + 1
@@ -185,18 +132,6 @@ def _add_region(tree: Tree, origin: Floats, steps: Floats, row: int, best: Any, 
     _mark_crossed(tree.corners, origin + low * steps, BLOCK * steps, steps, crossed)
     n = int(n_blocks.prod())
     share(_wind_blocks, n, 10**6 * n, tree, low, high, origin, steps, crossed, row, best, total, owner)
-
-
-def _refuse_lost(surface: Surface, labels: list[int], data: Array, steps: Floats) -> None:
-    there = np.unique(data)
-    lost = [label for label in labels if label not in there]
-    if lost:
-        names = ", ".join(name_of(surface.names, label) for label in lost)
-        raise MeshError(
-            f"every region should have voxels; at {steps.tolist()} um there are none of {names}: they are thinner than "
-            "that, or their triangles enclose nothing; take smaller voxels, or look at check(surface)",
-            np.flatnonzero(np.isin(surface.sides, lost).any(axis=1)),
-        )
 
 
 # --- kernels ---
@@ -325,6 +260,7 @@ def _wind_blocks(
                         x, y, z = origin[0] + steps[0] * i, origin[1] + steps[1] * j, origin[2] + steps[2] * k
                         w = _wind(tree, x, y, z, stack)
                     total[i, j, k] += w
-                    if w > best[i, j, k] + 1e-6:
+                    # Regions come from the largest to the smallest: where two overlap, the inner one wins.
+                    if w > best[i, j, k] + 1e-6 or (w > 0.5 and w > best[i, j, k] - TIE):
                         best[i, j, k] = w
                         owner[i, j, k] = row

@@ -394,3 +394,47 @@ def test_the_real_spine(real_spine):
     assert check(labels).ok
     # Its README says so: at 10 nm the apparatus breaks into several pieces.
     the(labels, "warning", "'er' is in 22 pieces")
+
+
+# --- open or not, and through and through ---
+
+
+def test_a_wall_inside_a_body_is_open_for_check_as_for_topology():
+    """A square of voxel faces across a block: its rim has three triangles an edge."""
+    two = np.zeros((5, 4, 4), np.uint8)
+    two[1, 1:3, 1:3], two[2:4, 1:3, 1:3] = 1, 2
+    both = mc.extract(volume(two))
+    walled = mc.Surface(both.points, both.triangles, np.tile([1, 0], (len(both.triangles), 1)), {1: "body"})
+    the(walled, "error", "edges at which three or more triangles leave a region open")
+    with pytest.raises(mc.MeshError, match="8 edges are open"):
+        mc.topology(walled)
+
+
+@pytest.mark.parametrize(("n", "severity"), [(1, "note"), (6, "warning")])
+def test_handles_are_told_of_labels_and_surfaces(n, severity):
+    plate = np.zeros((4 * n + 3, 7, 5), np.uint8)
+    plate[1:-1, 1:-1, 1:-1] = 1
+    plate[[4 * k + 3 for k in range(n)], 3, :] = 0
+    labels = volume(plate, names={1: "membrane"})
+    for thing in (labels, mc.extract(labels)):
+        the(thing, severity, f"'membrane' has {n} handle")
+
+
+def test_points_in_one_place_are_told_and_not_taken_for_crossings():
+    soup = mc.extract(volume(balls()))
+    corners = soup.points[soup.triangles].reshape(-1, 3)
+    loose = mc.Surface(corners, np.arange(len(corners)).reshape(-1, 3), soup.sides, soup.names)
+    the(loose, "error", "points lie in the same place as others")
+    assert not any("cut through" in message for message in found(loose))
+
+
+def test_a_stray_point_is_told():
+    surface = mc.extract(volume(balls()))
+    points = np.array(surface.points) + 300
+    points[5] = 0
+    the(
+        mc.Surface(points, surface.triangles, surface.sides, surface.names),
+        "warning",
+        "such as point 5 at (0, 0, 0) um",
+    )
+    assert not any("far from" in message for message in found(surface))

@@ -73,3 +73,23 @@ def test_triangles_in_one_plane_do_not_intersect_by_rounding(seed):
         np.column_stack([0.0137 * flat, heights]), np.arange(192).reshape(64, 3), np.tile([1, 0], (64, 1))
     )
     assert not len(self_intersections(surface))
+
+
+def test_triangles_of_any_size_beside_each_other():
+    """A stray corner far away makes triangles a million times the others; every pair is found, and quickly."""
+    rng = np.random.default_rng(0)
+    points = rng.random((60, 3)) * 10.0 ** rng.integers(-4, 3, (60, 1))
+    triangles = np.array([rng.choice(60, 3, replace=False) for _ in range(90)], np.int32)
+    one_by_one = [
+        [s, t] for s, t in itertools.combinations(range(90), 2) if intersecting_pairs(points, triangles[[s, t]]).size
+    ]
+    assert pairs(points, triangles) == one_by_one
+
+
+def test_a_stray_point_takes_no_more_than_the_rest():
+    surface = mc.extract(mc.Volume(np.pad(np.ones((20, 20, 20), np.uint8), 1), 0.02))
+    points = np.array(surface.points) + 300
+    points[len(points) // 2] = 0
+    # As many cells as the grid would have between the stray point and the rest are far more than memory holds.
+    assert np.ptp(points) / 0.02 > 1e4
+    assert len(pairs(points, surface.triangles)) < 1e6

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import meshcell as mc
 from meshcell.imaging.filters import DENOISERS, denoise, eigenvalues, features, noise_level, sheetness
@@ -213,3 +214,17 @@ def test_wrong_input_is_named():
         mc.segment(flat, method="classifier")
     with pytest.raises(ValueError, match="at least two labels"):
         train(flat, mc.Volume(np.zeros((4, 4, 4), int), 0.01), rng=0)
+
+
+@pytest.mark.parametrize("spacing", [0.01, (0.01, 0.01, 0.03)])
+@pytest.mark.parametrize("width", [0.7, 1.5])
+def test_smoothing_label_by_label_where_each_is_equals_smoothing_everywhere(spacing, width):
+    rng = np.random.default_rng(0)
+    labels = mc.Volume(rng.integers(0, 6, (6, 5, 4)).repeat(4, 0).repeat(4, 1).repeat(4, 2), spacing)
+    sides = np.array(labels.spacing) / min(labels.spacing)
+    shares = [
+        ndimage.gaussian_filter((labels.data == label).astype(np.float32), width / sides, mode="nearest")
+        for label in labels.counts
+    ]
+    found = mc.clean(labels, smallest=0, holes=0, smooth=width)
+    assert np.array_equal(found.data, np.array(list(labels.counts))[np.argmax(shares, axis=0)])

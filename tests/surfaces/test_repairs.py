@@ -8,6 +8,7 @@ import pytest
 import meshcell as mc
 from gallery.labels import nested_balls
 
+pytestmark = pytest.mark.filterwarnings("ignore:repair:UserWarning")
 SOUND = mc.remesh(mc.smooth(mc.extract(nested_balls(16))), edge=0.015)
 POINTS, TRIANGLES, SIDES = SOUND.points, SOUND.triangles, SOUND.sides
 STEPS = {
@@ -140,3 +141,75 @@ def test_points_farther_away_than_any_cell_are_refused():
 def test_nothing_to_repair_in_nothing():
     empty = mc.Surface(np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros((0, 2), int))
     assert len(mc.repair(empty).triangles) == 0
+
+
+CUBE = mc.extract(mc.Volume(np.pad(np.ones((4, 4, 4), np.uint8), 1), 0.1))
+
+
+def with_rows(keep, points=CUBE.points):
+    return mc.Surface(points, CUBE.triangles[keep], CUBE.sides[keep], CUBE.names)
+
+
+def test_what_was_changed_is_a_warning():
+    with pytest.warns(UserWarning, match="repair changed the surface: 3 triangles turned"):
+        mc.repair(turned([3, 7, 11]))
+    with pytest.warns(UserWarning, match=r"1 holes stay open, which would need 0\.\d+ of the area of their piece"):
+        mc.repair(open_ball(), max_hole=6)
+
+
+def test_holes_that_touch_in_a_point_are_closed():
+    point = np.bincount(CUBE.triangles.ravel()).argmax()
+    around = np.flatnonzero((CUBE.triangles == point).any(axis=1))
+    across = next(r for r in around if len(set(CUBE.triangles[r]) & set(CUBE.triangles[around[0]])) == 1)
+    keep = np.ones(len(CUBE.triangles), bool)
+    keep[[around[0], across]] = False
+    mended = mc.repair(with_rows(keep))
+    assert mc.check(mended).ok
+    assert mc.enclosed_volumes(mended) == pytest.approx(mc.enclosed_volumes(CUBE))
+
+
+def test_holes_are_judged_by_their_size():
+    """A face of the cube is a fifth of the rest, however few its edges are; a strip of it is not."""
+    height = CUBE.points[CUBE.triangles][:, :, 2]
+    top = (height == height.max()).all(axis=1)
+    assert not mc.check(mc.repair(with_rows(~top))).ok
+    assert mc.check(mc.repair(with_rows(~top), max_hole=64)).ok
+    part = np.flatnonzero(top)[:6]
+    assert mc.check(mc.repair(with_rows(~np.isin(np.arange(len(top)), part)))).ok
+
+
+def test_loose_triangles_are_left_out_and_never_doubled():
+    points = np.vstack([CUBE.points, [[2, 0, 0], [2.1, 0, 0], [2, 0.1, 0], [2.1, 0.1, 0]]])
+    loose = np.array([[0, 1, 2], [1, 3, 2]]) + len(CUBE.points)
+    for n in (1, 2):
+        surface = mc.Surface(
+            points, np.vstack([CUBE.triangles, loose[:n]]), np.tile([1, 0], (len(CUBE.triangles) + n, 1)), CUBE.names
+        )
+        mended = mc.repair(surface)
+        assert len(mended.triangles) == len(CUBE.triangles)
+        assert mc.check(mended).ok
+
+
+def test_copies_of_a_point_in_single_precision_are_one():
+    corners = (SOUND.points + np.array([3.3, -2.7, 1.1]))[SOUND.triangles].astype(np.float32)
+    up = np.random.default_rng(0).random(corners.shape) < 0.3
+    corners = np.where(up, np.nextafter(corners, np.float32(1e9)), corners).reshape(-1, 3)
+    mended = mc.repair(mc.Surface(corners, np.arange(len(corners)).reshape(-1, 3), SIDES, SOUND.names))
+    assert len(mended.triangles) == len(TRIANGLES)
+    assert mc.check(mended).ok
+    assert mc.enclosed_volumes(mended) == pytest.approx(mc.enclosed_volumes(SOUND), rel=1e-4)
+
+
+def test_a_wall_that_two_cells_bring_becomes_one():
+    bodies = []
+    for label, x in ((1, 0.0), (2, 0.4)):
+        sides = np.where(CUBE.sides == 1, label, 0)
+        bodies.append((CUBE.points + np.array([x, 0, 0]), CUBE.triangles + len(CUBE.points) * (label - 1), sides))
+    points, triangles, sides = (np.concatenate(parts) for parts in zip(*bodies, strict=True))
+    surface = mc.Surface(points, triangles, sides, {1: "left", 2: "right"})
+    assert any("walls of left, right" in problem.message for problem in mc.check(surface).problems)
+    mended = mc.repair(surface)
+    assert mc.areas(mended)["left", "right"] == pytest.approx(0.16)
+    assert mc.areas(mended).get(("left", "right")) == mc.areas(mended).get(("right", "left"))
+    assert mc.enclosed_volumes(mended) == pytest.approx({"left": 0.064, "right": 0.064})
+    assert mc.check(mended).ok

@@ -1,0 +1,154 @@
+"""Holes in a surface: found as loops of open edges, judged by their size, closed around their middle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+from meshcell.core import adjacency
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.measures import area_vectors_of
+from meshcell.core.types import Surface
+from meshcell.surfaces.nets import kept
+
+# Of the area of the piece that has it: a larger hole is no damage. One triangle that is missing may be half of it.
+LARGEST, LARGEST_OF_ONE = 0.1, 0.5
+# Open pieces with less of the whole area which enclose nothing are loose.
+LOOSE = 0.01
+
+
+class Hole(NamedTuple):
+    """A loop of open edges: its corners in the order of a triangle that fills it, the sides, and what would fill it."""
+
+    corners: Ints
+    sides: Ints
+    points: Floats
+    triangles: Ints
+    share: float
+
+
+def closed(surface: Surface, max_hole: int | None) -> tuple[Surface, int, list[Hole]]:
+    """Close holes within single interfaces; return also how many were closed, and those that stay open.
+
+    Parameters
+    ----------
+    surface : Surface
+    max_hole : int, optional
+        Of edges around a hole; by default holes are judged by the area that would fill them, see `LARGEST`.
+    """
+    points, triangles, sides = [surface.points], [surface.triangles], [surface.sides]
+    n, left = len(surface.points), []
+    for hole in holes(surface):
+        largest = LARGEST_OF_ONE if len(hole.corners) == 3 else LARGEST
+        small = hole.share <= largest if max_hole is None else len(hole.corners) <= max_hole and hole.share < 1 - 1e-6
+        if not small:
+            left.append(hole)
+            continue
+        # The middle is the first point that is new.
+        triangles.append(np.where(hole.triangles < len(surface.points), hole.triangles, n).astype(np.int32))
+        points.append(hole.points)
+        sides.append(np.repeat(hole.sides[None, :], len(hole.triangles), axis=0))
+        n += len(hole.points)
+    if len(triangles) == 1:
+        return surface, 0, left
+    whole = replace(
+        surface, points=np.concatenate(points), triangles=np.concatenate(triangles), sides=np.concatenate(sides)
+    )
+    return whole, len(triangles) - 1, left
+
+
+def without_loose_pieces(surface: Surface) -> tuple[Surface, int]:
+    """Leave out small open pieces that enclose nothing, as a triangle beside a body; return how many triangles."""
+    if not len(surface.triangles):
+        return surface, 0
+    pieces, areas, is_open = _pieces(surface)
+    gone = np.zeros(len(areas), bool)
+    filled = np.zeros(len(areas))
+    for piece, hole in zip(*_with_pieces(surface, pieces), strict=True):
+        filled[piece] += hole.share * areas[piece]
+    # As much would be needed to close it as there is: it is a sheet, and both its sides are one region.
+    few = np.bincount(pieces, minlength=len(areas)) < 4
+    gone = is_open & (few | ((filled > 0.9 * areas) & (areas < LOOSE * areas.sum())))
+    gone[areas.argmax()] = False
+    keep = ~gone[pieces]
+    return kept(surface, keep), int((~keep).sum())
+
+
+def _with_pieces(surface: Surface, pieces: Array) -> tuple[list[int], list[Hole]]:
+    found = list(holes(surface))
+    of_point = np.zeros(len(surface.points), np.int64)
+    of_point[surface.triangles] = pieces[:, None]
+    return [int(of_point[hole.corners[0]]) for hole in found], found
+
+
+def _pieces(surface: Surface) -> tuple[Array, Floats, Array]:
+    """Return the piece of every triangle, joined by edges, and of every piece its area and whether it is open."""
+    _, triangle_edges = adjacency.edges(surface.triangles, len(surface.points))
+    n, n_edges = len(surface.triangles), int(triangle_edges.max()) + 1
+    rows = np.repeat(np.arange(n), 3)
+    graph = sparse.coo_matrix((np.ones(3 * n, np.int8), (rows, n + triangle_edges.ravel())), (n + n_edges,) * 2)
+    numbers = connected_components(graph, directed=False)[1][:n]
+    pieces: Array = np.unique(numbers, return_inverse=True)[1].ravel()
+    single = np.bincount(triangle_edges.ravel(), minlength=n_edges)[triangle_edges] == 1
+    is_open = np.bincount(pieces, single.any(axis=1)) > 0
+    return pieces, np.bincount(pieces, surface.areas).astype(np.float64), is_open
+
+
+def holes(surface: Surface) -> Iterator[Hole]:
+    """Find the loops of open edges; where several meet in a point, each is closed as soon as it comes back there."""
+    _, triangle_edges = adjacency.edges(surface.triangles, len(surface.points))
+    counts = np.bincount(triangle_edges.ravel(), minlength=1)
+    rows, places = np.nonzero(counts[triangle_edges] == 1)
+    if not len(rows):
+        return
+    pieces, areas, _ = _pieces(surface)
+    # The free edge of a triangle runs from corner k + 1 to k + 2; what fills the hole runs along it the other way.
+    starts = surface.triangles[rows, (places + 2) % 3]
+    ends = surface.triangles[rows, (places + 1) % 3]
+    pairs, kinds = np.unique(surface.sides[rows], axis=0, return_inverse=True)
+    leaving: dict[tuple[int, int], list[int]] = {}
+    for number in reversed(range(len(rows))):
+        leaving.setdefault((int(kinds.ravel()[number]), int(starts[number])), []).append(number)
+    for kind, start in list(leaving):
+        while leaving[kind, start]:
+            for path in _loops(leaving, kind, start, ends):
+                corners = starts[path].astype(np.int32)
+                if len(corners) > 2:
+                    area = float(areas[pieces[rows[path[0]]]])
+                    yield _filled(surface.points, corners, pairs[kind].astype(np.int32), area)
+
+
+def _loops(leaving: dict[tuple[int, int], list[int]], kind: int, start: int, ends: Ints) -> Iterator[list[int]]:
+    """Walk along open edges of one kind from a point; yield a loop whenever the way comes back to a point on it."""
+    path, here = [], start
+    on_path = {start: 0}
+    while leaving.get((kind, here)):
+        number = leaving[kind, here].pop()
+        path.append(number)
+        here = int(ends[number])
+        if here in on_path:
+            yield path[on_path[here] :]
+            path = path[: on_path[here]]
+            on_path = {point: place for point, place in on_path.items() if place <= len(path)}
+        else:
+            on_path[here] = len(path)
+
+
+def _filled(points: Floats, corners: Ints, sides: Ints, area: float) -> Hole:
+    """Fill a loop by one triangle, or by triangles around its middle, whose number is that of the first new point."""
+    n = len(corners)
+    numbers = np.arange(n, dtype=np.int32)
+    if n == 3:
+        new: Floats = np.zeros((0, 3))
+        local: Ints = numbers[None, :]
+    else:
+        new = points[corners].mean(axis=0)[None, :]
+        local = np.stack([numbers, np.roll(numbers, -1), np.full(n, n, np.int32)], axis=1)
+    fill = np.linalg.norm(area_vectors_of(np.concatenate([points[corners], new]), local), axis=1).sum()
+    triangles = np.append(corners, len(points))[local].astype(np.int32)
+    return Hole(corners, sides, new, triangles, float(fill) / max(area, 1e-300))

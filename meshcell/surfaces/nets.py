@@ -1,0 +1,134 @@
+"""Triangles made one net: points that coincide merged, what is there twice once, walls of two bodies fused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from meshcell.core.arrays import Array, Ints
+from meshcell.core.types import Surface
+
+# Of the surface's extent: points nearer to each other are one.
+SAME_POINT = 1e-9
+# Copies of a point in float32 differ by the last digits of the largest coordinate; no edge is to be lost over that.
+SAME_SINGLE, OF_EDGE = 4 * float(np.finfo(np.float32).eps), 1e-3
+
+
+def merged(surface: Surface, tolerance: float | None) -> Surface:
+    """Make one point of those within the tolerance of each other; the first of them stays where it is."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    n = len(surface.points)
+    if not n:
+        return surface
+    reach = _same_point(surface) if tolerance is None else tolerance
+    pairs = cKDTree(surface.points).query_pairs(reach, output_type="ndarray")
+    graph = coo_matrix((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    groups = connected_components(graph, directed=False)[1]
+    _, first = np.unique(groups, return_index=True)
+    triangles: Ints = first[groups][surface.triangles].astype(np.int32)
+    return without_loose_points(replace(surface, triangles=triangles))
+
+
+def _same_point(surface: Surface) -> float:
+    """Return the distance below which two points are one, um: rounding, also that of a file of float32 numbers."""
+    points = surface.points
+    corners = points[surface.triangles]
+    lengths = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)
+    reach = SAME_POINT * float(np.ptp(points, axis=0).max())
+    long = lengths[lengths > reach]
+    if not len(long):
+        return reach
+    return max(reach, min(SAME_SINGLE * float(np.abs(points).max()), OF_EDGE * float(np.median(long))))
+
+
+def without_loose_points(surface: Surface) -> Surface:
+    """Leave out the points that no triangle uses, and number the others anew."""
+    used, numbers = np.unique(surface.triangles, return_inverse=True)
+    if len(used) == len(surface.points):
+        return surface
+    return replace(surface, points=surface.points[used], triangles=numbers.reshape(-1, 3).astype(np.int32))
+
+
+def kept(surface: Surface, keep: Array) -> Surface:
+    """Return the surface with only the triangles that are marked; patches follow."""
+    if keep.all():
+        return surface
+    rows = np.cumsum(keep) - 1
+    patches = {name: rows[old[keep[old]]] for name, old in surface.patches.items()}
+    return replace(surface, triangles=surface.triangles[keep], sides=surface.sides[keep], patches=patches)
+
+
+def degenerate(triangles: Ints) -> Array:
+    """Mark the triangles without three different points."""
+    a, b, c = triangles.T
+    return np.asarray((a == b) | (b == c) | (c == a))
+
+
+def once(surface: Surface) -> Array:
+    """Mark one of all triangles that have the same corners and agree, none of two that contradict each other."""
+    corners = np.sort(surface.triangles, axis=1)
+    pairs = np.sort(surface.sides, axis=1)
+    # +1: the normal of the ascending corners points into the greater label.
+    signs = _parities(surface.triangles) * np.where(surface.sides[:, 0] < surface.sides[:, 1], 1, -1)
+    _, first, groups = np.unique(np.hstack([corners, pairs]), axis=0, return_index=True, return_inverse=True)
+    groups = groups.ravel()
+    sums = np.sign(np.bincount(groups, signs, len(first))).astype(int)
+    agreeing = np.flatnonzero(signs == sums[groups])
+    chosen = agreeing[np.unique(groups[agreeing], return_index=True)[1]]
+    keep = np.zeros(len(groups), bool)
+    keep[chosen] = True
+    return keep
+
+
+def same_corners(triangles: Ints) -> tuple[Array, Array, Array]:
+    """Group triangles on the same three points.
+
+    Returns
+    -------
+    groups : (t,) int
+    first : (g,) int
+        The first triangle of every group.
+    agree : (t,) bool
+        Whether a triangle is turned like the first of its group.
+    """
+    _, first, groups = np.unique(np.sort(triangles, axis=1), axis=0, return_index=True, return_inverse=True)
+    parities = _parities(triangles)
+    return groups.ravel(), first, parities == parities[first][groups.ravel()]
+
+
+def _parities(triangles: Ints) -> Array:
+    """Return +1 for triangles whose corners are an even permutation of ascending order, -1 for odd ones."""
+    a, b, c = triangles.T
+    return np.where((a < b).astype(int) + (b < c) + (c < a) == 2, 1, -1)
+
+
+def fused(surface: Surface) -> tuple[Surface, int]:
+    """Make one wall of two triangles on the same points which two regions bring, each against what is in between.
+
+    Returns
+    -------
+    Surface
+        A triangle a | 0 and one 0 | b in the same place become a | b; the first of them stays.
+    int
+        How many were fused.
+    """
+    groups, _, agree = same_corners(surface.triangles)
+    counts = np.bincount(groups)
+    order = np.argsort(groups, kind="stable")
+    second = order[np.cumsum(counts)[counts == 2] - 1]
+    first = order[np.cumsum(counts)[counts == 2] - 2]
+    there = surface.sides[first]
+    back = np.where(agree[second][:, None], surface.sides[second], surface.sides[second][:, ::-1])
+    # Seen along the first triangle's normal: its regions, then the other's, or the other way.
+    ahead = (there[:, 1] == back[:, 0]) & (there[:, 0] != back[:, 1])
+    behind = (back[:, 1] == there[:, 0]) & (back[:, 0] != there[:, 1]) & ~ahead
+    joined = np.where(ahead[:, None], np.stack([there[:, 0], back[:, 1]], 1), np.stack([back[:, 0], there[:, 1]], 1))
+    fuses = ahead | behind
+    sides, keep = np.array(surface.sides), np.ones(len(surface.triangles), bool)
+    sides[first[fuses]] = joined[fuses]
+    keep[second[fuses]] = False
+    return kept(replace(surface, sides=sides), keep), int(fuses.sum())
