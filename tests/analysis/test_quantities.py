@@ -10,7 +10,7 @@ from gallery.balls import round_ball
 from meshcell.adaptivity.estimators import estimate
 from meshcell.analysis.quantities import area_under_curve, flux, gains, mean, probe, profile, total
 from meshcell.geometry.point_location import nearest_on_surface
-from meshcell.models import binding
+from meshcell.models import solutions
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution, compartment_rows
 from meshcell.models.species import Reaction, Species
@@ -80,8 +80,8 @@ def ask(solution):
 
 
 def test_questions_do_not_bind_again(solution, monkeypatch):
-    bound, bind = [], binding.bind
-    monkeypatch.setattr(binding, "bind", lambda model, mesh: bound.append(model) or bind(model, mesh))
+    bound, bind = [], solutions.bind
+    monkeypatch.setattr(solutions, "bind", lambda model, mesh: bound.append(model) or bind(model, mesh))
     ask(solution)
     assert not bound
     bare = Solution(solution.mesh, solution.model, solution.times, dict(solution.values), dict(solution.nodes))
