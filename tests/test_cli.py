@@ -151,8 +151,8 @@ def test_mesh_refuses_before_it_works(labels, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("output", "said"),
     [
-        ("out.foo", "should end in one of .msh, .npz, .vtu, .xdmf"),
-        ("out.stl", "should end in one of .msh, .npz, .vtu, .xdmf"),
+        ("out.foo", "should end in one of .ele, .inp, .mesh, .msh, .node, .npz, .vtk, .vtu, .xdmf"),
+        ("out.stl", "should end in one of .ele, .inp, .mesh, .msh, .node, .npz, .vtk, .vtu, .xdmf"),
         ("out", "got 'no ending'"),
         ("file/out.vtu", "nothing can be written into"),
         ("folder.vtu", "is a folder"),

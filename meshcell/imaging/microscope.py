@@ -121,7 +121,7 @@ def distort(
 
     Examples
     --------
-    >>> from meshcell.projection import project
+    >>> from meshcell.imaging.projection import project
     >>> series = project(Volume(np.ones((8, 8, 8)), 0.01), [0, 30])
     >>> distort(series, snr=1.0, rng=0).images.shape == series.images.shape
     True

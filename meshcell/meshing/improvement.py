@@ -95,7 +95,7 @@ def improve(
 
     Examples
     --------
-    >>> from meshcell.shapes import angles
+    >>> from meshcell.geometry.quality import angles
     >>> points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0.02, 0.02, 0.02]])
     >>> tets = np.array([[4, 1, 2, 3], [0, 4, 2, 3], [0, 1, 4, 3], [0, 1, 2, 4]])
     >>> facets = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]])

@@ -56,6 +56,7 @@ def extract(volume: Volume, *, level: float | None = None, regions: Iterable[int
 
     Examples
     --------
+    >>> from meshcell.geometry.measures import areas, enclosed_volumes
     >>> cube = extract(Volume(np.ones((2, 2, 2), int), spacing=1.0, names={1: "cube"}))
     >>> len(cube.triangles), areas(cube), round(enclosed_volumes(cube)["cube"], 12)
     (48, {('cube', 'outside'): 24.0}, 8.0)

@@ -123,7 +123,7 @@ def persistence(centrelines: Any, *, most: float | None = None) -> float:
 
     Examples
     --------
-    >>> from meshcell.phantoms.worms import worm
+    >>> from meshcell.phantoms.crowds.wormlike_chains import worm
     >>> rng = np.random.default_rng(0)
     >>> bool(abs(persistence([worm(2000, 0.01, 0.1, rng) for _ in range(20)], most=0.1) / 0.1 - 1) < 0.05)
     True
