@@ -85,6 +85,8 @@ class Stimulus:
 
     def resolved(self, t: float, dt: float, when: Callable[[float], float], rtol: float) -> bool:
         """Tell whether the stages of a step from t on see enough; `when` keeps times on this side of jumps."""
+        if not np.isfinite(self.range):
+            return True
         start, last = when(t), when(t + dt)
         seen = self.function(np.clip(t + dt * NODES, start, last))
         first, stop = np.searchsorted(self.times, [start, last], side="right")
@@ -163,8 +165,8 @@ def _look(function: Signal, begin: float, end: float, events: Sequence[float]) -
     times = np.linspace(begin, end, _samples(function, begin, end) + 1)
     values = function(times)
     if not np.isfinite(values).all():
-        # The rates will name it.
-        return Stimulus.of(function, np.array([begin, end]), np.zeros(2))
+        # Nothing is known of a pole that would tell how long steps may be; the rates will name it.
+        return Stimulus(function, np.array([begin, end]), np.zeros(2), (), np.inf, np.inf, np.inf)
     size = max(float(np.ptp(values)), 1e-9 * float(np.abs(values).max()))
     jumps = _jumps(function, times, values, JUMP * size, events)
     keep = _needed(values, KNOWN * size)
