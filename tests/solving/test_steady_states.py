@@ -99,5 +99,5 @@ def test_bad_input_is_refused():
     model = well([], u=1)
     with pytest.raises(ValueError, match="horizon should be a positive, finite time"):
         steady(box(1, names={1: "box"}), model, horizon=0)
-    with pytest.raises(TypeError, match="mesh should be a TetMesh"):
+    with pytest.raises(TypeError, match="needs a TetMesh; got Model"):
         steady(model, model)
