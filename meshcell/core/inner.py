@@ -14,12 +14,15 @@ import numpy.typing as npt
 from llvmlite.binding import add_symbol
 from numba import types
 from numba.core.base import user_function
+from numba.core.codegen import CodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.sigutils import normalize_signature
 
 from meshcell.core.kernels import njit
 
+# A shared kernel is loaded before its callers by a hook of newer numbas; without it callers get copies.
+CAN_SHARE = "_reload_init" in CodeLibrary.__init__.__code__.co_names
 NO_DOOR = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
@@ -46,7 +49,7 @@ def inner(*, shared: bool = False, **options: Any) -> Callable[[Callable[..., An
         kernel = njit(**NO_DOOR, **options)(function)
         # With numba's JIT switched off it is still the function.
         if isinstance(kernel, Dispatcher):
-            kernel.__class__ = Shared if shared else Inner
+            kernel.__class__ = Shared if shared and CAN_SHARE else Inner
         return kernel
 
     return decorate
