@@ -170,7 +170,11 @@ def _check_bytes(path: Path, tiff: Any, series: Any) -> None:
 
 
 def _zyx(path: Path, series: Any) -> Array:
-    axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    if hasattr(series, "get_axes"):
+        axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    else:
+        # tifffile of autumn 2026 no longer squeezes.
+        axes, shape = series.axes, series.shape
     stack = [axis for axis, n in zip(axes, shape, strict=True) if axis not in "YX" and n > 1]
     # I and Q are tifffile's names for planes of no stated kind.
     if "Y" not in axes or "X" not in axes or len(stack) > 1 or any(axis not in "ZIQ" for axis in stack):
