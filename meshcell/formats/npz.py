@@ -88,6 +88,7 @@ def write_arrays(path: Path, kind: str, arrays: dict[str, Array], notes: Mapping
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
+    """Return the arrays of an archive; refuse members that promise more than their bytes can hold."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if member.file_size > MAX_DEFLATE * member.compress_size + MAX_DEFLATE:
@@ -146,6 +147,7 @@ def _scaled(arrays: Mapping[str, Array], keys: Mapping[str, float]) -> tuple[flo
 
 
 def put_mesh(arrays: dict[str, Array], mesh: Surface | TetMesh, prefix: str) -> dict[str, Any]:
+    """Put a surface's or mesh's arrays among `arrays`, names after `prefix`; return what is to be noted beside them."""
     for key in MESH_ARRAYS[type(mesh)]:
         arrays[prefix + key] = getattr(mesh, key)
     for row, rows in enumerate(mesh.patches.values()):
@@ -157,6 +159,7 @@ def put_mesh(arrays: dict[str, Array], mesh: Surface | TetMesh, prefix: str) -> 
 def mesh_in(
     path: Path, cls: Any, arrays: Mapping[str, Array], prefix: str, notes: Any, names: Mapping[int, str] | None
 ) -> Any:
+    """Return the surface or mesh of type `cls` that an archive's arrays and notes hold."""
     own = {key: arrays[prefix + key] for key in MESH_ARRAYS[cls]}
     own |= {"resolution": notes["resolution"]} if cls is Surface else {}
     patches = {name: arrays[f"{prefix}patch{row}"] for row, name in enumerate(notes["patches"])}

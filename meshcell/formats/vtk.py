@@ -77,6 +77,7 @@ def surface_arrays(surface: Surface) -> tuple[tuple[dict[str, int], Sections], d
 
 
 def polygons(points: Array, triangles: Ints, cells: Mapping[str, Array]) -> tuple[dict[str, int], Sections]:
+    """Return the counts and sections of triangles as VTK's PolyData."""
     counts = {"NumberOfPoints": len(points), "NumberOfVerts": 0, "NumberOfLines": 0, "NumberOfStrips": 0}
     counts["NumberOfPolys"] = len(triangles)
     polys: dict[str, Array | str] = {"connectivity": triangles.ravel(), "offsets": 3 * np.arange(1, len(triangles) + 1)}
@@ -134,6 +135,7 @@ def mesh_arrays(mesh: TetMesh) -> tuple[tuple[dict[str, int], Sections], dict[st
 
 
 def tet_grid(points: Array, tets: Ints, facets: Ints, cells: Mapping[str, Array]) -> tuple[dict[str, int], Sections]:
+    """Return the counts and sections of tetrahedra and facets as VTK's UnstructuredGrid."""
     n, f = len(tets), len(facets)
     corners: dict[str, Array | str] = {
         "connectivity": np.concatenate([tets.ravel(), facets.ravel()]),
@@ -148,10 +150,12 @@ def tet_grid(points: Array, tets: Ints, facets: Ints, cells: Mapping[str, Array]
 
 
 def patch_arrays(patches: Mapping[str, Any]) -> dict[str, str]:
+    """Return name of a patch -> name of the array that marks it."""
     return {name: f"patch:{name if PLAIN.fullmatch(name) else row}" for row, name in enumerate(patches)}
 
 
 def row_mask(rows: Array, n: int) -> Array:
+    """Return (n,) bytes, 1 in the given rows."""
     mask = np.zeros(n, np.uint8)
     mask[rows] = 1
     return mask

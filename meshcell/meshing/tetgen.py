@@ -64,6 +64,7 @@ def kuhn_lattice(shape: tuple[int, ...], origin: Floats, steps: Floats) -> tuple
 
 
 def by_tetgen(surface: Surface, edge: float, grading: float, seconds: float, memory: float | None) -> TetMesh:
+    """Fill a checked surface by TetGen in a child process, and name the regions of what came back."""
     lattice, cells, sizes = size_field(surface, edge, grading)
     # TetGen (pip 0.8.4) crashes on sizes above 1. A power of two, so that points come back to the last bit.
     scale = math.ldexp(0.5, -math.frexp(max(float(np.ptp(lattice, axis=0).max()), float(sizes.max())))[1])

@@ -222,6 +222,7 @@ def check_symbol(name: Any, what: str) -> None:
 
 
 def check_text(value: Any, what: str) -> None:
+    """Refuse anything but a text that is not empty."""
     if not isinstance(value, str) or not value:
         raise TypeError(f"{what} should be a text that is not empty; got {value!r}")
 

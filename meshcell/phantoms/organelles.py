@@ -68,6 +68,7 @@ class Counts:
 
 
 def nucleus(radii: Array, share: float, rng: np.random.Generator) -> tuple[Shape, Floats]:
+    """Draw the nucleus, near the middle; return it and its centre (3,), um."""
     least = radii.min()
     middle = least * rng.uniform(-NUCLEUS_SHIFT, NUCLEUS_SHIFT, 3) / np.sqrt(3)
     scatter = rng.uniform(1 - 2 * NUCLEUS_SCATTER, 1 + NUCLEUS_SCATTER, 3)

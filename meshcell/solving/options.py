@@ -84,6 +84,7 @@ def checked_scheme(scheme: str, step: float | None) -> str | None:
 
 
 def checked_events(events: list[float]) -> tuple[float, ...]:
+    """Return times as ascending floats, each once, or raise a ValueError."""
     bad = [event for event in events if not math.isfinite(event)]
     if bad:
         raise ValueError(f"events should be finite times in s at which rates jump; got {bad[0]}")
@@ -99,6 +100,7 @@ def checked_rtol(rtol: float) -> float:
 
 
 def checked_atol(atol: Any, species: list[str]) -> float | dict[str, float] | None:
+    """Return absolute tolerances as floats, or raise a ValueError that names the species there are."""
     if atol is None:
         return None
     given = dict(atol) if isinstance(atol, Mapping) else {"": float(atol)}
