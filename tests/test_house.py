@@ -128,3 +128,17 @@ def test_files_and_rooms_stay_small():
         if (n := len([path for path in folder.glob("*.py") if path.name != "__init__.py"])) > 20
     }
     assert not full
+
+
+@pytest.mark.parametrize(("misspelt", "meant"), [("tetrahedralise", "tetrahedralize"), ("Specie", "Species")])
+def test_misspelt_public_names_get_a_hint(misspelt, meant):
+    with pytest.raises(AttributeError, match=f"has no attribute '{misspelt}'; did you mean '{meant}'"):
+        getattr(meshcell, misspelt)
+
+
+def test_what_faces_list_is_there():
+    assert isinstance(meshcell.__version__, str)
+    for room in ROOMS:
+        face = getattr(meshcell, room) if room in meshcell.__all__ else None
+        for name in getattr(face, "__all__", ()):
+            assert getattr(face, name) is not None
