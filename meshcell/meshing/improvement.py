@@ -37,17 +37,18 @@ OFF = 0.2
 ROUGH, LOOSE, LOOSE_ROUNDS = 16.0, 0.7, 6
 # Degrees: no move makes an angle of a facet smaller than this, or smaller than it was.
 NARROW = 20.0
-# No region may gain or lose more than this share of its volume; so often it is tried with more of the points held.
-SAME_VOLUME, ATTEMPTS = 0.005, 4
+# No region may gain or lose more than this share of its volume.
+SAME_VOLUME = 0.005
 
 
 class Improving(NamedTuple):
-    """A mesh under improvement, and what keeps its interfaces, see `_surface_of`."""
+    """A mesh under improvement, what keeps its interfaces, see `_surface_of`, and the volumes it was given with."""
 
     points: Floats
     tets: Ints
-    regions: Ints
+    parts: Ints  # which region, 0 ... of each tetrahedron
     surface: tuple[Any, ...]
+    given: Floats  # um^3, of each region
 
 
 def improve(
@@ -71,9 +72,9 @@ def improve(
         of the mean edge of the facets. They slide tangentially, so that the volumes on both sides stay, and never
         farther off the given interface than a fifth of `max_move`. Points on junction curves and rims of patches
         stay on these curves, and points where such curves meet or turn sharply stay; a crease that must stay sharp
-        should be a rim. No region gains or loses more than 0.5 % of its volume: where one would, its interfaces are
-        held. Where angles below 16 degrees are left in the end, the points of interfaces, curves and corners
-        around them may move anywhere within 0.7 of `max_move`, except off the faces of the box.
+        should be a rim. Where angles below 16 degrees are left in the end, the points of interfaces, curves and corners
+        around them may move anywhere within 0.7 of `max_move`, except off the faces of the box. No move is made by
+        which a region would have gained or lost more than 0.5 % of its volume.
     rounds : int
         At most so many rounds of swaps, climbs and, from the fourth on, new points; it ends earlier when the target is
         met or nothing gets better.
@@ -108,8 +109,16 @@ def improve(
     seed = int(np.random.default_rng(rng).integers(2**62))
     target = squared_sine_at(min_dihedral)
     start = squared_sines(mesh.points, mesh.tets)
-    state, n_swaps = _guarded(mesh, target, rounds, reach, seed)
-    points, tets, regions, _ = state
+    labels, which = np.unique(mesh.regions, return_inverse=True)
+    parts = which.reshape(-1).astype(np.int32)
+    given = _volumes(mesh.points, np.ascontiguousarray(mesh.tets), parts, len(labels))
+    state = Improving(mesh.points.copy(), mesh.tets, parts, _surface_of(mesh), given)
+    state, n_swaps = _rounds(state, target, rounds, reach, seed, False)
+    if rounds and reach > 0:
+        rough = min(target, squared_sine_at(ROUGH))
+        state, more = _rounds(state, rough, LOOSE_ROUNDS, LOOSE * reach, seed + rounds, True)
+        n_swaps += more
+    points, tets, parts = state[:3]
     now = squared_sines(points, tets)
     log.info(
         "improve: least dihedral sine %.2f -> %.2f degrees, %d -> %d tetrahedra below %g, %d swaps, %d points moved, "
@@ -119,7 +128,7 @@ def improve(
         *(min_dihedral, n_swaps, int((points[: len(mesh.points)] != mesh.points).any(axis=1).sum())),
         len(points) - len(mesh.points),
     )
-    return TetMesh(points, tets, regions, mesh.facets, mesh.sides, mesh.names, mesh.patches)
+    return TetMesh(points, tets, labels[parts], mesh.facets, mesh.sides, mesh.names, mesh.patches)
 
 
 def squared_sine_at(degrees: Any) -> Any:
@@ -128,61 +137,32 @@ def squared_sine_at(degrees: Any) -> Any:
     return sine * sine
 
 
-def _guarded(mesh: TetMesh, target: float, rounds: int, reach: float, seed: int) -> tuple[Improving, int]:
-    """Improve; once more, with their interfaces held, where regions did not keep their volumes."""
-    labels, which = np.unique(mesh.regions, return_inverse=True)
-    given = np.bincount(which.ravel(), mesh.volumes, len(labels))
-    held = np.zeros(len(mesh.points), bool)
-    for attempt in range(ATTEMPTS):
-        state = Improving(mesh.points.copy(), mesh.tets, mesh.regions, _surface_of(mesh, held))
-        state, n_swaps = _rounds(state, target, rounds, reach, seed, False)
-        if rounds and reach > 0:
-            rough = min(target, squared_sine_at(ROUGH))
-            state, more = _rounds(state, rough, LOOSE_ROUNDS, LOOSE * reach, seed + rounds, True)
-            n_swaps += more
-        now = np.bincount(np.searchsorted(labels, state.regions), _volumes(state.points, state.tets), len(labels))
-        off = labels[np.abs(now - given) > SAME_VOLUME * given]
-        if not len(off):
-            break
-        names = ", ".join(mesh.names[int(label)] for label in off)
-        log.info("improve: %s would not keep the volume; again with its interfaces held", names)
-        # A last time with all of them.
-        rows = np.isin(mesh.sides, off).any(axis=1) | (attempt == ATTEMPTS - 2)
-        held[mesh.facets[rows].ravel()] = True
-    return state, n_swaps
-
-
-def _volumes(points: Floats, tets: Ints) -> Floats:
-    a, b, c, d = (points[tets[:, k]] for k in range(4))
-    return np.asarray(np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) / 6)
-
-
 def _rounds(
     state: Improving, target: float, rounds: int, reach: float, seed: int, loose: bool
 ) -> tuple[Improving, int]:
     """Swap, climb and insert until all tetrahedra are above `target` or nothing gets better."""
-    points, tets, regions, surface = state
+    points, tets, parts, surface, given = state
     values, n_swaps = squared_sines(points, tets), 0
     now = (float(values.min(initial=1.0)), int((values < target).sum()))
     for turn in range(rounds):
         if now[1] == 0:
             break
         before = now
-        tets, regions, n = swap(points, tets, regions, target)
+        tets, parts, n = swap(points, tets, parts, target)
         n_swaps += n
         # The interfaces only give way where swaps and interior points have done what they can.
         slide = reach if turn >= 2 or loose else 0.0
-        _climb_all(points, tets, surface, target, slide, seed + turn, loose)
+        _climb_all(Improving(points, tets, parts, surface, given), target, slide, seed + turn, loose)
         values = squared_sines(points, tets)
         now = (float(values.min()), int((values < target).sum()))
         if now[1] and (turn > 2 or loose) and turn < rounds - 1:
-            points, tets, regions, n_new = insert(points, tets, regions, target, seed + turn)
+            points, tets, parts, n_new = insert(points, tets, parts, target, seed + turn)
             surface = _with_inner_points(surface, n_new)
             n += n_new
         log.debug("improve: round %d, least %.2f degrees, %d below", turn + 1, _degrees(now[0]), now[1])
         if turn > 3 and n == 0 and now[1] >= before[1] and now[0] <= before[0] * 1.001:
             break
-    return Improving(points, tets, regions, surface), n_swaps
+    return Improving(points, tets, parts, surface, given), n_swaps
 
 
 def _checked(mesh: TetMesh, min_dihedral: float, max_move: float | str | None, rounds: int) -> float:
@@ -206,19 +186,13 @@ def _degrees(squared_sine: float) -> float:
     return math.copysign(math.degrees(math.asin(min(math.sqrt(abs(squared_sine)), 1.0))), squared_sine)
 
 
-def _surface_of(mesh: TetMesh, held: Array | None = None) -> tuple[Any, ...]:
-    """Collect what keeps the interfaces: where points started, their kinds, the given surface and curves, normals.
-
-    `held` marks points that stay where they are.
-    """
+def _surface_of(mesh: TetMesh) -> tuple[Any, ...]:
+    """Collect what keeps the interfaces: where points started, their kinds, the given surface and curves, normals."""
     n = len(mesh.points)
     edges, features = feature_edges(mesh.surface)
     kinds = point_kinds(edges, features, n)
     kinds[_corners(mesh.points, edges[features], kinds)] = FIXED
     locked = _locked(mesh)
-    if held is not None:
-        kinds[held] = FIXED
-        locked[held] = True
     kinds[np.bincount(mesh.facets.ravel(), minlength=n) == 0] = INSIDE
     ids = interface_ids(mesh.surface)
     owners = np.full(n, -1, np.int64)
@@ -278,17 +252,67 @@ def _curve_ids(curves: Ints, kinds: Array, owners: Array) -> Array:
     return np.where(kinds[first] == CURVE, number[first], -1).astype(np.int64)
 
 
-def _climb_all(
-    points: Floats, tets: Ints, surface: tuple[Any, ...], target: float, slide: float, seed: int, loose: bool
-) -> int:
+def _climb_all(state: Improving, target: float, slide: float, seed: int, loose: bool) -> int:
     """Move points in place; return how many steps were kept."""
-    tets = np.ascontiguousarray(tets)
+    points, tets = state.points, np.ascontiguousarray(state.tets)
     offsets, rows = adjacency.stars(tets, len(points))
     values = squared_sines(points, tets)
-    return int(_climb(points, tets, offsets, rows, values, surface, target, slide, loose, 3, seed))
+    balance = state.parts, _volumes(points, tets, state.parts, len(state.given)), state.given
+    return int(_climb(points, tets, offsets, rows, values, state.surface, balance, target, slide, loose, 3, seed))
 
 
 # --- kernels ---
+
+
+@njit(cache=True)
+def _volumes(points: Any, tets: Any, parts: Any, n: int) -> Any:
+    """Sum up the volumes of the tetrahedra of each of n regions."""
+    volumes = np.zeros(n)
+    for t in range(tets.shape[0]):
+        p = tets[t, 0]
+        volumes[parts[t]] += _volume(points, tets[t], p, points[p, 0], points[p, 1], points[p, 2])
+    return volumes
+
+
+@inner(cache=True)
+def _volume(points: Any, tet: Any, p: int, x: float, y: float, z: float) -> float:
+    """Return the volume of a tetrahedron with its point p at x, y, z."""
+    k = 0
+    while tet[k] != p:
+        k += 1
+    # The other three in an order that keeps the orientation.
+    a, b, c = tet[(k + 1) % 4], tet[(k + 2) % 4], tet[(k + 3) % 4]
+    sign = 1.0 if k % 2 else -1.0
+    ux, uy, uz = points[a, 0] - x, points[a, 1] - y, points[a, 2] - z
+    vx, vy, vz = points[b, 0] - x, points[b, 1] - y, points[b, 2] - z
+    wx, wy, wz = points[c, 0] - x, points[c, 1] - y, points[c, 2] - z
+    triple = ux * (vy * wz - vz * wy) + uy * (vz * wx - vx * wz) + uz * (vx * wy - vy * wx)
+    return -sign * triple / 6.0  # type: ignore[no-any-return]
+
+
+@inner(cache=True)
+def _carry(points: Any, tets: Any, star: Any, parts: Any, now: Any, p: int, x: float, y: float, z: float) -> None:
+    """Add to the regions' volumes what they gain or lose as p goes to x, y, z."""
+    for s in range(star.shape[0]):
+        tet = tets[star[s]]
+        before = _volume(points, tet, p, points[p, 0], points[p, 1], points[p, 2])
+        now[parts[star[s]]] += _volume(points, tet, p, x, y, z) - before
+
+
+@inner(cache=True)
+def _balanced(points: Any, tets: Any, star: Any, balance: Any, p: int, x: float, y: float, z: float) -> bool:
+    """Move p if the regions around it keep their volumes; tell whether it moved."""
+    parts, now, given = balance
+    old = points[p, 0], points[p, 1], points[p, 2]
+    _carry(points, tets, star, parts, now, p, x, y, z)
+    points[p, 0], points[p, 1], points[p, 2] = x, y, z
+    for s in range(star.shape[0]):
+        part = parts[star[s]]
+        if abs(now[part] - given[part]) > SAME_VOLUME * given[part]:
+            _carry(points, tets, star, parts, now, p, old[0], old[1], old[2])
+            points[p, 0], points[p, 1], points[p, 2] = old
+            return False
+    return True
 
 
 @inner(cache=True)
@@ -417,6 +441,7 @@ def _climb_point(
     surface: Any,
     p: int,
     worst: float,
+    balance: Any,
     target: float,
     slide: float,
     loose: bool,
@@ -438,6 +463,8 @@ def _climb_point(
             # A thousandth, so that work ends where only rounding is left to gain.
             found = star_sine(points, tets, star, p, x, y, z, worst * 1.001)
             allowed = found > worst * 1.001
+        if allowed and kinds[p] != INSIDE:
+            allowed = _balanced(points, tets, star, balance, p, x, y, z)
         if not allowed:
             step *= 0.85
             continue
@@ -451,7 +478,7 @@ def _climb_point(
 
 @njit(cache=True)
 def _climb(
-    points: Any, tets: Any, offsets: Any, rows: Any, values: Any, surface: Any,
+    points: Any, tets: Any, offsets: Any, rows: Any, values: Any, surface: Any, balance: Any,
     target: float, slide: float, loose: bool, sweeps: int, seed: int,
 ) -> int:  # fmt: skip
     kinds = surface[1]
@@ -468,7 +495,7 @@ def _climb(
             if worst >= target:
                 continue
             state = np.uint64(seed) + np.uint64(p) * np.uint64(0x632BE59BD9B4E019) + np.uint64(sweep)
-            kept = _climb_point(points, tets, star, surface, p, worst, target, slide, loose, state)
+            kept = _climb_point(points, tets, star, surface, p, worst, balance, target, slide, loose, state)
             if kept > 0:
                 for s in range(star.shape[0]):
                     values[star[s]] = moved_sine(points, tets[star[s]], p, points[p, 0], points[p, 1], points[p, 2])

@@ -61,7 +61,7 @@ def repair(surface: Surface, *, tolerance: float | None = None, max_hole: int | 
     Examples
     --------
     >>> import warnings
-    >>> soup = Surface(np.eye(4, 3)[[0, 2, 1, 3, 0, 1, 3, 1, 2, 3, 2, 0]], np.arange(12).reshape(4, 3), [[1, 0]] * 4)
+    >>> soup = Surface(np.eye(4, 3)[[0, 1, 2, 3, 1, 0, 3, 2, 1, 3, 0, 2]], np.arange(12).reshape(4, 3), [[1, 0]] * 4)
     >>> with warnings.catch_warnings(record=True) as said:
     ...     repaired = repair(soup)
     >>> len(repaired.points), round(6 * enclosed_volumes(repaired)["label 1"], 12)

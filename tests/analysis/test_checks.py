@@ -11,6 +11,7 @@ from gallery.labels import nested_balls, sphere, torus
 from gallery.meshes import ball, box
 from meshcell.analysis.checks import Report, check
 from meshcell.analysis.problems import Problem
+from meshcell.core.arrays import percent
 from meshcell.geometry.openings import region_edges
 from meshcell.models.model import Model
 from meshcell.models.species import Reaction, Species
@@ -121,7 +122,7 @@ def test_thin_parts_are_counted_and_placed():
     data = balls()
     data[data == 2] = 1
     data[8:16, 8:16, 12] = 2
-    problem = the(volume(data), "warning", "'er': 64 voxels (1e+02 %) are in parts thinner than two voxels")
+    problem = the(volume(data), "warning", "'er': 64 voxels (100 %) are in parts thinner than two voxels")
     assert problem.where.shape == (64, 3)
     assert (data[tuple(problem.where.T)] == 2).all()
     # The middle of the sheet, at 0.01 um per voxel.
@@ -134,7 +135,7 @@ def test_more_than_a_twentieth_in_thin_parts_is_a_warning(layers, severity):
     data = np.zeros((30, 14, 12), int)
     data[1 : 1 + layers, 2:12, 2:10] = 1
     data[1 + layers : 11 + layers, 6, 2:10] = 1
-    the(volume(data), severity, f"'cytosol': 80 voxels ({8000 / (80 * layers + 80):.2g} %) are in parts thinner")
+    the(volume(data), severity, f"'cytosol': 80 voxels ({percent(1 / (layers + 1))}) are in parts thinner")
 
 
 @pytest.mark.parametrize(("side", "severity"), [((3, 3, 3), "note"), ((13, 2, 1), "warning")])

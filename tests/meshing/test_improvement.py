@@ -207,3 +207,14 @@ def test_angles_of_facets_stay(seed):
     mesh = improve(raw)
     assert mc.angles(mesh.surface).min() >= min(NARROW, mc.angles(surface).min()) - 1e-9
     assert (mesh.points[np.unique(mesh.facets)] != raw.points[np.unique(raw.facets)]).any()
+
+
+def test_regions_keep_their_volumes_where_flat_corners_open():
+    """Of these, the moves in corners that were nearly flat would give a region of six voxels 1.9 % more."""
+    volume = scraps(22)
+    edge = 1.5 * min(volume.spacing)
+    surface = mc.remesh(mc.smooth(mc.extract(volume)), edge=edge)
+    raw = mc.tetrahedralize(surface, edge=edge, recondition=False, rounds=0)
+    mesh = improve(raw)
+    assert np.abs(volumes_of(mesh) / volumes_of(raw) - 1).max() <= 0.005 + 1e-12
+    assert angles(mesh).min() > 15 > 5 > angles(raw).min()
