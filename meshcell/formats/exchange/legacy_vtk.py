@@ -6,6 +6,7 @@ Source: VTK User's Guide, "VTK File Formats", simple legacy formats.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,8 @@ DTYPES |= {"long": "i8", "unsigned_long": "u8", "vtktypeint64": "i8", "vtktypeui
 DTYPES |= {"float": "f4", "double": "f8", "bit": "u1"}
 NAMES = {np.dtype(code): name for name, code in reversed(DTYPES.items()) if name not in ("bit", "vtkidtype")}
 CELLS = {"VERTICES": "Verts", "LINES": "Lines", "POLYGONS": "Polys", "TRIANGLE_STRIPS": "Strips", "CELLS": "Cells"}
+# What our files are called in their second line, and then the CRC-32 of all that follows the third.
+TITLE = "meshcell, lengths in um, checksum "
 KINDS = {"POLYDATA": "PolyData", "UNSTRUCTURED_GRID": "UnstructuredGrid"}
 
 
@@ -38,9 +41,7 @@ def write_legacy_vtk(path: Path, thing: Surface | TetMesh) -> None:
     is_mesh = isinstance(thing, TetMesh)
     (_, sections), texts = mesh_arrays(thing) if isinstance(thing, TetMesh) else surface_arrays(thing)
     points = np.asarray(sections["Points"]["Points"])
-    lines = [b"# vtk DataFile Version 4.2", b"meshcell, lengths in um", b"BINARY"]
-    lines.append(b"DATASET UNSTRUCTURED_GRID" if is_mesh else b"DATASET POLYDATA")
-    lines.append(b"FIELD FieldData 1")
+    lines = [b"DATASET UNSTRUCTURED_GRID" if is_mesh else b"DATASET POLYDATA", b"FIELD FieldData 1"]
     lines += _field("meshcell", np.frombuffer(texts["meshcell"].encode("ascii"), np.uint8))
     lines += [f"POINTS {len(points)} double".encode(), points.astype(">f8").tobytes()]
     lines += _cells(sections, is_mesh)
@@ -50,8 +51,10 @@ def write_legacy_vtk(path: Path, thing: Surface | TetMesh) -> None:
     for name, array in arrays.items():
         # Blanks end a name; readers undo the percent signs.
         lines += _field(_quoted(name), array)
+    content = b"\n".join(lines) + b"\n"
+    title = f"{TITLE}{zlib.crc32(content):08x}".encode()
     with replacing(path) as temporary:
-        temporary.write_bytes(b"\n".join(lines) + b"\n")
+        temporary.write_bytes(b"\n".join([b"# vtk DataFile Version 4.2", title, b"BINARY", content]))
 
 
 def _cells(sections: Sections, is_mesh: bool) -> list[bytes]:
@@ -86,13 +89,19 @@ class Reader:
 
     def __init__(self, path: Path, content: bytes) -> None:
         self.path, self.content = path, content
-        head = re.match(rb"# vtk DataFile Version (\d+)\.(\d+)[^\n]*\n[^\n]*\n\s*(ASCII|BINARY)\s*\n", content)
+        head = re.match(rb"# vtk DataFile Version (\d+)\.(\d+)[^\n]*\n([^\n]*)\n\s*(ASCII|BINARY)\s*?\n", content)
         if head is None:
             raise FileError(
                 f"{path} should be a legacy VTK file (# vtk DataFile Version ...); it is none; give it its own ending"
             )
-        self.new, self.binary = int(head.group(1)) >= 5, head.group(3) == b"BINARY"
+        self.new, self.binary = int(head.group(1)) >= 5, head.group(4) == b"BINARY"
         self.place = head.end()
+        title = head.group(3).decode("utf-8", "replace")
+        if title.startswith(TITLE) and title != f"{TITLE}{zlib.crc32(content[self.place :]):08x}":
+            raise FileError(
+                f"{path} promises other bytes than it holds (by its checksum): it is damaged, copy it again; or it was "
+                "edited, then give it another title in its second line, and load it as a file of another program"
+            )
 
     def piece(self) -> tuple[str, Piece]:
         """Return the kind of the dataset and its arrays, as in VTK's XML files."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from meshcell.core.arrays import Array
-from meshcell.core.files import FileError, commented, numbers_of, replacing, tagged, truncated
+from meshcell.core.files import FileError, check_sum, checksum, commented, numbers_of, replacing, tagged, truncated
 from meshcell.core.types import Surface
 from meshcell.formats.foreign import runs_of_cells
 from meshcell.formats.single_bodies import body, single_body
@@ -44,6 +44,7 @@ def read_off(path: Path, names: Mapping[int, str] | None) -> Surface:
     triangles = _fans(path, lines[n_points : n_points + n_faces])
     if notes and [n_points, len(triangles)] != notes["counts"]:
         truncated(path, "{:,} points and {:,} triangles".format(*notes["counts"]), "it has others")
+    check_sum(path, notes, points, triangles)
     named = {int(label): name for label, name in notes["names"].items()} if notes else None
     return body(path, points.reshape(-1, width)[:, :3], triangles, names or named)
 
@@ -52,7 +53,8 @@ def write_off(path: Path, surface: Surface) -> None:
     """Write text with 17 digits; several regions, and patches, have no place here."""
     triangles, name = single_body(path, surface, "OFF")
     label = int(surface.sides.max())
-    notes = tagged("Surface", names={str(label): name}, counts=[len(surface.points), len(triangles)])
+    crc = checksum(surface.points, triangles.astype(np.int64))
+    notes = tagged("Surface", names={str(label): name}, counts=[len(surface.points), len(triangles)], crc=crc)
     with replacing(path) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
         file.write(f"OFF\n# {notes}\n{len(surface.points)} {len(triangles)} 0\n")
         file.writelines(f"{x!r} {y!r} {z!r}\n" for x, y, z in surface.points.tolist())
