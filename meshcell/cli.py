@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -21,16 +24,54 @@ app.register_install_completion_command("--install-completion")
 
 DONE, REFUSED, USAGE, STOPPED = 0, 1, 2, 130
 
-Spacing = Annotated[
-    tuple[str, ...] | None,
-    Parameter(consume_multiple=True, negative=(), help='Voxel size, one or three: 0.01 (um) or "8 nm".'),
-]
+# How messages name the options of `load`, with a value or without.
+OPTION = re.compile(r"""(?:load\([^()=]*, )?\b(spacing|dataset|kind|unit|regions)=("[^"]*"|'[^']*'|False)?\)?""")
 
 
-Names = Annotated[
-    tuple[str, ...] | None,
-    Parameter(name="--name", consume_multiple=True, negative=(), help="Names of regions by their labels: 1=cytosol."),
-]
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What only the user knows of a file, as `load` takes it."""
+
+    spacing: Annotated[
+        tuple[str, ...] | None,
+        Parameter(consume_multiple=True, negative=(), help='Voxel size, one or three: 0.01 (um) or "8 nm".'),
+    ] = None
+    name: Annotated[
+        tuple[str, ...] | None,
+        Parameter(consume_multiple=True, negative=(), help="Names of regions by their labels: 1=cytosol."),
+    ] = None
+    dataset: Annotated[str | None, Parameter(help="Which array of an .h5 or .npz file is the volume.")] = None
+    kind: Annotated[Literal["labels", "intensities"] | None, Parameter(help="What the voxels are.")] = None
+    unit: Annotated[str | None, Parameter(help="Of the points of a surface or mesh: nm.")] = None
+    regions: Annotated[
+        str | None,
+        Parameter(help='Which array of the cells of a foreign mesh holds its regions; "false": all cells are one.'),
+    ] = None
+
+    def load(self, file: Path) -> Any:
+        """Load a file; what is missing is asked for in the words of the command line."""
+        from meshcell.core.validation import checked_spacing
+        from meshcell.io import load
+
+        options: dict[str, Any] = {"names": _names(self.name), "dataset": self.dataset, "kind": self.kind}
+        options["unit"] = None if self.unit is None else _quantity(self.unit)
+        options["regions"] = False if self.regions == "false" else self.regions
+        if self.spacing is not None:
+            sizes = [_quantity(size) for size in self.spacing]
+            options["spacing"] = sizes[0] if len(sizes) == 1 else tuple(sizes)
+            _option("--spacing", checked_spacing, options["spacing"])
+        try:
+            return load(file, **options)
+        except ValueError as error:
+            if "spacing=" not in str(error) or self.spacing is not None:
+                raise
+            known_so_far = str(error).partition("; pass it as")[0]
+            hint = 'add --spacing "8 nm", or three sizes along x, y, z: --spacing "4 nm" "4 nm" "40 nm"'
+            raise UsageError(f"{known_so_far}; {hint}") from error
+
+
+AS_IT_IS = Reading()
 
 
 class UsageError(ValueError):
@@ -40,18 +81,36 @@ class UsageError(ValueError):
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; what the user can mend ends with one line on stderr and an exit code, see `app`."""
     try:
-        app(arguments, exit_on_error=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            app(arguments, exit_on_error=False)
     except CycloptsError:
         # Said in a frame, with what is meant perhaps.
         sys.exit(USAGE)
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
         # A command line is no place for a traceback; the message says what to do. Bugs raise other types and show it.
-        text = " ".join(str(error).split()) or type(error).__name__
-        print(f"meshcell: {text}", file=sys.stderr)
+        print(f"meshcell: {_in_words(str(error)) or type(error).__name__}", file=sys.stderr)
         sys.exit(USAGE if isinstance(error, UsageError) else REFUSED)
     except KeyboardInterrupt:
         print("meshcell: stopped", file=sys.stderr)
         sys.exit(STOPPED)
+
+
+def _warn(
+    message: Warning | str, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Print a warning in one line: where in our code it arose is of no use here."""
+    print(f"meshcell: warning: {_in_words(str(message))}", file=sys.stderr)
+
+
+def _in_words(text: str) -> str:
+    """Put a message into one line, with options as they are written on the command line."""
+
+    def option(found: re.Match[str]) -> str:
+        value = (found[2] or "").replace("False", "false")
+        return f"--{found[1]} {value}".rstrip()
+
+    return OPTION.sub(option, " ".join(text.split()))
 
 
 @app.command
@@ -96,7 +155,7 @@ def warm(*, processes: int | None = None) -> None:
 
 
 @app.command
-def check(file: Path, /, *, spacing: Spacing = None, name: Names = None, against: Path | None = None) -> None:
+def check(file: Path, /, *, reading: Reading = AS_IT_IS, against: Path | None = None) -> None:
     """Say what is wrong or risky in a volume, surface, mesh or solution; exit code 1 where there are errors.
 
     Parameters
@@ -104,14 +163,14 @@ def check(file: Path, /, *, spacing: Spacing = None, name: Names = None, against
     file
         Anything that meshcell loads.
     against
-        The labels that a surface or mesh was made from, to be compared with it; spacing and names are theirs.
+        The labels that a surface or mesh was made from, to be compared with it; how to read is about them.
     """
     from meshcell.analysis.checks import check
 
     if against is None:
-        report = check(_loaded(file, spacing, name))
+        report = check(reading.load(file))
     else:
-        report = check(_loaded(file, None, None), against=_loaded(against, spacing, name))
+        report = check(AS_IT_IS.load(file), against=reading.load(against))
     print(report)
     if not report.ok:
         sys.exit(REFUSED)
@@ -124,8 +183,7 @@ def mesh(
     *,
     edge: str,
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    spacing: Spacing = None,
-    name: Names = None,
+    reading: Reading = AS_IT_IS,
     overwrite: bool = False,
 ) -> None:
     """Fill the regions of labels or of a surface with tetrahedra.
@@ -151,7 +209,7 @@ def mesh(
     # What would fail after minutes of meshing fails now.
     _check_target(output, TetMesh, overwrite)
     length = _option("--edge", convert, _quantity(edge), "um", "--edge")
-    thing = _loaded(file, spacing, name)
+    thing = reading.load(file)
     if not isinstance(thing, Surface | Volume):
         raise TypeError(f"mesh takes labels or a surface; {file} holds a {type(thing).__name__}")
     warm(("surfaces", "remeshing", "tetrahedra"), progress=True)
@@ -163,7 +221,7 @@ def mesh(
 
 
 @app.command
-def quality(file: Path, /, *, spacing: Spacing = None, name: Names = None) -> None:
+def quality(file: Path, /, *, reading: Reading = AS_IT_IS) -> None:
     """Show the angles of a surface (of the extracted surface, for labels) or mesh as histograms.
 
     Parameters
@@ -177,31 +235,10 @@ def quality(file: Path, /, *, spacing: Spacing = None, name: Names = None) -> No
     from meshcell.surfaces.extraction import extract
     from meshcell.surfaces.smoothing import smooth
 
-    thing = _loaded(file, spacing, name)
+    thing = reading.load(file)
     if isinstance(thing, Volume):
         thing = smooth(extract(thing), progress=True)
     print(quality(thing.mesh if isinstance(thing, Solution) else thing))
-
-
-def _loaded(file: Path, spacing: tuple[str, ...] | None, names: tuple[str, ...] | None) -> Any:
-    """Load a file; a voxel size that is missing is asked for in the words of the command line."""
-    from meshcell.core.validation import checked_spacing
-    from meshcell.io import load
-
-    known = _names(names)
-    if spacing is not None:
-        sizes = [_quantity(size) for size in spacing]
-        given = sizes[0] if len(sizes) == 1 else tuple(sizes)
-        _option("--spacing", checked_spacing, given)
-        return load(file, spacing=given, names=known)
-    try:
-        return load(file, names=known)
-    except ValueError as error:
-        if "spacing=" not in str(error):
-            raise
-        known_so_far = str(error).partition("; pass it as")[0]
-        hint = 'add --spacing "8 nm", or three sizes along x, y, z: --spacing "4 nm" "4 nm" "40 nm"'
-        raise UsageError(f"{known_so_far}; {hint}") from error
 
 
 def _check_target(output: Path, kind: type, overwrite: bool) -> None:

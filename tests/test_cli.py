@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -165,6 +166,40 @@ def test_outputs_are_checked_before_any_work(labels, tmp_path, capsys, monkeypat
     code, _, err = run(capsys, "mesh", labels, "--edge", "20nm", "-o", tmp_path / output)
     assert code == 2
     assert said in " ".join(err.split())
+
+
+def test_what_a_file_does_not_tell_is_said_by_options(tmp_path, capsys):
+    import h5py
+
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["first"], file["second"] = np.ones((3, 4, 5), np.uint8), np.ones((6, 4, 5), np.uint8)
+    there = ("check", tmp_path / "two.h5", "--spacing", "8 nm")
+    code, _, err = run(capsys, *there)
+    assert code == 1
+    # As it is typed, not as in Python.
+    assert "--dataset '" in err
+    assert "load(" not in err
+    assert "dataset=" not in err
+    _, out, _ = run(capsys, *there, "--dataset", "second")
+    assert "5 x 4 x 6 voxels" in out
+    _, out, _ = run(capsys, *there, "--dataset", "second", "--kind", "intensities")
+    assert "intensities" in out
+    assert run(capsys, *there, "--kind", "colours")[0] == 2
+
+
+def test_units_are_given_and_warnings_are_one_line(labels, tmp_path, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        save(tmp_path / "ball.stl", extract(load(labels)))
+    size = np.ptp(load(tmp_path / "ball.stl").points, axis=0)
+    _, out, _ = run(capsys, "check", tmp_path / "ball.stl", "--unit", "nm")
+    assert f"box {' x '.join(f'{1e-3 * h:.4g}' for h in size)} um" in out
+    np.save(tmp_path / "raw.npy", np.arange(-30, 30).reshape(3, 4, 5))
+    code, _, err = run(capsys, "check", tmp_path / "raw.npy", "--spacing", "8 nm")
+    assert code == 0
+    assert err.startswith(f"meshcell: warning: {tmp_path / 'raw.npy'}")
+    assert "--kind" in err
+    assert err.count("\n") == 1
 
 
 def test_regions_get_names(tmp_path, capsys):
