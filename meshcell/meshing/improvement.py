@@ -24,6 +24,7 @@ from meshcell.geometry import proximity
 from meshcell.geometry.features import CURVE, FIXED, FREE, feature_edges, interface_ids, point_kinds
 from meshcell.meshing.insertions import insert
 from meshcell.meshing.swaps import squared_sine, squared_sines, swap
+from meshcell.meshing.volume_balance import moved_in_balance, region_volumes
 from meshcell.surfaces.net import least_angle
 
 log = logging.getLogger("meshcell")
@@ -37,8 +38,6 @@ OFF = 0.2
 ROUGH, LOOSE, LOOSE_ROUNDS = 16.0, 0.7, 6
 # Degrees: no move makes an angle of a facet smaller than this, or smaller than it was.
 NARROW = 20.0
-# No region may gain or lose more than this share of its volume.
-SAME_VOLUME = 0.005
 
 
 class Improving(NamedTuple):
@@ -111,7 +110,7 @@ def improve(
     start = squared_sines(mesh.points, mesh.tets)
     labels, which = np.unique(mesh.regions, return_inverse=True)
     parts = which.reshape(-1).astype(np.int32)
-    given = _volumes(mesh.points, np.ascontiguousarray(mesh.tets), parts, len(labels))
+    given = region_volumes(mesh.points, np.ascontiguousarray(mesh.tets), parts, len(labels))
     state = Improving(mesh.points.copy(), mesh.tets, parts, _surface_of(mesh), given)
     state, n_swaps = _rounds(state, target, rounds, reach, seed, False)
     if rounds and reach > 0:
@@ -257,62 +256,11 @@ def _climb_all(state: Improving, target: float, slide: float, seed: int, loose: 
     points, tets = state.points, np.ascontiguousarray(state.tets)
     offsets, rows = adjacency.stars(tets, len(points))
     values = squared_sines(points, tets)
-    balance = state.parts, _volumes(points, tets, state.parts, len(state.given)), state.given
+    balance = state.parts, region_volumes(points, tets, state.parts, len(state.given)), state.given
     return int(_climb(points, tets, offsets, rows, values, state.surface, balance, target, slide, loose, 3, seed))
 
 
 # --- kernels ---
-
-
-@njit(cache=True)
-def _volumes(points: Any, tets: Any, parts: Any, n: int) -> Any:
-    """Sum up the volumes of the tetrahedra of each of n regions."""
-    volumes = np.zeros(n)
-    for t in range(tets.shape[0]):
-        p = tets[t, 0]
-        volumes[parts[t]] += _volume(points, tets[t], p, points[p, 0], points[p, 1], points[p, 2])
-    return volumes
-
-
-@inner(cache=True)
-def _volume(points: Any, tet: Any, p: int, x: float, y: float, z: float) -> float:
-    """Return the volume of a tetrahedron with its point p at x, y, z."""
-    k = 0
-    while tet[k] != p:
-        k += 1
-    # The other three in an order that keeps the orientation.
-    a, b, c = tet[(k + 1) % 4], tet[(k + 2) % 4], tet[(k + 3) % 4]
-    sign = 1.0 if k % 2 else -1.0
-    ux, uy, uz = points[a, 0] - x, points[a, 1] - y, points[a, 2] - z
-    vx, vy, vz = points[b, 0] - x, points[b, 1] - y, points[b, 2] - z
-    wx, wy, wz = points[c, 0] - x, points[c, 1] - y, points[c, 2] - z
-    triple = ux * (vy * wz - vz * wy) + uy * (vz * wx - vx * wz) + uz * (vx * wy - vy * wx)
-    return -sign * triple / 6.0  # type: ignore[no-any-return]
-
-
-@inner(cache=True)
-def _carry(points: Any, tets: Any, star: Any, parts: Any, now: Any, p: int, x: float, y: float, z: float) -> None:
-    """Add to the regions' volumes what they gain or lose as p goes to x, y, z."""
-    for s in range(star.shape[0]):
-        tet = tets[star[s]]
-        before = _volume(points, tet, p, points[p, 0], points[p, 1], points[p, 2])
-        now[parts[star[s]]] += _volume(points, tet, p, x, y, z) - before
-
-
-@inner(cache=True)
-def _balanced(points: Any, tets: Any, star: Any, balance: Any, p: int, x: float, y: float, z: float) -> bool:
-    """Move p if the regions around it keep their volumes; tell whether it moved."""
-    parts, now, given = balance
-    old = points[p, 0], points[p, 1], points[p, 2]
-    _carry(points, tets, star, parts, now, p, x, y, z)
-    points[p, 0], points[p, 1], points[p, 2] = x, y, z
-    for s in range(star.shape[0]):
-        part = parts[star[s]]
-        if abs(now[part] - given[part]) > SAME_VOLUME * given[part]:
-            _carry(points, tets, star, parts, now, p, old[0], old[1], old[2])
-            points[p, 0], points[p, 1], points[p, 2] = old
-            return False
-    return True
 
 
 @inner(cache=True)
@@ -464,7 +412,7 @@ def _climb_point(
             found = star_sine(points, tets, star, p, x, y, z, worst * 1.001)
             allowed = found > worst * 1.001
         if allowed and kinds[p] != INSIDE:
-            allowed = _balanced(points, tets, star, balance, p, x, y, z)
+            allowed = moved_in_balance(points, tets, star, balance, p, x, y, z)
         if not allowed:
             step *= 0.85
             continue

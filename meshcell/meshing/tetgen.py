@@ -11,13 +11,13 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from meshcell.core import adjacency
+from meshcell.core import adjacency, native
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.errors import MeshError, NativeError
 from meshcell.core.rounding import cube_root
 from meshcell.core.types import Surface, TetMesh
 from meshcell.core.validation import OUTSIDE, name_of
-from meshcell.meshing import native
+from meshcell.meshing.tetgen_call import tetgen_tetrahedra
 
 log = logging.getLogger("meshcell")
 
@@ -92,7 +92,7 @@ def _run_tetgen(arguments: dict[str, Any], seconds: float, memory: float | None)
     try:
         try:
             return native.run_limited(
-                native.tetgen_tetrahedra,
+                tetgen_tetrahedra,
                 {**arguments, "switches": switches[0]},
                 seconds=seconds,
                 memory=memory,
@@ -104,7 +104,7 @@ def _run_tetgen(arguments: dict[str, Any], seconds: float, memory: float | None)
             # Seen on surfaces with pinched points (pip 0.8.4, while it writes the sizes of the result).
             log.info("tetgen: crashed on graded sizes; running again with one greatest volume")
         return native.run_limited(
-            native.tetgen_tetrahedra,
+            tetgen_tetrahedra,
             {**arguments, "switches": switches[1], "sizes": np.zeros(0)},
             seconds=seconds,
             memory=memory,

@@ -3,8 +3,8 @@
 import numpy as np
 import pyvista
 
+from meshcell.core import native
 from meshcell.core.errors import NativeError
-from meshcell.meshing import native
 
 
 def vtk_surface_nets(volume):

@@ -1,6 +1,7 @@
 """Native code in a child process: results come back, and whatever goes wrong becomes a clear error."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 from gallery.meshes import box
+from meshcell.core import native
 from meshcell.core.errors import NativeError
-from meshcell.meshing import native
-from meshcell.meshing.native import run_limited, tetgen_tetrahedra
+from meshcell.core.native import run_limited
+from meshcell.meshing.tetgen_call import tetgen_tetrahedra
 
 NO_SIZES = {"size_points": np.zeros((0, 3)), "size_tets": np.zeros((0, 4), np.int32), "sizes": np.zeros(0)}
 
@@ -151,7 +153,7 @@ def test_works_from_a_script_without_a_main_guard(tmp_path):
     script.write_text(
         textwrap.dedent("""
         import numpy as np
-        from meshcell.meshing.native import describe, run_limited
+        from meshcell.core.native import describe, run_limited
         open("count.txt", "a").write("x")
         print(run_limited(describe, {"points": np.zeros((5, 3))}, seconds=60, what="a test")["shape"])
         """)
@@ -159,6 +161,24 @@ def test_works_from_a_script_without_a_main_guard(tmp_path):
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.stdout.strip() == "[5 3]", done.stderr
     assert (tmp_path / "count.txt").read_text() == "x"
+
+
+def test_the_child_takes_the_package_of_its_parent(tmp_path):
+    """Also where another meshcell is installed than the one that runs."""
+    package = tmp_path / "here" / "meshcell"
+    shutil.copytree(Path(native.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "where.py").write_text(
+        "import meshcell\ndef where():\n    return {'place': meshcell.__file__}\n"
+        "if __name__ == '__main__':\n    from where import where\n    from meshcell.core.native import run_limited\n"
+        "    print(run_limited(where, {}, seconds=60, what='a test')['place'])\n"
+    )
+    code = f"import sys; sys.path[:0] = {[str(package.parent), str(tmp_path)]!r}; import runpy; "
+    code += "runpy.run_module('where', run_name='__main__')"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100, env=environment
+    )
+    assert done.stdout.strip() == str(package / "__init__.py"), done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the child in /proc")
@@ -169,7 +189,7 @@ def test_the_child_ends_with_the_session(tmp_path, name):
         f"import signal, sys; sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}\n"
         # Where the tests themselves run in the background, Ctrl-C is switched off and the switch is inherited.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from test_native import linger\nfrom meshcell.meshing.native import run_limited\n"
+        "from test_native import linger\nfrom meshcell.core.native import run_limited\n"
         f"run_limited(linger, {{'started': {str(tmp_path / 'started')!r}}}, seconds=300, what='a test')\n"
     )
     # A killed session cannot tidy up: its folder goes with the test's.
@@ -215,6 +235,7 @@ def test_tetgen_fills_a_box_and_returns_its_triangles():
 
 
 def test_importing_it_is_light():
-    code = "import sys, meshcell.meshing.native; sys.exit(bool({'tetgen', 'pyvista', 'sympy'} & set(sys.modules)))"
+    code = "import sys, meshcell.core.native, meshcell.meshing.tetgen_call; "
+    code += "sys.exit(bool({'numba', 'tetgen', 'pyvista', 'sympy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], timeout=100).returncode == 0
     assert native.describe(np.zeros((2, 3)))["shape"] == (2, 3)

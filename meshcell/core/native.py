@@ -1,6 +1,6 @@
 """Native code at arm's length: in a child process with limits, because it can crash, hang, exit or fill the memory.
 
-The child is started as `python -m meshcell.meshing.native`, with arrays in files of a temporary folder. So it works in
+The child is started as `python -m meshcell.core.native`, with arrays in files of a temporary folder. So it works in
 notebooks and in scripts without a `__main__` guard, and nothing that native code prints or leaves behind gets out.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.arrays import Array
 from meshcell.core.errors import NativeError
 
 # Of what native code printed, this much of the end goes into an error.
@@ -101,36 +101,6 @@ def describe(points: Array) -> dict[str, Any]:
     return {"shape": points.shape}
 
 
-def tetgen_tetrahedra(
-    points: Floats, triangles: Ints, switches: str, size_points: Floats, size_tets: Ints, sizes: Floats
-) -> dict[str, Any]:
-    """Call TetGen; the only place where it is imported. To be run by `run_limited`.
-
-    Parameters
-    ----------
-    points, triangles
-        A surface without self-intersections.
-    switches : str
-        TetGen's own; "m" takes `sizes` into account.
-    size_points, size_tets, sizes : (s, 3) um, (k, 4) and (s,) um
-        Tetrahedra around the surface with the edges wanted at their points; may be empty without "m".
-
-    Returns
-    -------
-    points, tets, faces, markers
-        `faces` are the pieces of the triangles, `markers` the rows of the triangles that they came from.
-    """
-    import tetgen
-
-    mesher = tetgen.TetGen(points, triangles, np.arange(1, len(triangles) + 1, dtype=np.int32))
-    if sizes.size:
-        mesher._tetgen.load_bgmesh_from_arrays(size_points, size_tets, sizes)
-    # TetGen would silently stop at 100,000 additional points.
-    result = mesher.tetrahedralize(switches=switches, steinerleft=-1, quiet=True)
-    markers = np.asarray(mesher.triface_markers).ravel() - 1
-    return {"points": result[0], "tets": result[1], "faces": mesher.trifaces, "markers": markers}
-
-
 def _store(path: Path, values: Mapping[str, Any]) -> None:
     arrays: dict[str, Any] = {key: np.asarray(value) for key, value in values.items()}
     pickled = [key for key, array in arrays.items() if array.dtype.hasobject]
@@ -153,9 +123,9 @@ def _three_quarters() -> int:
 def _wait(folder: Path, seconds: float) -> int | None:
     """Start the child and return its exit code, None if its time was over."""
     # -P: a tetgen.py in the user's folder must not be taken for the library.
-    command = [sys.executable, "-P", "-m", "meshcell.meshing.native", str(folder)]
+    command = [sys.executable, "-P", "-m", "meshcell.core.native", str(folder)]
     # The child finds meshcell where this process has it, installed or not.
-    home = str(Path(__file__).resolve().parents[1])
+    home = str(Path(__file__).resolve().parents[2])
     paths = [path for path in (os.environ.get("PYTHONPATH"), home) if path]
     with (folder / "output.txt").open("wb") as output:
         child = subprocess.Popen(
