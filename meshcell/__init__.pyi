@@ -52,6 +52,7 @@ from .solving.solver import solve as solve
 from .solving.steady_states import steady as steady
 from .surfaces.combining import combine as combine
 from .surfaces.extraction import extract as extract
+from .surfaces.meshlab_filters import meshlab as meshlab
 from .surfaces.patches import patch as patch
 from .surfaces.remeshing import decimate as decimate, remesh as remesh
 from .surfaces.repairs import repair as repair

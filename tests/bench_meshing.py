@@ -2,8 +2,9 @@
 
     python tests/bench_meshing.py [--quick | --scale]
 
-Peers: VTK SurfaceNets (with pyvista), zmesh, scikit-image, TetGen alone, fTetWild with two minutes. CPU seconds are
-user + system of this process and its children, the median of five after a warm-up; one for what takes more than 20 s.
+Peers: VTK SurfaceNets (with pyvista), zmesh, scikit-image, MeshLab, TetGen alone, fTetWild with two minutes. CPU
+seconds are user + system of this process and its children, the median of five after a warm-up; one for what takes more
+than 20 s.
 """
 
 import argparse
@@ -109,6 +110,38 @@ def spine_errors(thing):
     }
 
 
+def remeshing_table():
+    """Print our remeshing and MeshLab's of the same smoothed single surfaces, to the same edge."""
+    print("\nRemeshing single surfaces to edges of 1.5 voxels\n")
+    heads = (
+        "",
+        "triangles",
+        "CPU s",
+        "angles",
+        "1st percentile of least",
+        "area",
+        "volume against before",
+    )
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    for name, (labels, area, *_) in {"sphere, radius 10.2 voxels": sphere(10.2), "torus": torus()}.items():
+        surface = mc.smooth(mc.extract(labels))
+        edge = 1.5 * min(labels.spacing)
+        isotropic = ("meshing_isotropic_explicit_remeshing", {"iterations": 10, "targetlen": f"{edge} um"})
+        rows = {
+            "meshcell": lambda own=surface, edge=edge: mc.remesh(own, edge=edge),
+            "MeshLab": lambda own=surface, step=isotropic: mc.meshlab(own, step),
+        }
+        before = mc.enclosed_volumes(surface)["body"]
+        for row, make in rows.items():
+            seconds, made = cpu_seconds(make)
+            angles = mc.angles(made)
+            least = np.percentile(angles.min(axis=1), 1)
+            errors = (made.areas.sum() / area - 1, next(iter(mc.enclosed_volumes(made).values())) / before - 1)
+            cells = [f"{len(made.triangles):,}", f"{seconds:.2f}", f"{angles.min():.1f} - {angles.max():.1f}"]
+            cells += [f"{least:.1f}", *(f"{100 * error:+.2f} %" for error in errors)]
+            print(f"| {name}, {row} | " + " | ".join(cells) + " |", flush=True)
+
+
 def mesh_of(points, tets):
     """Return a mesh of one region; what has no volume is counted and left out."""
     corners = points[tets]
@@ -204,7 +237,7 @@ def main():
     if chosen.one:
         one_scale(*chosen.one)
         return
-    names = ["meshcell", "numpy", "numba", "vtk", "scikit-image", "tetgen", "pytetwild", "zmesh"]
+    names = ["meshcell", "numpy", "numba", "vtk", "scikit-image", "tetgen", "pytetwild", "pymeshlab", "zmesh"]
     print(f"{platform.machine()}, {os.cpu_count()} cores, numba threads {numba.get_num_threads()}; ", end="")
     print(", ".join(f"{name} {version(name)}" for name in names))
     if chosen.scale:
@@ -213,6 +246,7 @@ def main():
     extraction_table(*((96, 60) if chosen.quick else (256, 400)))
     spine = real_spine()
     bias_table(spine)
+    remeshing_table()
     tetrahedra_table("nested spheres, radii 5 and 10 voxels", nested_balls(), 0.015)
     real = (SPINE / "labels_10nm.npz").exists()
     for edge in (0.03,) if chosen.quick else (0.02, 0.03):
