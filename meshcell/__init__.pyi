@@ -41,10 +41,12 @@ from .imaging.tomograms import tomogram as tomogram
 from .io import load as load, save as save
 from .meshing.improvement import improve as improve
 from .meshing.tetrahedra import tetrahedralize as tetrahedralize
+from .models.mixing import well_mixed as well_mixed
 from .models.model import Model as Model
 from .models.parameters import Course as Course, Field as Field, Table as Table
 from .models.solutions import Solution as Solution
 from .models.species import Reaction as Reaction, Species as Species
+from .models.well_mixed import WellMixed as WellMixed
 from .phantoms import cell as cell, crowd as crowd, samples as samples, spine as spine
 from .phantoms.crowds.samples import Sample as Sample
 from .pictures.plotting import film as film, histogram as histogram, plot as plot

@@ -307,6 +307,4 @@ def _home(solution: Solution, species: str) -> BoundCompartment:
 
 def _weights(solution: Solution, home: BoundCompartment) -> Floats:
     """Volume or area of every node of a compartment."""
-    mesh = solution.mesh
-    cells = mesh.tets if home.dimension == 3 else mesh.facets
-    return fem.lumped_mass(mesh.points, cells[home.rows])[home.nodes]
+    return home.mass(solution.mesh)

@@ -17,6 +17,7 @@ from meshcell.models.model import Model
 from meshcell.models.parameters import Course, Field, Table
 from meshcell.models.solutions import Solution
 from meshcell.models.species import Reaction, Species
+from meshcell.models.well_mixed import Domain, WellMixed
 
 log = logging.getLogger("meshcell")
 
@@ -30,7 +31,7 @@ def write_solution(path: Path, solution: Solution) -> None:
     arrays: dict[str, Array] = {}
     extras: list[Array] = []
     notes = {
-        "mesh": put_mesh(arrays, solution.mesh, "mesh."),
+        "mesh": _put_domain(arrays, solution.mesh),
         "model": _encoded(_without_functions(solution), extras, "model"),
         "stats": _encoded(solution.stats, extras, "stats"),
         "message": solution.message,
@@ -43,12 +44,24 @@ def write_solution(path: Path, solution: Solution) -> None:
     write_arrays(path, "Solution", arrays, notes)
 
 
+def _put_domain(arrays: dict[str, Array], mesh: Domain) -> dict[str, Any]:
+    if isinstance(mesh, WellMixed):
+        return {"sizes": dict(mesh.sizes), "dimensions": dict(mesh.dimensions)}
+    return put_mesh(arrays, mesh, "mesh.")
+
+
+def _domain_in(path: Path, arrays: Mapping[str, Array], notes: Mapping[str, Any]) -> Any:
+    if "sizes" in notes:
+        return WellMixed(notes["sizes"], notes["dimensions"])
+    return mesh_in(path, TetMesh, arrays, "mesh.", notes, None)
+
+
 def solution_in(path: Path, arrays: Mapping[str, Array], notes: Mapping[str, Any]) -> Solution:
     """Return the solution that an archive's arrays and notes hold."""
     species = list(enumerate(notes["species"]))
     log.info("%s: solution of %d species at %d times", path, len(species), len(arrays["times"]))
     return Solution(
-        mesh=mesh_in(path, TetMesh, arrays, "mesh.", notes["mesh"], None),
+        mesh=_domain_in(path, arrays, notes["mesh"]),
         model=_decoded(notes["model"], arrays),
         times=arrays["times"],
         values={name: arrays[f"values{row}"] for row, name in species},

@@ -6,7 +6,9 @@ from .binding import (
     bind as bind,
 )
 from .bound_places import BoundCompartment as BoundCompartment
+from .mixing import well_mixed as well_mixed
 from .model import Model as Model
 from .parameters import Course as Course, Field as Field, Table as Table
 from .solutions import Solution as Solution
 from .species import Reaction as Reaction, Species as Species
+from .well_mixed import WellMixed as WellMixed

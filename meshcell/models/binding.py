@@ -11,18 +11,18 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.hints import nearest
-from meshcell.core.types import TetMesh
 from meshcell.core.validation import labels_in, name_of
 from meshcell.models import expressions, signs
 from meshcell.models.bound_places import BoundCompartment, nodal
 from meshcell.models.compartments import pairs, parts, place_text, regions_of
 from meshcell.models.consistency import check_initial, check_reaction
 from meshcell.models.diffusivities import diffusivity
-from meshcell.models.expressions import Compiled, Expression
+from meshcell.models.expressions import POSITION, Compiled, Expression
 from meshcell.models.model import Model, field_text
 from meshcell.models.parameters import Field, Varying
 from meshcell.models.species import Reaction, Species
 from meshcell.models.stimuli import Stimulus, stimuli_of
+from meshcell.models.well_mixed import Domain, WellMixed
 
 Rate = Callable[[Sequence[Floats], float, Floats], Floats]
 
@@ -104,7 +104,7 @@ class System:
     through what depends on time alone, see `stimuli.stimuli_of`; it is `autonomous` if nothing does.
     """
 
-    mesh: TetMesh
+    mesh: Domain
     compartments: dict[str, BoundCompartment]
     species: dict[str, BoundSpecies]
     reactions: tuple[BoundReaction, ...]
@@ -130,13 +130,13 @@ class NodalRate:
         return self.formula(*values, t, x, y, z, *(course(t) for course in self.courses), *self.fields)
 
 
-def bind(model: Model, mesh: TetMesh) -> System:
+def bind(model: Model, mesh: Domain) -> System:
     """Find a model's compartments in a mesh and turn its texts into arrays and functions.
 
     Parameters
     ----------
     model : Model
-    mesh : TetMesh
+    mesh : TetMesh or WellMixed
 
     Returns
     -------
@@ -180,8 +180,10 @@ def _is_autonomous(model: Model) -> bool:
 # --- places ---
 
 
-def bound_compartment(model: Model, name: str, mesh: TetMesh) -> BoundCompartment:
+def bound_compartment(model: Model, name: str, mesh: Domain) -> BoundCompartment:
     """Find one compartment of a model in a mesh; errors as `bind`."""
+    if isinstance(mesh, WellMixed):
+        return BoundCompartment(name, mesh.dimensions[name], np.zeros(1, np.int32), np.zeros(1, np.int32))
     place = model.compartments[name]
     if not isinstance(place, str):
         return _bound(name, mesh.facets, _interface_rows(name, model, mesh), mesh)
@@ -211,7 +213,7 @@ def bound_compartment(model: Model, name: str, mesh: TetMesh) -> BoundCompartmen
     return _bound(name, mesh.facets, np.unique(np.concatenate([mesh.patches[part] for part in parts(place)])), mesh)
 
 
-def _bound(name: str, cells: Ints, rows: Array, mesh: TetMesh) -> BoundCompartment:
+def _bound(name: str, cells: Ints, rows: Array, mesh: Domain) -> BoundCompartment:
     # Marked rather than sorted: there are twenty times as many corners as nodes.
     there = np.zeros(len(mesh.points), bool)
     there[cells[rows]] = True
@@ -219,7 +221,7 @@ def _bound(name: str, cells: Ints, rows: Array, mesh: TetMesh) -> BoundCompartme
     return BoundCompartment(name, 3 if cells is mesh.tets else 2, rows.astype(np.int32), nodes)
 
 
-def _interface_rows(name: str, model: Model, mesh: TetMesh) -> Array:
+def _interface_rows(name: str, model: Model, mesh: Domain) -> Array:
     place = model.compartments[name]
     regions = ["outside", *_regions(mesh)]
     for region in (part for pair in place if isinstance(place, tuple) for part in _flat(pair)):
@@ -247,12 +249,14 @@ def _flat(pair: str | tuple[str, str]) -> tuple[str, ...]:
     return parts(pair) if isinstance(pair, str) else tuple(part for side in pair for part in parts(side))
 
 
-def _regions(mesh: TetMesh) -> list[str]:
+def _regions(mesh: Domain) -> list[str]:
     return [name_of(mesh.names, int(label)) for label in labels_in(mesh.regions)]
 
 
-def _require_reach(model: Model, reaction: Reaction, compartments: dict[str, BoundCompartment], mesh: TetMesh) -> None:
+def _require_reach(model: Model, reaction: Reaction, compartments: dict[str, BoundCompartment], mesh: Domain) -> None:
     """Refuse a reaction that uses a species which is not everywhere in its place."""
+    if isinstance(mesh, WellMixed):
+        return
     own = compartments[reaction.compartment]
     touched = [name for name, other in compartments.items() if name == own.name or _covers(other, own, mesh)]
     read = reaction.formula.names
@@ -268,7 +272,7 @@ def _require_reach(model: Model, reaction: Reaction, compartments: dict[str, Bou
             )
 
 
-def _covers(other: BoundCompartment, own: BoundCompartment, mesh: TetMesh) -> bool:
+def _covers(other: BoundCompartment, own: BoundCompartment, mesh: Domain) -> bool:
     """Tell whether a compartment has a value all over another: as regions beside it, or because it holds it."""
     if other.dimension == own.dimension:
         return bool(np.isin(own.rows, other.rows).all())
@@ -277,10 +281,14 @@ def _covers(other: BoundCompartment, own: BoundCompartment, mesh: TetMesh) -> bo
     return bool(np.isin(mesh.sides[own.rows], labels_in(mesh.regions[other.rows])).any(axis=1).all())
 
 
+def _without_places(what: str, why: str) -> ValueError:
+    return ValueError(f"{what} should be the same everywhere in a well-mixed run; {why}; give a number")
+
+
 # --- numbers ---
 
 
-def _species(model: Model, species: Species, compartments: dict[str, BoundCompartment], mesh: TetMesh) -> BoundSpecies:
+def _species(model: Model, species: Species, compartments: dict[str, BoundCompartment], mesh: Domain) -> BoundSpecies:
     home = compartments[species.compartment]
     initial = np.array(_initial(model, species, home, mesh))
     bad = np.flatnonzero(~np.isfinite(initial))
@@ -291,16 +299,18 @@ def _species(model: Model, species: Species, compartments: dict[str, BoundCompar
             f"{species.initial!r}"
         )
     initial.flags.writeable = False
-    largest, shares = diffusivity(model, species, home, mesh)
+    largest, shares = (0.0, None) if isinstance(mesh, WellMixed) else diffusivity(model, species, home, mesh)
     signed = species.signed or bool(initial.min(initial=0) < 0)
     fixed = _fixed(model, species, compartments, mesh)
     return BoundSpecies(species.name, home, largest, initial, fixed, shares, signed)
 
 
-def _initial(model: Model, species: Species, home: BoundCompartment, mesh: TetMesh) -> Floats:
+def _initial(model: Model, species: Species, home: BoundCompartment, mesh: Domain) -> Floats:
     points, what = mesh.points[home.nodes], f"initial of species {species.name!r}"
     if not callable(species.initial):
         return _nodal_rate(*model.initial_formula(species), (), home, mesh, what)((), 0.0, points)
+    if isinstance(mesh, WellMixed):
+        raise _without_places(what, "it is a function of place")
     values = np.asarray(species.initial(points.copy()), np.float64)
     if values.shape != (len(points),):
         raise ValueError(
@@ -311,7 +321,7 @@ def _initial(model: Model, species: Species, home: BoundCompartment, mesh: TetMe
 
 
 def _fixed(
-    model: Model, species: Species, compartments: dict[str, BoundCompartment], mesh: TetMesh
+    model: Model, species: Species, compartments: dict[str, BoundCompartment], mesh: Domain
 ) -> tuple[BoundFixed, ...]:
     """Bind the fixed values of a species; a node belongs to the first part that has it."""
     free = np.zeros(len(mesh.points), bool)
@@ -333,7 +343,7 @@ def _fixed(
 
 
 def _reaction(
-    model: Model, reaction: Reaction, compartment: BoundCompartment, positive: Sequence[str], mesh: TetMesh
+    model: Model, reaction: Reaction, compartment: BoundCompartment, positive: Sequence[str], mesh: Domain
 ) -> BoundReaction:
     rate = model.rates[reaction.name]
     species = {item.name for item in model.species}
@@ -350,13 +360,21 @@ def _nodal_rate(
     varying: Mapping[str, Varying],
     reads: Sequence[str],
     place: BoundCompartment,
-    mesh: TetMesh,
+    mesh: Domain,
     what: str,
 ) -> NodalRate:
     """Compile a formula for the nodes of a compartment."""
     used = {name: value for name, value in varying.items() if name in formula.names}
     fields = {name: value for name, value in used.items() if isinstance(value, Field)}
+    if isinstance(mesh, WellMixed):
+        placed = [name for name in formula.names if name in (*POSITION, *fields)]
+        if placed:
+            raise _without_places(what, f"it reads {placed[0]!r}, which differs from place to place")
     courses = {name: value for name, value in used.items() if not isinstance(value, Field)}
     compiled = expressions.compile(formula, (*reads, "t", "x", "y", "z", *courses, *fields))
-    over_nodes = tuple(nodal(value, place, mesh, field_text(name, what)) for name, value in fields.items())
+    over_nodes = (
+        ()
+        if isinstance(mesh, WellMixed)
+        else tuple(nodal(value, place, mesh, field_text(name, what)) for name, value in fields.items())
+    )
     return NodalRate(compiled, tuple(courses.values()), over_nodes)

@@ -10,6 +10,7 @@ from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.types import TetMesh
 from meshcell.geometry import finite_elements as fem
 from meshcell.models.parameters import Field
+from meshcell.models.well_mixed import Domain, WellMixed
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,12 @@ class BoundCompartment:
     def corners(self, mesh: TetMesh) -> Ints:
         """(c, 4) or (c, 3) rows of mesh.points of its cells."""
         return (mesh.tets if self.dimension == 3 else mesh.facets)[self.rows]
+
+    def mass(self, mesh: Domain) -> Floats:
+        """(m,) um^3 or um^2 that each of its nodes stands for."""
+        if isinstance(mesh, WellMixed):
+            return np.array([mesh.sizes[self.name]])
+        return np.asarray(fem.lumped_mass(mesh.points, self.corners(mesh))[self.nodes])
 
 
 def nodal(field: Field, place: BoundCompartment, mesh: TetMesh, what: str) -> Floats:

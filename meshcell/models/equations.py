@@ -46,7 +46,7 @@ def latex(model: Described) -> str:
     lines = [line for species in model.species for line in _species_lines(model, species)]
     lines += [
         rf"v_{{{_word(item.name)}}} &= {formula(item.formula.tree)} "
-        rf"&& \text{{{'on' if _is_interface(model, item.compartment) else 'in'} {_escaped(item.compartment)}}}"
+        rf"&& \text{{{'on' if is_interface(model, item.compartment) else 'in'} {_escaped(item.compartment)}}}"
         for item in model.reactions
     ]
     return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
@@ -72,9 +72,9 @@ def _species_lines(model: Described, species: Species) -> list[str]:
     for item in model.reactions:
         if item.change.get(species.name):
             gains.setdefault(item.compartment, []).append(_gain(item.change[species.name], item.name))
-    on_surface = _is_interface(model, home)
+    on_surface = is_interface(model, home)
     # A reaction in a part of the species' own kind of place is a source; one on an interface of its region, a flux.
-    inner = [place for place in gains if place == home or _is_interface(model, place) == on_surface]
+    inner = [place for place in gains if place == home or is_interface(model, place) == on_surface]
     laplacian, on = (r"\Delta_\Gamma", r"_\Gamma") if on_surface else (r"\nabla^2", "")
     terms = []
     diffusion = rf"D_{{{_word(species.name)}}}"
@@ -121,7 +121,7 @@ def _sum(terms: list[str]) -> str:
     return " ".join(terms).removeprefix("+ ") or "0"
 
 
-def _is_interface(model: Described, compartment: str) -> bool:
+def is_interface(model: Described, compartment: str) -> bool:
     """Tell an interface or patch from a region, as far as the model says it.
 
     A name that no pair mentions is taken for a region, unless a reaction on it changes species of another place.

@@ -51,7 +51,7 @@ class Solution:
 
     Parameters
     ----------
-    mesh : TetMesh
+    mesh : TetMesh, or WellMixed of a run without one
     model : Model
     times : (k,) floats, s
     values : dict[str, (k, m) floats]

@@ -12,10 +12,10 @@ import scipy.sparse as sp
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints
-from meshcell.core.types import TetMesh
 from meshcell.geometry import finite_elements as fem
 from meshcell.models.binding import BoundReaction, BoundSpecies, System
 from meshcell.models.bound_places import BoundCompartment
+from meshcell.models.well_mixed import Domain, WellMixed
 from meshcell.solving.coarsening import Blocks
 from meshcell.solving.diffusion import Diffusion
 from meshcell.solving.kept_sums import KeptSums, connected, parts_of
@@ -141,8 +141,7 @@ class Discretisation:
     def _nodal(self, reaction: BoundReaction) -> NodalReaction:
         home, mesh = reaction.compartment, self.system.mesh
         if home.name not in self._weights:
-            cells = mesh.tets if home.dimension == 3 else mesh.facets
-            self._weights[home.name] = fem.lumped_mass(mesh.points, cells[home.rows])[home.nodes]
+            self._weights[home.name] = home.mass(mesh)
         rows = {name: self._unknowns(name, home.nodes) for name in {*reaction.reads, *reaction.change}}
         return NodalReaction(
             reaction,
@@ -334,7 +333,7 @@ class Discretisation:
         return name, self.system.mesh.points[self.nodes[name][unknown - self.slices[name].start]]
 
 
-def _node_order(mesh: TetMesh, homes: list[BoundCompartment]) -> Rows:
+def _node_order(mesh: Domain, homes: list[BoundCompartment]) -> Rows:
     """Number the points that carry species so that neighbours stand close together; -1 for the others."""
     n = len(mesh.points)
     used = np.zeros(n, bool)
@@ -359,12 +358,14 @@ def _kind(species: BoundSpecies) -> tuple[str, bytes | None]:
 
 
 def _operators(
-    mesh: TetMesh, home: BoundCompartment, nodes: Ints, shares: Floats | None = None
+    mesh: Domain, home: BoundCompartment, nodes: Ints, shares: Floats | None = None
 ) -> tuple[sp.csr_array, Floats]:
     """Stiffness, weighted with `shares` cell by cell, and lumped mass of a compartment, on its nodes in this order."""
+    if isinstance(mesh, WellMixed):
+        return sp.csr_array((1, 1)), home.mass(mesh)
     lookup = np.full(len(mesh.points), -1, np.int32)
     lookup[nodes] = np.arange(len(nodes))
-    cells = lookup[(mesh.tets if home.dimension == 3 else mesh.facets)[home.rows]]
+    cells = lookup[home.corners(mesh)]
     points = mesh.points[nodes]
     return fem.stiffness(points, cells, shares), fem.lumped_mass(points, cells)
 

@@ -8,19 +8,20 @@ unknowns of one mesh node, and with the zero column sums of the stiffness matrix
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from meshcell.core.arrays import Floats, set_fields
 from meshcell.core.errors import SolveError
-from meshcell.core.types import TetMesh
 from meshcell.models.binding import System, bind
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
+from meshcell.models.well_mixed import Domain
 from meshcell.solving.discretisation import Discretisation
 from meshcell.solving.options import Options
 from meshcell.solving.stepping import Stepper
 
 
-def run(mesh: TetMesh, model: Model, times: Floats, options: Options) -> Solution:
+def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution:
     """Simulate a model on a mesh.
 
     Parameters
@@ -48,8 +49,10 @@ def simulate(system: System, model: Model, times: Floats, options: Options) -> S
     problem = Discretisation(system, float(times[0]))
     story = Stepper(problem, options, problem.tolerances(options.atol)).run(times)
     drift = problem.sums.drift((*story.values, story.last))
+    # What is asked of a mesh answers for itself where there is none.
+    mesh: Any = system.mesh
     solution = Solution(
-        system.mesh,
+        mesh,
         model,
         times[: len(story.values)],
         problem.outward(story.values, times),

@@ -15,6 +15,7 @@ from meshcell.core.arrays import Floats
 from meshcell.core.hints import nearest, require
 from meshcell.core.types import TetMesh
 from meshcell.models.model import Model
+from meshcell.models.well_mixed import WellMixed
 
 RTOL_RANGE = (1e-12, 0.1)
 
@@ -35,8 +36,9 @@ class Options:
 
 
 def checked_input(mesh: Any, model: Any, call: str = "solve(mesh, model, times)") -> None:
-    """Refuse anything but a mesh and a model."""
-    require(mesh, TetMesh, call, model)
+    """Refuse anything but a mesh, or what stands for one, and a model."""
+    if not isinstance(mesh, WellMixed):
+        require(mesh, TetMesh, call, model)
     require(model, Model, call)
 
 

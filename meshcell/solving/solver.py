@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.core.types import TetMesh
+from meshcell.core.hints import require
+from meshcell.models.mixing import well_mixed
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
+from meshcell.models.well_mixed import Domain
 from meshcell.solving.options import (
     Options,
     checked_atol,
@@ -28,7 +30,7 @@ ENGINES = {"numba": "meshcell.solving.engine_numba"}
 
 
 def solve(
-    mesh: TetMesh,
+    mesh: Domain | Mapping[str, Any] | None,
     model: Model,
     times: Any,
     *,
@@ -47,7 +49,10 @@ def solve(
 
     Parameters
     ----------
-    mesh : TetMesh
+    mesh : TetMesh, or dict, or None
+        Volumes (um^3) and areas (um^2) by compartment, {"cyt": 0.6, "PM": "6.6 um^2"}, or None (all of them 1), run the
+        model well mixed: every species has one value, as where diffusion is fast. `well_mixed(model, mesh)` takes the
+        sizes from a mesh.
     model : Model
     times : (k,) floats, s
         Ascending. The initial values hold at `times[0]`; the solution has a row for each.
@@ -109,6 +114,9 @@ def solve(
     where a polynomial of degree 4 through the last states is right to the tolerance, and end there where it is not
     (`stats["interpolated"]` counts the former); fixed steps always end there.
     """
+    if mesh is None or isinstance(mesh, Mapping):
+        require(model, Model, "solve(mesh, model, times)")
+        mesh = well_mixed(model, mesh)
     checked_input(mesh, model)
     options = Options(
         checked_rtol(rtol),
