@@ -134,8 +134,8 @@ class Quantity:
         Returns
         -------
         (k,) floats, or float
-            At every time of the solution; one number at a time (`at`), and for an area. What was observed while the
-            solution was computed is taken from there.
+            At every time of the solution; one number at a time (`at`), and for an area. Where states were not kept,
+            what was observed in their place.
 
         Raises
         ------
@@ -144,16 +144,9 @@ class Quantity:
             before or after those of the solution. The text names what there is.
         """
         require(solution, Solution, "quantity.value(solution)")
-        for name, other in solution.quantities.items():
-            if other == self:
-                found: Floats | float = solution.observed[name]
-                return found
-            if replace(self, at=None) == other and self.what != "area":
-                self.require_within(solution.observed_times)
-                return self.answer(solution.observed_times, solution.observed[name])
-        if self.what == "area" and solution.advice:
-            raise ValueError(f"{self.name} needs the states at all times{solution.advice}")
-        self.require_within(solution.times, solution.advice)
+        if solution.advice:
+            return self._recalled(solution)
+        self.require_within(solution.times)
         return self.answer(solution.times, self.bound(solution.system).over(solution.times, solution.values))
 
     def require_within(self, times: Floats, advice: str = "") -> None:
@@ -194,6 +187,21 @@ class Quantity:
         return (functionals.integral if self.what == "total" else functionals.average)(system, self.species, place)
 
     # --- parts ---
+
+    def _recalled(self, solution: Solution) -> Floats | float:
+        """Answer for a solution that keeps the last state alone, from what was observed where that is needed."""
+        times = solution.observed_times
+        for name, other in solution.quantities.items():
+            if other == self:
+                found: Floats | float = solution.observed[name]
+                return found
+            if replace(self, at=None) == other and self.what != "area":
+                self.require_within(times)
+                return self.answer(times, solution.observed[name])
+        if self.what == "area":
+            raise ValueError(f"{self.name} needs the states at all times{solution.advice}")
+        self.require_within(solution.times, solution.advice)
+        return self.answer(solution.times, self.bound(solution.system).over(solution.times, solution.values))
 
     def _events(self, system: System) -> Functional:
         """Bind the flux of a reaction."""

@@ -1,6 +1,7 @@
 """Observed while it runs: the bytes of the whole solution's answers, in memory that times do not fill."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -183,6 +184,14 @@ def test_states_that_were_not_kept_are_not_made_up():
         with pytest.raises(ValueError, match=r'keeps the last state alone: observe a Quantity .* keep="all"'):
             ask()
     assert mean(found, "u").tolist() == found.observed["u"][-1:].tolist()
+
+
+def test_states_that_are_there_speak_for_themselves():
+    found = solve(round_ball(4), model(), [0, 0.1], observe={"u": Quantity("mean", "u")})
+    changed = replace(found, values={name: 2 * values for name, values in found.values.items()})
+    np.testing.assert_array_equal(Quantity("mean", "u").value(changed), 2 * found.observed["u"])
+    with pytest.raises(ValueError, match="observed and quantities should have the same names"):
+        replace(found, observed={})
 
 
 def test_a_run_that_fails_keeps_what_it_observed():
