@@ -43,6 +43,7 @@ from .meshing.improvement import improve as improve
 from .meshing.tetrahedra import tetrahedralize as tetrahedralize
 from .models.mixing import well_mixed as well_mixed
 from .models.model import Model as Model
+from .models.observables import Quantity as Quantity
 from .models.parameters import Course as Course, Field as Field, Table as Table
 from .models.solutions import Solution as Solution
 from .models.species import Reaction as Reaction, Species as Species

@@ -14,7 +14,8 @@ import numpy as np
 from meshcell.core.arrays import Floats
 from meshcell.core.hints import nearest, require
 from meshcell.geometry import finite_elements as fem
-from meshcell.geometry.point_location import containing, nearest_on_surface
+from meshcell.geometry.point_location import nearest_on_surface
+from meshcell.models import functionals
 from meshcell.models.binding import BoundReaction, bound_compartment
 from meshcell.models.bound_places import BoundCompartment
 from meshcell.models.compartments import Place
@@ -43,8 +44,8 @@ def total(solution: Solution, species: str) -> Floats:
         A species that the solution does not hold.
     """
     require(solution, Solution, "total(solution, species)", species)
-    home = _home(solution, species)
-    return np.asarray(solution.values[species] @ _weights(solution, home))
+    _home(solution, species)
+    return functionals.integral(solution.system, species).over(solution.times, solution.values)
 
 
 def mean(solution: Solution, species: str) -> Floats:
@@ -60,8 +61,8 @@ def mean(solution: Solution, species: str) -> Floats:
     (k,) floats, molecules/um^3, for a species on an interface molecules/um^2
     """
     require(solution, Solution, "mean(solution, species)", species)
-    weights = _weights(solution, _home(solution, species))
-    return np.asarray(solution.values[species] @ weights / weights.sum())
+    _home(solution, species)
+    return functionals.average(solution.system, species).over(solution.times, solution.values)
 
 
 def flux(solution: Solution, reaction: str) -> Floats:
@@ -203,18 +204,12 @@ def probe(solution: Solution, species: str, points: Any) -> Floats:
         An unknown species, points of another shape.
     """
     require(solution, Solution, "probe(solution, species, points)", species, points)
-    mesh, home = solution.mesh, _home(solution, species)
+    _home(solution, species)
     queries = np.atleast_2d(np.asarray(points, np.float64))
     if queries.ndim != 2 or queries.shape[1] != 3 or not np.isfinite(queries).all():
         raise ValueError(f"points should be finite positions in um, shape (p, 3); got shape {np.shape(points)}")
-    cells = (mesh.tets if home.dimension == 3 else mesh.facets)[home.rows]
-    if home.dimension == 3:
-        rows, shares = containing(queries, mesh.points, cells)
-    else:
-        _, rows, shares = nearest_on_surface(queries, mesh.points, cells)
-    columns = np.searchsorted(solution.nodes[species], cells[rows])
-    values = np.einsum("kpc,pc->kp", solution.values[species][:, columns], shares)
-    return np.where(rows < 0, np.nan, values)
+    columns, shares = functionals.located(solution.system, species, queries)
+    return np.asarray(np.einsum("kpc,pc->kp", solution.values[species][:, columns], shares))
 
 
 def area_under_curve(solution: Solution, species: str, *, baseline: float = 0.0, points: Any = None) -> Any:
@@ -234,6 +229,8 @@ def area_under_curve(solution: Solution, species: str, *, baseline: float = 0.0,
         By the trapezoid rule on the saved times, so they should be dense where the curve bends.
     """
     require(solution, Solution, "area_under_curve(solution, species)", species)
+    if solution.advice:
+        raise ValueError(f"an area under a curve needs the states at all times{solution.advice}")
     curve = mean(solution, species)[:, None] if points is None else probe(solution, species, points)
     area = np.asarray(np.trapezoid(curve - baseline, solution.times, axis=0))
     return float(area[0]) if points is None else area
@@ -244,18 +241,14 @@ def area_under_curve(solution: Solution, species: str, *, baseline: float = 0.0,
 
 def _events(solution: Solution, bound: BoundReaction) -> Floats:
     """(k,) events/s of a reaction in all of its compartment."""
-    return _rates(solution, bound) @ _weights(solution, bound.compartment)
+    return functionals.events(solution.system, bound).over(solution.times, solution.values)
 
 
 def _rates(solution: Solution, bound: BoundReaction) -> Floats:
     """(k, m) rates of a reaction at the nodes of its compartment."""
-    nodes, xyz = bound.compartment.nodes, solution.mesh.points[bound.compartment.nodes]
-    columns = [np.searchsorted(solution.nodes[name], nodes) for name in bound.reads]
-    rates = [
-        bound.rate([solution.values[name][row, at] for name, at in zip(bound.reads, columns, strict=True)], t, xyz)
-        for row, t in enumerate(solution.times.tolist())
-    ]
-    return np.array([np.broadcast_to(rate, len(nodes)) for rate in rates])
+    rates, values = functionals.nodal_rates(solution.system, bound), solution.values
+    times = enumerate(solution.times.tolist())
+    return np.array([rates(t, {name: values[name][row] for name in bound.reads}) for row, t in times])
 
 
 def _supplied(solution: Solution, species: str, changing: list[BoundReaction]) -> dict[str, Floats]:
@@ -307,4 +300,4 @@ def _home(solution: Solution, species: str) -> BoundCompartment:
 
 def _weights(solution: Solution, home: BoundCompartment) -> Floats:
     """Volume or area of every node of a compartment."""
-    return home.mass(solution.mesh)
+    return functionals.weights(solution.mesh, home, home.nodes)

@@ -238,6 +238,8 @@ def number(value: Any, what: str) -> float:
         raise TypeError(f"{what} should be one number or a text such as {_EXAMPLES}; got {value!r}")
     try:
         return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{what} is too large a number for floating point: {error}") from error
     except (TypeError, ValueError) as error:
         raise TypeError(f"{what} should be a number or a text such as {_EXAMPLES}; got {value!r}") from error
 

@@ -14,6 +14,7 @@ from meshcell.core.arrays import Array
 from meshcell.core.types import TetMesh
 from meshcell.formats.npz import mesh_in, put_mesh, write_arrays
 from meshcell.models.model import Model
+from meshcell.models.observables import Quantity
 from meshcell.models.parameters import Course, Field, Table
 from meshcell.models.solutions import Solution
 from meshcell.models.species import Reaction, Species
@@ -37,6 +38,9 @@ def write_solution(path: Path, solution: Solution) -> None:
         "message": solution.message,
         "species": list(solution.values),
     }
+    if solution.observed:
+        names = ("observed", "observed_times", "quantities")
+        notes["observed"] = _encoded({name: getattr(solution, name) for name in names}, extras, "observed")
     arrays["times"] = solution.times
     for row, name in enumerate(solution.values):
         arrays[f"values{row}"], arrays[f"nodes{row}"] = solution.values[name], solution.nodes[name]
@@ -68,6 +72,7 @@ def solution_in(path: Path, arrays: Mapping[str, Array], notes: Mapping[str, Any
         nodes={name: arrays[f"nodes{row}"] for row, name in species},
         stats=_decoded(notes["stats"], arrays),
         message=notes["message"],
+        **_decoded(notes.get("observed", ["dict"]), arrays),
     )
 
 
@@ -78,8 +83,8 @@ def _without_functions(solution: Solution) -> Any:
     analysis reads: between their times they are interpolated.
     """
     model = solution.model
-    span = np.linspace(solution.times[0], solution.times[-1], TABLE)
-    moments, replaced = np.union1d(solution.times, span), []
+    times = np.union1d(solution.times, solution.observed_times)
+    moments, replaced = np.union1d(times, np.linspace(times[0], times[-1], TABLE)), []
 
     def stored(value: Any, what: str) -> Any:
         if isinstance(value, Course):
@@ -93,7 +98,8 @@ def _without_functions(solution: Solution) -> Any:
         initial = item.initial
         if callable(initial):
             replaced.append(f"initial of {item.name}")
-            initial = Field(solution.values[item.name][0], at="nodes")
+            first = solution.system.species[item.name].initial if solution.advice else solution.values[item.name][0]
+            initial = Field(first, at="nodes")
         species.append(dataclasses.replace(item, fixed=fixed, initial=initial))
     if not species:
         return model
@@ -145,4 +151,4 @@ def _decoded(value: Any, arrays: Mapping[str, Array]) -> Any:
 
 def _model_classes() -> dict[str, Any]:
 
-    return {cls.__name__: cls for cls in (Species, Reaction, Model, Table, Course, Field)}
+    return {cls.__name__: cls for cls in (Species, Reaction, Model, Table, Course, Field, Quantity)}

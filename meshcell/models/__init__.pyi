@@ -8,6 +8,7 @@ from .binding import (
 from .bound_places import BoundCompartment as BoundCompartment
 from .mixing import well_mixed as well_mixed
 from .model import Model as Model
+from .observables import Quantity as Quantity
 from .parameters import Course as Course, Field as Field, Table as Table
 from .solutions import Solution as Solution
 from .species import Reaction as Reaction, Species as Species

@@ -183,7 +183,10 @@ def _is_autonomous(model: Model) -> bool:
 def bound_compartment(model: Model, name: str, mesh: Domain) -> BoundCompartment:
     """Find one compartment of a model in a mesh; errors as `bind`."""
     if isinstance(mesh, WellMixed):
-        return BoundCompartment(name, mesh.dimensions[name], np.zeros(1, np.int32), np.zeros(1, np.int32))
+        if name not in mesh.dimensions:
+            raise ValueError(f"a well-mixed run knows the compartments {', '.join(mesh.dimensions)}; got {name!r}")
+        row = np.array([list(mesh.dimensions).index(name)], np.int32)
+        return BoundCompartment(name, mesh.dimensions[name], row, np.zeros(1, np.int32))
     place = model.compartments[name]
     if not isinstance(place, str):
         return _bound(name, mesh.facets, _interface_rows(name, model, mesh), mesh)

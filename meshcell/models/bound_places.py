@@ -22,9 +22,9 @@ class BoundCompartment:
     rows: Ints
     nodes: Ints
 
-    def corners(self, mesh: TetMesh) -> Ints:
+    def corners(self, mesh: Domain) -> Ints:
         """(c, 4) or (c, 3) rows of mesh.points of its cells."""
-        return (mesh.tets if self.dimension == 3 else mesh.facets)[self.rows]
+        return np.asarray((mesh.tets if self.dimension == 3 else mesh.facets)[self.rows])
 
     def mass(self, mesh: Domain) -> Floats:
         """(m,) um^3 or um^2 that each of its nodes stands for."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -207,3 +207,42 @@ NUMPY: dict[str, Callable[..., Any]] = _ARITHMETIC | {
     "where": np.where,
 }
 FOLDING = {operation: functools.partial(folded, operation) for operation in NUMPY}
+
+# Where formulas switch: at the zero of an argument, or where two of them are equal.
+_SWITCHES = ("heaviside", "sign", "abs")
+_COMPARE = ("min", "max", *COMPARISONS)
+
+
+def switches(tree: Tree) -> Iterator[float]:
+    """Find the times at which heaviside, sign, abs, min, max or a condition switch, where t enters them linearly.
+
+    Examples
+    --------
+    >>> sorted(switches(("*", "Ca", ("heaviside", ("-", ("*", 2.0, "t"), 3.0)))))
+    [1.5]
+    """
+    if not isinstance(tree, tuple):
+        return
+    if tree[0] in _SWITCHES:
+        yield from _zero(tree[1])
+    if tree[0] in _COMPARE:
+        yield from _zero(("-", tree[1], tree[2]))
+    for operand in tree[1:]:
+        yield from switches(operand)
+
+
+def _zero(tree: Tree) -> Iterator[float]:
+    """Return where a formula of t alone is zero, if it is linear."""
+    if names(tree) != ("t",):
+        return
+    try:
+        first, second, third = _at(tree, 0.0), _at(tree, 1.0), _at(tree, 2.0)
+    except (ArithmeticError, ValueError):
+        return
+    slope = second - first
+    if slope and abs(third - second - slope) <= 1e-12 * max(abs(first), abs(third)):
+        yield -first / slope
+
+
+def _at(tree: Tree, t: float) -> float:
+    return float(walk(tree, SCALAR, lambda leaf: t if leaf == "t" else leaf))

@@ -12,12 +12,15 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from meshcell.core import units
 from meshcell.core.arrays import set_fields
-from meshcell.core.hints import nearest
-from meshcell.models import events, expressions
+from meshcell.core.files import naming
+from meshcell.core.hints import nearest, require
+from meshcell.models import expressions
 from meshcell.models.compartments import Place, checked_place, place_key, place_text
 from meshcell.models.consistency import (
     PLAIN,
@@ -31,6 +34,8 @@ from meshcell.models.consistency import (
 )
 from meshcell.models.equations import latex, table
 from meshcell.models.expressions import POSITION, VARIABLES, Expression
+from meshcell.models.formula_trees import switches
+from meshcell.models.model_files import read_model, write_model
 from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit
 from meshcell.models.species import Reaction, Species, check_symbol, check_text, diffusion_parts, diffusion_text
 
@@ -119,7 +124,8 @@ class Model:
         given = [*self.varying.values(), *(value for item in self.species for value in item.fixed.values())]
         formulas = [*self.rates.values()]
         formulas += [self.fixed_formula(item, name)[0] for item in self.species for name in item.fixed]
-        return events.of(given, formulas)
+        kinks = {time for value in given for time in getattr(value, "events", ())}
+        return tuple(sorted(kinks.union(*(switches(formula.tree) for formula in formulas))))
 
     @cached_property
     def rates(self) -> dict[str, Expression]:
@@ -163,6 +169,56 @@ class Model:
                 f"{what} should not change in time; it reads {moving[0]!r}, which does; give a number or a Field"
             )
         return self._with_numbers(parsed, what), self.varying
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Model:
+        """Read a model from a TOML file, as `to_toml` writes them.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        Model
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            `FileError`: no TOML, unknown or missing keys, anything that a Model refuses; names the file, the place in
+            it and what was meant.
+
+        Notes
+        -----
+        Tables [compartments] and [parameters], and [[species]] and [[reactions]] once for each, with the options of
+        `Species` and `Reaction` as keys. Pairs are lists; a `Table` is { times = [...], values = [...], unit = "uM" }.
+        """
+        require(path, (str, PathLike), "Model.from_toml(path)")
+        path = Path(path).expanduser()
+        with naming(path):
+            return cls(**read_model(path))
+
+    def to_toml(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the model as a TOML file, from which `from_toml` makes an equal one.
+
+        Parameters
+        ----------
+        path : str or Path
+            A missing folder is made.
+        overwrite : bool
+            Replace whatever is there. A file that begins as this function's files do is always replaced.
+
+        Raises
+        ------
+        FileExistsError
+        ValueError
+            `FileError`: Python functions and Fields, all by name, and what to write instead.
+        """
+        require(path, (str, PathLike), "model.to_toml(path)")
+        path = Path(path).expanduser()
+        with naming(path):
+            write_model(path, self, overwrite=overwrite)
 
     def latex(self) -> str:
         """Write the equations of the model in LaTeX: every compartment's equations and what crosses its membranes."""

@@ -76,7 +76,7 @@ class Checkpoint:
             os.fsync(file.fileno())
 
     def read(self) -> tuple[dict[str, Any], list[Floats]] | None:
-        """Return the fields of the state and the values at asked times so far; None where there is no file.
+        """Return the fields of the state and the notes of asked times so far; None where there is no file.
 
         Raises
         ------
@@ -117,7 +117,11 @@ def _digests(options: Options, problem: Discrete, times: Floats) -> dict[str, st
     shaken = u * (1 + 0.1 * np.sin(np.arange(len(u)))) + 0.01 * np.abs(u).max(initial=1e-3)
     moments = times[0], (times[0] + times[-1]) / 2, times[-1]
     rates = [problem.rate(float(t), state) for t in moments for state in (u, shaken)]
-    settings = options.rtol, options.atol, options.step, options.scheme, options.events, options.longest
+    settings: tuple[Any, ...] = (options.rtol, options.atol, options.step, options.scheme, options.events)
+    settings += (options.longest,)
+    if options.keep == "observed":
+        # All states serve any questions, numbers only those that they answer.
+        settings += tuple(options.observe.values())
     return {
         "meshes": _digest(problem.mass, *(problem.place(k)[1] for k in range(0, len(u), max(1, len(u) // 1000)))),
         "models": _digest(np.array(problem.names), u, *rates),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -219,10 +220,17 @@ class Discretisation:
         """Turn states (u,) into values per species (k, m) in the order of their compartments' nodes."""
         values = {name: np.empty((len(states), len(self._places[name]))) for name in self.names}
         for row, (u, t) in enumerate(zip(states, times, strict=False)):
-            u = self.held(float(t), u)
-            for name in self.names:
-                values[name][row, self._places[name]] = u[self.slices[name]]
+            for name, own in self.fields(float(t), u, self.names).items():
+                values[name][row] = own
         return values
+
+    def fields(self, t: float, u: Floats, names: Sequence[str]) -> dict[str, Floats]:
+        """Turn the state (u,) at time t (s) into values (m,) of some species in the order of their nodes."""
+        u = self.held(t, u)
+        fields = {name: np.empty(len(self._places[name])) for name in names}
+        for name, own in fields.items():
+            own[self._places[name]] = u[self.slices[name]]
+        return fields
 
     def rate(self, t: float, u: Floats) -> Floats:
         """(u,) M du/dt in molecules/s."""

@@ -17,6 +17,7 @@ from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
 from meshcell.models.well_mixed import Domain
 from meshcell.solving.discretisation import Discretisation
+from meshcell.solving.observing import Observer
 from meshcell.solving.options import Options
 from meshcell.solving.stepping import Stepper
 
@@ -47,18 +48,22 @@ def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution
 def simulate(system: System, model: Model, times: Floats, options: Options) -> Solution:
     """Simulate a system that is bound to its mesh already; `model` is only passed on to the Solution."""
     problem = Discretisation(system, float(times[0]))
-    story = Stepper(problem, options, problem.tolerances(options.atol)).run(times)
-    drift = problem.sums.drift((*story.values, story.last))
+    observer = Observer(problem, options)
+    story = Stepper(problem, options, problem.tolerances(options.atol), observer.note).run(times)
+    kept_times, states = observer.states(story, times)
+    drift = problem.sums.drift((*(states if observer.states_too else [problem.initial()]), story.last))
+    values = problem.outward(states, kept_times)
     # What is asked of a mesh answers for itself where there is none.
     mesh: Any = system.mesh
     solution = Solution(
         mesh,
         model,
-        times[: len(story.values)],
-        problem.outward(story.values, times),
+        kept_times,
+        values,
         {name: species.compartment.nodes for name, species in system.species.items()},
         story.stats if drift is None else {**story.stats, "mass_drift": drift},
         story.message,
+        **observer.observed(story, times, values),
     )
     set_fields(solution, system=system)
     logging.getLogger("meshcell").info(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from meshcell.core.arrays import Floats
 from meshcell.core.hints import nearest, require
 from meshcell.core.types import TetMesh
 from meshcell.models.model import Model
+from meshcell.models.observables import Quantity
 from meshcell.models.well_mixed import WellMixed
 
 RTOL_RANGE = (1e-12, 0.1)
@@ -33,6 +34,8 @@ class Options:
     events: tuple[float, ...] = ()
     checkpoint: Path | None = None
     longest: float | None = None
+    observe: Mapping[str, Quantity] = field(default_factory=dict)
+    keep: str = "all"
 
 
 def checked_input(mesh: Any, model: Any, call: str = "solve(mesh, model, times)") -> None:
@@ -117,3 +120,23 @@ def checked_atol(atol: Any, species: list[str]) -> float | dict[str, float] | No
             what = f"atol of {name!r}" if name else "atol"
             raise ValueError(f"{what} should be at least 0 molecules/um^3 (or /um^2) and finite; got {value!r}")
     return {name: float(value) for name, value in given.items()} if isinstance(atol, Mapping) else float(atol)
+
+
+def checked_observe(observe: Any, keep: Any, times: Floats) -> dict[str, Quantity]:
+    """Return what is to be observed by name, or raise an error that shows how it is written."""
+    how = 'observe should be a dict such as {"head": Quantity("mean", "Ca", place="head")}'
+    if keep not in ("all", "observed"):
+        raise ValueError(f"keep should be 'all' or 'observed'; got {keep!r}{nearest(keep, ('all', 'observed'))}")
+    if observe is None or observe == {}:
+        if keep == "observed":
+            raise ValueError(f"keep='observed' needs something to observe: {how}")
+        return {}
+    if not isinstance(observe, Mapping):
+        raise TypeError(f"{how}; got {observe!r:.80}")
+    for name, quantity in observe.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"{how}; got the name {name!r}")
+        if not isinstance(quantity, Quantity):
+            raise TypeError(f"{how}; {name!r} is {quantity!r:.80}")
+        quantity.require_within(times)
+    return dict(observe)

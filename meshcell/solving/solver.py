@@ -13,6 +13,7 @@ import numpy as np
 from meshcell.core.hints import require
 from meshcell.models.mixing import well_mixed
 from meshcell.models.model import Model
+from meshcell.models.observables import Quantity
 from meshcell.models.solutions import Solution
 from meshcell.models.well_mixed import Domain
 from meshcell.solving.options import (
@@ -20,6 +21,7 @@ from meshcell.solving.options import (
     checked_atol,
     checked_events,
     checked_input,
+    checked_observe,
     checked_rtol,
     checked_scheme,
     checked_times,
@@ -44,6 +46,8 @@ def solve(
     events: Any = (),
     checkpoint: str | Path | None = None,
     longest: float | None = None,
+    observe: Mapping[str, Quantity] | None = None,
+    keep: str = "all",
 ) -> Solution:
     """Simulate a model on a mesh.
 
@@ -90,6 +94,13 @@ def solve(
     longest : float, optional, s
         No controlled step is longer than this, nor than an eighth of the simulated time: for stimuli that depend on
         time and place, or time and species, in one, such as exp(-((x - v*t)/w)**2), which are not looked through.
+    observe : dict[str, Quantity], optional
+        What to observe at the asked times while the run goes on: {"head": Quantity("mean", "Ca", place="head")}. Under
+        these names `Solution.observed` holds, to the last bit, what `quantity.value` says of the whole solution.
+    keep : {"all", "observed"}
+        "observed": only what is observed is kept of the asked times, and the last state, so that memory does not grow
+        with their number: `Solution.times` and `.values` then have one row, `.observed_times` all times. `mass_drift`
+        compares the first with the last state.
 
     Returns
     -------
@@ -103,7 +114,7 @@ def solve(
     ------
     TypeError, ValueError
         Anything but a mesh, a model and ascending finite times; tolerances out of range; an unknown engine or scheme; a
-        checkpoint of another mesh, model or run.
+        checkpoint of another mesh, model or run; a quantity that the model or mesh does not have.
     SolveError
         Blow-up, rates that are not finite, negative concentrations: names time, species and place; `.solution`
         holds what was computed so far.
@@ -118,6 +129,7 @@ def solve(
         require(model, Model, "solve(mesh, model, times)")
         mesh = well_mixed(model, mesh)
     checked_input(mesh, model)
+    moments = checked_times(times)
     options = Options(
         checked_rtol(rtol),
         checked_atol(atol, [item.name for item in model.species]),
@@ -128,9 +140,11 @@ def solve(
         checked_events([*getattr(model, "events", ()), *np.atleast_1d(np.asarray(events, np.float64))]),
         None if checkpoint is None else Path(checkpoint),
         _checked_length(longest, "longest"),
+        checked_observe(observe, keep, moments),
+        keep,
     )
     run = importlib.import_module(_checked_engine(engine)).run
-    solution: Solution = run(mesh, model, checked_times(times), options)
+    solution: Solution = run(mesh, model, moments, options)
     return solution
 
 

@@ -13,7 +13,7 @@ HOLD = 4
 
 @dataclass(eq=False)
 class Story:
-    """States at the asked times as far as they were reached, the last state, and how it went."""
+    """Notes of the asked times as far as they were reached, mostly states, the last state, and how it went."""
 
     values: list[Floats]
     last: Floats

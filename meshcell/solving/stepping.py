@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from meshcell.solving.scheme_choice import Choice
 from meshcell.solving.schemes import Discrete, Step, Trial, imex, imex2, rosenbrock
 from meshcell.solving.state import HOLD, Plan, StopError, Story, TimeState
 
+Note = Callable[[float, Floats], Floats]
 SCHEMES = {"implicit": rosenbrock, "imex": imex, "imex2": imex2}
 COUNTS = ("steps", "implicit_steps", "imex_steps", "rejections", "interpolated", "linear_solves", "linear_iterations")
 # Reactions may be explicit while a step times their speed is below this (ARS(3,4,3) is stable to 2.7); how fast they
@@ -63,10 +64,13 @@ class Stepper:
         rtol, step, scheme, events, progress, checkpoint.
     atol : (s,) floats or None
         Per species; NaN or None: rtol * 1e-3 * the largest value that the species has had.
+    note : callable(t, u) -> array
+        What is kept of the state at an asked time (s); a copy of it by default.
     """
 
-    def __init__(self, problem: Discrete, options: Options, atol: Floats | None) -> None:
+    def __init__(self, problem: Discrete, options: Options, atol: Floats | None, note: Note | None = None) -> None:
         self.problem, self.options = problem, options
+        self.note: Note = note or (lambda _, u: u.copy())
         self.u = problem.initial()
         self.tolerance = Tolerance(problem, self.u, options.rtol, atol)
         self.largest = self.tolerance.sizes(self.u)
@@ -74,13 +78,13 @@ class Stepper:
         self.stats.update(work=0.0, undershoot=0.0, seconds=0.0)
 
     def run(self, times: Floats) -> Story:
-        """Step from the first time to the last and note the states at all of them."""
+        """Step from the first time to the last and take note of the states at all of them."""
         begun = time.perf_counter()
         self.times, self.begin, self.end = times, float(times[0]), float(times[-1])
         self.span = self.end - self.begin
         self.longest = min(LONGEST * self.span, self.options.longest or np.inf)
         self._look_ahead()
-        self.values = [self.u.copy()]
+        self.values = [self.note(self.begin, self.u)]
         self.state = TimeState(self.begin, self.u, self.largest, 1, stats=dict(self.stats, time=self.begin))
         story = Story(self.values, self.u, self.stats)
         checkpoint = Checkpoint.of(self.options, self.problem, times)
@@ -239,7 +243,7 @@ class Stepper:
         return scheme, choice, sharpness
 
     def _passed(self, t: float, new_t: float, trial: Trial) -> list[Floats] | None:
-        """Interpolate at the asked times inside a step; None if the error there may be too large."""
+        """Note the states at the asked times inside a step; None if the error there may be too large."""
         assert trial.new is not None
         first, last = self.state.rows, int(np.searchsorted(self.times, new_t))
         moments = [*(moment for moment, _ in self.state.history), t, new_t]
@@ -250,7 +254,7 @@ class Stepper:
             ratios = self.tolerance.ratios(difference, self.u, trial.new, self.largest)
             if self.tolerance.worst(ratios)[0] > 1 or self._negative(float(asked), values, soft=True) is not None:
                 return None
-            passed.append(values)
+            passed.append(self.note(float(asked), values))
         return passed
 
     def _advance(
@@ -270,7 +274,7 @@ class Stepper:
         if trial.nodal is not None:
             self.stats["nodal_error"] = max(self.stats.get("nodal_error", 0.0), trial.nodal)
         rows = self.state.rows
-        reached = [*passed, self.u.copy()] if t == self.times[rows + len(passed)] else passed
+        reached = [*passed, self.note(t, self.u)] if t == self.times[rows + len(passed)] else passed
         self.values[rows:] = reached
         stats, past = dict(self.stats, time=t), ((dt, trial.stages), *past)
         kept = {

@@ -12,6 +12,7 @@ from meshcell.analysis.quantities import gains, mean, probe, total
 from meshcell.io import load, save
 from meshcell.models.mixing import well_mixed
 from meshcell.models.model import Model
+from meshcell.models.observables import Quantity
 from meshcell.models.parameters import Field
 from meshcell.models.species import Reaction, Species
 from meshcell.models.well_mixed import WellMixed
@@ -75,6 +76,22 @@ def test_questions_are_answered():
     assert gains(solution, "Ca")["enter"][0] == pytest.approx(6.6 * 2000)
     with pytest.raises(TypeError, match="a well-mixed run has no mesh, so no 'tets'"):
         probe(solution, "Ca", [0, 0, 0])
+
+
+def test_quantities_are_observed():
+    asked = {
+        "level": Quantity("mean", "Ca"),
+        "bound": Quantity("total", "CR"),
+        "in": Quantity("flux", "Ca", place="PM"),
+    }
+    seen = solve(SIZES, buffered(), [0, 0.1, 0.2], observe=asked, keep="observed")
+    whole = solve(SIZES, buffered(), [0, 0.1, 0.2])
+    for name, quantity in asked.items():
+        assert np.array_equal(seen.observed[name], quantity.value(whole)), name
+    assert asked["level"].unit_in(whole.model, whole.mesh) == "molecule/um^3"
+    assert asked["bound"].unit_in(whole.model, whole.mesh) == "molecule"
+    with pytest.raises(ValueError, match=r"total of R in cyt has no place: 'R' does not live there: it lives in 'PM'"):
+        Quantity("total", "R", place="cyt").value(whole)
 
 
 def test_sizes_come_from_a_mesh():

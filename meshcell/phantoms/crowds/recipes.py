@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from meshcell.core import toml_text
 from meshcell.core.arrays import Triple
 from meshcell.core.hints import nearest
 from meshcell.core.types import Surface, Volume
@@ -133,16 +133,8 @@ def _table(item: Any, path: str) -> list[str]:
 
 def _value(value: Any, name: str = "") -> str:
     if isinstance(value, (Volume, Surface)):
-        return json.dumps(f"{name}.npz")
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_value(v) for v in value) + "]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, np.integer)):
-        return str(int(value))
-    if isinstance(value, (float, np.floating)):
-        return repr(float(value))
-    return json.dumps(str(value), ensure_ascii=False)
+        return toml_text.value(f"{name}.npz")
+    return toml_text.value(str(value) if isinstance(value, Path) else value)
 
 
 def from_toml(text: str, folder: Path | None = None) -> Recipe:
