@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,8 @@ def estimate(solution: Solution, *, species: str | Iterable[str] | None = None) 
     [0.0]
     """
     require(solution, Solution, "estimate(solution)")
+    if solution.advice:
+        warnings.warn(f"the estimate is of the last state, as if it stood still{solution.advice}", stacklevel=2)
     names = _checked_species(solution, species)
     system = solution.system
     squares = np.zeros(len(solution.mesh.tets))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gallery.balls import round_ball
+from meshcell.adaptivity.estimators import estimate
 from meshcell.analysis.quantities import area_under_curve, mean
 from meshcell.core.errors import SolveError
 from meshcell.io import load, save
@@ -184,6 +185,8 @@ def test_states_that_were_not_kept_are_not_made_up():
         with pytest.raises(ValueError, match=r'keeps the last state alone: observe a Quantity .* keep="all"'):
             ask()
     assert mean(found, "u").tolist() == found.observed["u"][-1:].tolist()
+    with pytest.warns(UserWarning, match="of the last state, as if it stood still; .* observe a Quantity"):
+        estimate(found)
 
 
 def test_states_that_are_there_speak_for_themselves():
