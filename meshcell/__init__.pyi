@@ -6,6 +6,7 @@ from . import (
     formats as formats,
     geometry as geometry,
     imaging as imaging,
+    io as io,
     meshing as meshing,
     models as models,
     phantoms as phantoms,

@@ -115,7 +115,7 @@ def _in_words(text: str) -> str:
 
 @app.command
 def demo(folder: Path = Path("meshcell-demo"), /, *, seed: int = 7, edge: str = "40nm", pictures: bool = True) -> None:
-    """Phantom spine -> mesh -> calcium transient -> pictures and a ParaView series in a folder (about two minutes).
+    """Phantom spine -> mesh -> calcium transient -> pictures and a ParaView series in a folder.
 
     Parameters
     ----------
@@ -128,9 +128,13 @@ def demo(folder: Path = Path("meshcell-demo"), /, *, seed: int = 7, edge: str = 
     pictures
         Pictures need OpenGL (Debian: libgl1 libegl1).
     """
+    from meshcell.core.units import convert
     from meshcell.demo import run
 
-    made = run(folder, rng=seed, edge=edge, pictures=pictures, progress=True)
+    _option("--edge", convert, _quantity(edge), "um", "--edge")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; name a folder for the demonstration's files")
+    made = run(folder, rng=seed, edge=_quantity(edge), pictures=pictures, progress=True)
     print(made.mesh)
     print(f"calcium peaks at {made.peak:.3f} uM after {made.time:.2f} s")
     for file in made.files:
@@ -146,9 +150,16 @@ def warm(*, processes: int | None = None) -> None:
     processes
         By default one more than there are cores.
     """
+    from numba import config
+
     from meshcell.core.kernels import folders
     from meshcell.first_use import warm
 
+    if config.DISABLE_JIT:
+        print("nothing is compiled: numba's compiler is switched off (NUMBA_DISABLE_JIT)")
+        return
+    if processes is not None and processes < 1:
+        raise UsageError(f"--processes should be at least 1; got {processes}")
     warmed = warm(processes=processes, progress=True)
     print(f"{', '.join(warmed)}: kernels are compiled" if warmed else "all kernels were compiled before")
     print("\n".join(str(folder) for folder in folders() if folder.is_dir()))

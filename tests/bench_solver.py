@@ -364,7 +364,7 @@ CHILD = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
 from bench_solver import brusselator, round_ball
-from meshcell.solver import solve
+from meshcell.solving.solver import solve
 solve(round_ball(int(sys.argv[2])), brusselator(), [0, 0.02], step=0.01, rtol=1e-3, scheme=sys.argv[3])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """

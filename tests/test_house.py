@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -138,7 +139,24 @@ def test_misspelt_public_names_get_a_hint(misspelt, meant):
 
 def test_what_faces_list_is_there():
     assert isinstance(meshcell.__version__, str)
+    assert set(ROOMS) <= set(meshcell.__all__)
     for room in ROOMS:
-        face = getattr(meshcell, room) if room in meshcell.__all__ else None
-        for name in getattr(face, "__all__", ()):
+        face = getattr(meshcell, room)
+        for name in face.__all__:
             assert getattr(face, name) is not None
+
+
+def test_faces_look_into_their_own_rooms_alone():
+    """Stubs are read by lazy-loader: what they import is imported when a name is used."""
+    for path in HOME.rglob("__init__.pyi"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 1, f"{path.relative_to(HOME)}:{node.lineno} looks beyond its room"
+
+
+def test_no_file_is_imported_by_its_text():
+    """Engines are, by the solver, which says so in a table; nothing else may hide an arrow so."""
+    for name, path in FILES.items():
+        text = path.read_text(encoding="utf-8")
+        if name != "solving.solver":
+            assert not re.search(r"(import_module|__import__)\(\s*f?[\"']meshcell", text), name

@@ -268,6 +268,8 @@ def _usual_unit(text: str) -> tuple[Fraction, Unit] | None:
     # Python would also read 0x1 as a number.
     if len(text) > 100 or _UNIT_TOKEN.sub("", text) or re.search(r"\d[^\W\d]", text):
         return None
+    # "2 /s" is two per second.
+    text = f"1{text}" if text.startswith("/") else text
     # A blank between units multiplies, as in pint.
     formula = re.sub(r"(?<=[\w)])\s+(?=[^\W\d])", "*", text.replace("^", "**"))
     try:

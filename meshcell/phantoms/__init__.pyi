@@ -1,4 +1,5 @@
 # The public names of this room, each once; loaded when first used.
+from . import crowds as crowds
 from .cells import cell as cell
 from .crowds import statistics as statistics
 from .crowds.datasets import samples as samples

@@ -42,7 +42,7 @@ def test_conversion_follows_avogadro_and_the_prefixes(value, unit, expected):
 USUAL = [
     "", "um", "nm", "cm", "µm", "μm", "mm", "uM", "µM", "nM", "mol", "pmol/l", "M/s", "um^2/s", "cm**2/s", "1/s", "h",
     "min", "1/(uM*s)", "uM^-1 s^-1", "1/uM s", "uM^(-2)/ms", "molecule/um^2/s", "molecules/um^3", "uM*um/ms",
-    "mM / min", "(nl)",
+    "mM / min", "(nl)", "/s", "/uM/s", "/ min",
 ]  # fmt: skip
 
 
