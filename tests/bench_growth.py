@@ -3,7 +3,7 @@
     python tests/bench_growth.py [--voxels 100] [--what surface]
 
 Of volumes twice: the same blocks dealt to few labels or many ("dealt": the same faces), and few large blocks against
-many small ones ("blocks": with many, more faces). Surfaces and meshes have the same triangles under few labels and many;
+many small ones ("blocks": with many, more faces). Surfaces and meshes have the same triangles under few labels or many;
 what is told of every interface or region grows with these. CPU time, one thread, medians of three after a warm-up.
 """
 
