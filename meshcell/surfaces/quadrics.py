@@ -16,7 +16,7 @@ from meshcell.surfaces.edge_moves import try_collapse
 from meshcell.surfaces.net import GONE, STAR, Net, around_edge, normal_at, star_of
 
 # Collapses that are tried in a fraction of a second.
-TRIED = 5_000
+TRIED = 1_000
 # A collapse offers no more: every triangle of a star has two edges at its point, each in both directions.
 OFFERED = 4 * STAR
 
@@ -57,7 +57,7 @@ def decimate_net(net: Net, edges: Ints, target: int, floor: float, max_error: fl
     )
     left, size = int((net.triangles[:, 0] >= 0).sum()), 0
     heap = np.empty((room, 5))
-    for first, last in stretches(len(edges), 20 * TRIED):
+    for first, last in stretches(len(edges), 100 * TRIED):
         size = offer_all(heap, size, net, work, edges, first, last)
     while size > 0 and left > target:
         if size + OFFERED > len(heap):
