@@ -32,6 +32,8 @@ ISLAND = 27
 # Share of a label in parts thinner than two voxels from which on its shape is not to be trusted.
 MUCH_THIN = 0.05
 MAX_DRIFT = 1e-8
+# Findings of a kind that are told one by one.
+TOLD = 8
 
 # Rules of thumb for meshing at an edge of two voxels, without grading (which saves half or more).
 TETS_PER_CUBE = 8.5  # regular tetrahedra of edge h in a volume of h^3: 6 sqrt(2)
@@ -100,18 +102,19 @@ def _volume(volume: Volume) -> Iterator[Problem]:
         else:
             yield Problem("note", "these are intensities: segment them into labels, or extract(volume, level=...)")
         return
-    if not volume.regions:
+    inside = [label for label in volume.counts if label != 0]
+    if not inside:
         advice = "is this the right file or dataset?"
         yield Problem("error", f"all voxels are outside (label 0); there is nothing to mesh: {advice}")
         return
     if len(volume.counts) == 1:
-        name = next(iter(volume.regions.values()))
+        name = name_of(volume.names, inside[0])
         yield Problem("warning", f"every voxel is {name!r}: the mesh will be the box itself; is label 0 the outside?")
-    if len(volume.regions) > len(volume.names) and len(volume.names) > 1:
+    if len(inside) > len(volume.names) > 1:
         nameless = [name for label, name in volume.regions.items() if label not in volume.names]
         yield Problem("note", f"regions without a name: {listed(nameless)}; names={{...}} gives them one")
     yield from _absent(volume)
-    yield from _shortened(_box(volume), "more regions reach the box")
+    yield from _box(volume)
     yield from _shortened(_thin(volume), "more regions have parts thinner than two voxels")
     yield from _shortened(_pieces(volume), "more findings about pieces and cavities")
     yield from _contacts(volume)
@@ -154,12 +157,16 @@ def _coarse(volume: Volume) -> Iterator[Problem]:
 
 
 def _box(volume: Volume) -> Iterator[Problem]:
-    for label, faces in voxels.box_faces(volume).items():
+    reached = voxels.box_faces(volume)
+    # All alike, so that the rest of many need no words.
+    for label, faces in list(reached.items())[:TOLD]:
         yield Problem(
             "warning",
             f"{name_of(volume.names, label)!r} reaches the box at {', '.join(faces)}: it will be capped there by flat "
             f"walls, the patches {', '.join(repr(f'box {face}') for face in faces)}; pad or crop if it should be whole",
         )
+    if len(reached) > TOLD:
+        yield Problem("warning", f"{len(reached) - TOLD:,} more regions reach the box")
 
 
 def _thin(volume: Volume) -> Iterator[Problem]:
@@ -185,14 +192,11 @@ def _pieces(volume: Volume) -> Iterator[Problem]:
     found = voxels.components(volume)
     # One sort, whatever the number of labels.
     order = np.argsort(found.labels, kind="stable")
-    labels, first = np.unique(found.labels[order], return_index=True)
-    rows = dict(zip(labels.tolist(), np.split(order, first[1:]), strict=True))
-    handles = label_handles(volume, {label: len(own) for label, own in rows.items()})
+    labels, first, n_pieces = np.unique(found.labels[order], return_index=True, return_counts=True)
+    handles = label_handles(volume, dict(zip(labels.tolist(), n_pieces.tolist(), strict=True)))
     yield from handle_problems({name_of(volume.names, label): n for label, n in handles.items() if n > 0})
-    for label, name in volume.regions.items():
-        own = rows[label]
-        if len(own) == 1:
-            continue
+    for row in np.flatnonzero((n_pieces > 1) & (labels != 0)):
+        own, name = order[first[row] : first[row] + n_pieces[row]], name_of(volume.names, int(labels[row]))
         counts = found.sizes[own]
         islands = own[(counts < ISLAND) & (counts < counts.max())]
         text = f"{name!r} is in {len(own):,} pieces (joined by voxel faces), the largest {sizes(counts)} voxels"
@@ -239,12 +243,12 @@ def _estimate(volume: Volume) -> Problem:
     )
 
 
-def _shortened(problems: Iterator[Problem], rest: str, most: int = 8) -> Iterator[Problem]:
+def _shortened(problems: Iterator[Problem], rest: str) -> Iterator[Problem]:
     """Keep the worst of many findings of a kind; hundreds of labels would bury the others."""
     ordered = sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))
-    yield from ordered[:most]
-    if len(ordered) > most:
-        yield Problem(ordered[most].severity, f"{len(ordered) - most:,} {rest}")
+    yield from ordered[:TOLD]
+    if len(ordered) > TOLD:
+        yield Problem(ordered[TOLD].severity, f"{len(ordered) - TOLD:,} {rest}")
 
 
 def _place(volume: Volume, voxel: Array) -> str:

@@ -7,7 +7,7 @@ times in s, amounts in molecules; axes run x, y, z like the points.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints, Triple, frozen, lengths, set_fields
 from meshcell.core.errors import MeshError
+from meshcell.core.grouping import Grouped, grouped_by
 from meshcell.core.hints import nearest
 from meshcell.core.measures import area_vectors_of, enclosed
 from meshcell.core.validation import (
@@ -31,7 +32,9 @@ from meshcell.core.validation import (
     checked_spacing,
     checked_voxels,
     completed_names,
+    counted,
     is_single,
+    labels_in,
     name_of,
 )
 
@@ -101,7 +104,8 @@ class Volume:
     def counts(self) -> dict[int, int]:
         """Voxels of every label that is present, "outside" included."""
         self.require_labels("counts")
-        return {int(k): int(n) for k, n in zip(*_label_counts(self.data), strict=True)}
+        labels, counts = counted(self.data)
+        return dict(zip(labels.tolist(), counts.tolist(), strict=True))
 
     @property
     def regions(self) -> dict[int, str]:
@@ -131,12 +135,13 @@ class Volume:
             low, high = float(self.data.min()), float(self.data.max())
             return f"{head}, {self.data.dtype} intensities {low:.4g} ... {high:.4g}"
         voxel = float(np.prod(self.spacing))
-        rows = [
-            f"  {label:>5}  {name}: {self.counts[label]:,} voxels, {self.counts[label] * voxel:.4g} um^3"
-            for label, name in self.regions.items()
-        ]
+        inside = [(label, n) for label, n in self.counts.items() if label != OUTSIDE]
+        rows = _shortened(
+            inside,
+            lambda label, n: f"  {label:>5}  {name_of(self.names, label)}: {n:,} voxels, {n * voxel:.4g} um^3",
+        )
         missing = ", ".join(f"{label} {name!r}" for label, name in self.absent.items())
-        rows = [*_shortened(rows), *([f"  named, but without a voxel: {missing}"] if missing else [])]
+        rows += [f"  named, but without a voxel: {missing}"] if missing else []
         return "\n".join([f"{head}, {self.data.dtype} labels", *rows])
 
 
@@ -194,19 +199,21 @@ class Surface:
     @property
     def interfaces(self) -> dict[tuple[str, str], Array]:
         """(behind, front) region names -> rows of `triangles`, in the order of their labels."""
-        return {(name_of(self.names, a), name_of(self.names, b)): rows for a, b, rows in self._by_interface}
+        return self.by_interface.named(self.names)
 
     @functools.cached_property
-    def _by_interface(self) -> list[tuple[int, int, Array]]:
-        return _by_interface(self.sides)
+    def by_interface(self) -> Grouped:
+        """The triangles of every interface as arrays: for work on all of them at once, of which there may be many."""
+        return grouped_by(self.sides)
 
     def __repr__(self) -> str:
-
         head = f"Surface: {len(self.points):,} points, {len(self.triangles):,} triangles, {_box(self.points)}"
-        rows = _interface_rows(self.interfaces, self.areas)
+        faces = _interface_rows(self.by_interface, self.names, self.areas)
         volumes = enclosed(self.points, self.triangles, self.sides)
-        inside = [f"  {name_of(self.names, label)}: {volume:.4g} um^3" for label, volume in volumes.items()]
-        return "\n".join([head, *_shortened(rows), *_shortened(inside), *_patch_rows(self.patches, self.areas)])
+        inside = _shortened(
+            list(volumes.items()), lambda label, volume: f"  {name_of(self.names, label)}: {volume:.4g} um^3"
+        )
+        return "\n".join([head, *faces, *inside, *_patch_rows(self.patches, self.areas)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,11 +301,12 @@ class TetMesh:
     @property
     def interfaces(self) -> dict[tuple[str, str], Array]:
         """(behind, front) region names -> rows of `facets`, in the order of their labels."""
-        return {(name_of(self.names, a), name_of(self.names, b)): rows for a, b, rows in self._by_interface}
+        return self.by_interface.named(self.names)
 
     @functools.cached_property
-    def _by_interface(self) -> list[tuple[int, int, Array]]:
-        return _by_interface(self.sides)
+    def by_interface(self) -> Grouped:
+        """The facets of every interface as arrays: for work on all of them at once, of which there may be many."""
+        return grouped_by(self.sides)
 
     @property
     def surface(self) -> Surface:
@@ -307,14 +315,15 @@ class TetMesh:
 
     def __repr__(self) -> str:
         head = f"TetMesh: {len(self.points):,} points, {len(self.tets):,} tetrahedra, {_box(self.points)}"
-        labels, which = np.unique(self.regions, return_inverse=True)
+        labels = labels_in(self.regions)
+        which = np.searchsorted(labels, self.regions)
         counts, volumes = np.bincount(which, minlength=len(labels)), np.bincount(which, self.volumes, len(labels))
-        rows = [
-            f"  {self.names[int(label)]}: {n:,} tetrahedra, {volume:.4g} um^3"
-            for label, n, volume in zip(labels, counts, volumes, strict=True)
-        ]
-        faces = _interface_rows(self.interfaces, self.areas)
-        return "\n".join([head, *_shortened(rows), *_shortened(faces), *_patch_rows(self.patches, self.areas)])
+        rows = _shortened(
+            list(zip(labels.tolist(), counts.tolist(), volumes.tolist(), strict=True)),
+            lambda label, n, volume: f"  {self.names[label]}: {n:,} tetrahedra, {volume:.4g} um^3",
+        )
+        faces = _interface_rows(self.by_interface, self.names, self.areas)
+        return "\n".join([head, *rows, *faces, *_patch_rows(self.patches, self.areas)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -386,26 +395,12 @@ class ByInterface(dict[tuple[str, str], float]):
 # --- small helpers ---
 
 
-def _label_counts(data: Array) -> tuple[Array, Array]:
-    if data.dtype.itemsize <= 2:
-        counts = np.bincount(data.ravel(order="K"))
-        return np.flatnonzero(counts), counts[counts > 0]
-    return np.unique(data, return_counts=True)
-
-
-def _by_interface(sides: Ints) -> list[tuple[int, int, Array]]:
-    """Return the labels of every pair of sides with its ascending rows; one sort, whatever the number of pairs."""
-    keys = sides[:, 0].astype(np.int64) << 32 | sides[:, 1]
-    order = np.argsort(keys, kind="stable")
-    first = np.flatnonzero(np.diff(keys[order], prepend=-1))
-    parts = np.split(order, first[1:]) if len(first) else []
-    return [(int(a), int(b), frozen(rows)) for (a, b), rows in zip(sides[order[first]], parts, strict=True)]
-
-
-def _interface_rows(interfaces: Mapping[tuple[str, str], Array], areas: Floats) -> list[str]:
-    return [
-        f"  {a} | {b}: {len(rows):,} triangles, {areas[rows].sum():.4g} um^2" for (a, b), rows in interfaces.items()
-    ]
+def _interface_rows(interfaces: Grouped, names: Mapping[int, str], areas: Floats) -> list[str]:
+    behind, front = interfaces.sides.T.tolist()
+    return _shortened(
+        list(zip(behind, front, interfaces.counts.tolist(), interfaces.sums(areas).tolist(), strict=True)),
+        lambda a, b, n, area: f"  {name_of(names, a)} | {name_of(names, b)}: {n:,} triangles, {area:.4g} um^2",
+    )
 
 
 def _patch_rows(patches: Mapping[str, Ints], areas: Floats) -> list[str]:
@@ -416,5 +411,8 @@ def _box(points: Floats) -> str:
     return f"box {lengths(np.ptp(points, axis=0))} um" if len(points) else "empty"
 
 
-def _shortened(rows: list[str], most: int = 12) -> list[str]:
-    return rows if len(rows) <= most else [*rows[: most - 1], f"  ... and {len(rows) - most + 1} more"]
+def _shortened(things: Sequence[tuple[Any, ...]], said: Callable[..., str], most: int = 12) -> list[str]:
+    """Write a line for each of the first things, and how many more there are."""
+    if len(things) <= most:
+        return [said(*thing) for thing in things]
+    return [*(said(*thing) for thing in things[: most - 1]), f"  ... and {len(things) - most + 1} more"]

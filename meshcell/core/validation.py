@@ -28,7 +28,9 @@ PIECE = 2**22
 
 def name_of(names: Mapping[int, str], label: int) -> str:
     """Return the name of a region label: the given one, "outside" for 0, else "label 3"."""
-    return names.get(label, "outside" if label == OUTSIDE else f"label {label}")
+    if label in names:
+        return names[label]
+    return "outside" if label == OUTSIDE else f"label {label}"
 
 
 def label_of(names: Mapping[int, str], name: str) -> int:
@@ -84,6 +86,7 @@ def checked_names(names: Mapping[int, str]) -> dict[int, str]:
         turned = ", ".join(f"{int(label)}: {name!r}" for name, label in names.items())
         raise ValueError(f"names should map labels to names; got {dict(names)!r}, turned round: give {{{turned}}}")
     checked = {OUTSIDE: "outside"}
+    taken = {"outside"}
     for label in names:
         if not isinstance(label, (*_WHOLE, float, np.floating)) or int(label) != label or label < 0:
             raise ValueError(f"names should map whole labels >= 0 to texts; got {label!r}: {names[label]!r}")
@@ -94,8 +97,9 @@ def checked_names(names: Mapping[int, str]) -> dict[int, str]:
             raise ValueError(
                 f"label 0 is always 'outside'; got the name {name!r} for it; give that region another label"
             )
-        if label != OUTSIDE and name in checked.values():
+        if label != OUTSIDE and name in taken:
             raise ValueError(f"names should be different for every region; {name!r} is given twice")
+        taken.add(name)
         checked[int(label)] = name
     return checked
 
@@ -117,6 +121,18 @@ def labels_in(array: Array) -> Array:
     for first in range(0, flat.size, PIECE):
         there[flat[first : first + PIECE]] = True
     return np.flatnonzero(there)
+
+
+def counted(array: Array) -> tuple[Array, Array]:
+    """Return the different labels of an array, ascending, and how often each is there."""
+    if not array.size or array.max() >= 4 * array.size:
+        return np.unique(array, return_counts=True)
+    flat = array.ravel(order="K")
+    counts = np.zeros(int(array.max()) + 1, np.int64)
+    for first in range(0, flat.size, PIECE):
+        counts += np.bincount(flat[first : first + PIECE].astype(np.intp, copy=False), minlength=len(counts))
+    labels = np.flatnonzero(counts)
+    return labels, counts[labels]
 
 
 def checked_voxels(data: Any, as_labels: bool) -> Array:

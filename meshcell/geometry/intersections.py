@@ -11,10 +11,13 @@ from meshcell.core.hints import require
 from meshcell.core.inner import inner, plain
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import dot
+from meshcell.core.slices import stretches
 from meshcell.core.types import Surface, TetMesh
 
 # Cells of the hash are up to so many times halved or doubled from those of the middle triangle.
 LEVELS = 40
+# Triangles that look for others in a fraction of a second.
+LOOKED_AT = 20_000
 
 
 def self_intersections(mesh: Surface | TetMesh) -> Ints:
@@ -54,8 +57,16 @@ def intersecting_pairs(points: Floats, triangles: Ints) -> Ints:
     levels = np.minimum(np.ceil(np.log2(ratios)).astype(np.int64) + LEVELS, 2 * LEVELS)
     sizes = middle * 2.0 ** np.arange(-LEVELS, LEVELS + 1)
     used = np.unique(levels)
-    pairs = _pairs(plain(points), plain(triangles), levels, used, sizes, points.min(axis=0))
-    return np.unique(pairs, axis=0).reshape(-1, 2)
+    points, triangles, origin = plain(points), plain(triangles), points.min(axis=0)
+    offsets, rows = _hashed(points, triangles, levels, sizes, origin)
+    seen = np.full(len(triangles), -1, np.int32)
+    found = [
+        _pairs(points, triangles, levels, used, sizes, origin, offsets, rows, seen, first, last)
+        for first, last in stretches(len(triangles), LOOKED_AT)
+    ]
+    # Sorted as pairs are, each once; as one number, which sorts ten times as fast.
+    keys = np.unique(np.concatenate(found))
+    return np.stack([keys // len(triangles), keys % len(triangles)], axis=1).astype(np.int32)
 
 
 # --- kernels ---
@@ -88,8 +99,8 @@ def _apart(points: Any, s: Any, t: Any) -> bool:
 
 
 @njit(cache=True)
-def _pairs(points: Any, triangles: Any, levels: Any, used: Any, sizes: Any, origin: Any) -> Any:
-    """Find pairs: each triangle looks into the cells of its own level and of all coarser ones that are in use."""
+def _hashed(points: Any, triangles: Any, levels: Any, sizes: Any, origin: Any) -> Any:
+    """Put triangles into the cells of their levels: those of slot s are `rows[offsets[s] : offsets[s + 1]]`."""
     n = triangles.shape[0]
     size = 1
     while size < 2 * n:
@@ -114,9 +125,20 @@ def _pairs(points: Any, triangles: Any, levels: Any, used: Any, sizes: Any, orig
                     s = _slot(i, j, k, size - 1)
                     rows[cursor[s]] = t
                     cursor[s] += 1
-    seen = np.full(n, -1, np.int32)
-    found = [(np.int32(0), np.int32(0)) for _ in range(0)]
-    for t in range(n):
+    return offsets, rows
+
+
+@njit(cache=True)
+def _pairs(
+    points: Any, triangles: Any, levels: Any, used: Any, sizes: Any, origin: Any,
+    offsets: Any, rows: Any, seen: Any, first: int, last: int,
+) -> Any:  # fmt: skip
+    """Find the pairs a < b of triangles first ... last, as a n + b: each looks into the cells of its own level and of
+    all coarser ones that are in use."""
+    n, size = triangles.shape[0], offsets.shape[0] - 1
+    low, high = np.empty(3, np.int64), np.empty(3, np.int64)
+    found = [np.int64(0) for _ in range(0)]
+    for t in range(first, last):
         for r in range(used.shape[0]):
             level = used[r]
             if level < levels[t]:
@@ -136,10 +158,10 @@ def _pairs(points: Any, triangles: Any, levels: Any, used: Any, sizes: Any, orig
                                 continue
                             a, b = min(t, u), max(t, u)
                             if triangles_intersect(points, triangles[a], triangles[b]):
-                                found.append((np.int32(a), np.int32(b)))
-    pairs = np.empty((len(found), 2), np.int32)
+                                found.append(np.int64(a) * n + b)
+    pairs = np.empty(len(found), np.int64)
     for r in range(len(found)):
-        pairs[r, 0], pairs[r, 1] = found[r]
+        pairs[r] = found[r]
     return pairs
 
 

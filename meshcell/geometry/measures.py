@@ -21,7 +21,12 @@ def areas(mesh: Surface | TetMesh) -> dict[tuple[str, str], float]:
         (behind, front) region names -> um^2. The pair may be asked for in either order.
     """
     require(mesh, (Surface, TetMesh), "areas(mesh)")
-    return ByInterface({pair: float(mesh.areas[rows].sum()) for pair, rows in mesh.interfaces.items()})
+    sums = mesh.by_interface.sums(mesh.areas).tolist()
+    # Not by way of the rows of each: there may be as many interfaces as triangles.
+    pairs = mesh.by_interface.sides.tolist()
+    return ByInterface(
+        {(name_of(mesh.names, a), name_of(mesh.names, b)): area for (a, b), area in zip(pairs, sums, strict=True)}
+    )
 
 
 def enclosed_volumes(mesh: Surface | TetMesh) -> dict[str, float]:

@@ -71,8 +71,8 @@ class Shapes:
 class Parts(Mapping[str, Shapes]):
     """Name -> shapes of its elements, measured when they are asked for: there may be thousands of interfaces."""
 
-    def __init__(self, rows: dict[str, Array], measure: Callable[[str, Array], Shapes]) -> None:
-        self._rows, self._measure = rows, measure
+    def __init__(self, rows: dict[str, Array], measure: Callable[[str, Array], Shapes], least: Floats) -> None:
+        self._rows, self._measure, self._least = rows, measure, least
         self._found: dict[str, Shapes] = {}
 
     def __getitem__(self, name: str) -> Shapes:
@@ -85,6 +85,14 @@ class Parts(Mapping[str, Shapes]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def worst(self, most: int) -> list[Shapes]:
+        """Return the parts with the least angles, the worst first; only these are measured."""
+        counts = np.fromiter(map(len, self._rows.values()), np.int64, len(self._rows))
+        starts = np.cumsum(counts) - counts
+        lows = np.minimum.reduceat(self._least[np.concatenate(list(self._rows.values()))], starts)
+        names = np.array(list(self._rows))
+        return [self[str(names[row])] for row in np.lexsort((names, lows))[:most]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +116,7 @@ class Quality:
     kind: str
     edges: Floats
     all: Shapes
-    parts: Mapping[str, Shapes]
+    parts: Parts
 
     @property
     def counts(self) -> Array:
@@ -133,11 +141,11 @@ class Quality:
     def __str__(self) -> str:
         angle = "Dihedral angles of tetrahedra" if self.kind == "tetrahedron" else "Angles of triangles"
         width = self.edges[1] - self.edges[0]
+        title = f"{angle}, degrees; one column is {width:.3g} degrees, the tallest is written beside it"
+        if len(self.parts) > DRAWN:
+            return "\n\n".join([title, _drawn(self.all, self.kind), "\n".join(_worst(self))])
         # A single part is the whole under its own name.
         parts = list(self.parts.values()) if len(self.parts) == 1 else [*self.parts.values(), self.all]
-        title = f"{angle}, degrees; one column is {width:.3g} degrees, the tallest is written beside it"
-        if len(parts) > DRAWN + 1:
-            return "\n\n".join([title, _drawn(self.all, self.kind), "\n".join(_worst(self))])
         return "\n\n".join([title, *(_drawn(part, self.kind) for part in parts)])
 
     def __repr__(self) -> str:
@@ -252,7 +260,7 @@ def quality(mesh: Surface | TetMesh, *, bins: int = 36) -> Quality:
         # Only the edges' extent and median are told, so that shared edges need not be made unique part by part.
         return _measured(name, elements[rows], ratios[rows], lengths[np.unique(cell_edges[rows])], edges)
 
-    parts = Parts(part_rows(mesh), measured)
+    parts = Parts(part_rows(mesh), measured, elements.min(axis=1))
     every = measured("all", np.arange(len(elements)))
     kind = "tetrahedron" if isinstance(mesh, TetMesh) else "triangle"
     log.info("quality: %d elements, angles %.2f ... %.2f degrees", len(elements), every.min, every.max)
@@ -329,7 +337,7 @@ def _drawn(part: Shapes, kind: str) -> str:
 def _worst(quality: Quality) -> list[str]:
     """Write a table of the parts with the least angles."""
     one, many = ("region", "regions") if quality.kind == "tetrahedron" else ("interface", "interfaces")
-    parts = sorted(quality.parts.values(), key=lambda part: (part.min, part.name))[:WORST]
+    parts = quality.parts.worst(WORST)
     names = [part.name if len(part.name) <= NAME_WIDTH else f"{part.name[: NAME_WIDTH - 3]}..." for part in parts]
     width = max(map(len, [one, *names]))
     rows = [

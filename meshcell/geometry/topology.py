@@ -24,6 +24,8 @@ from meshcell.core.kernels import njit
 from meshcell.core.rounding import dot
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import name_of
+from meshcell.geometry.cavities import enclosed_by
+from meshcell.geometry.voxels import component_numbers, components
 
 
 @dataclass(frozen=True)
@@ -138,14 +140,15 @@ def topology(thing: Volume | Surface | TetMesh) -> dict[str, Topology]:
             f"{found.open_edges[0].tolist()}; close the surface first, see check(surface)",
             found.open_edges,
         )
-    result = {}
-    for label in np.unique(found.regions[found.regions != 0]):
-        own = found.regions == label
-        euler = int(found.euler[own].sum())
-        pieces = int((found.volumes[own] > 0).sum())
-        genus = int((2 - found.euler[own]).sum()) // 2
-        result[name_of(thing.names, int(label))] = Topology(pieces, euler, genus, int(own.sum()) - pieces)
-    return result
+    labels, which = np.unique(found.regions, return_inverse=True)
+    counts, pieces = np.bincount(which), np.bincount(which, found.volumes > 0).astype(np.int64)
+    euler = np.bincount(which, found.euler).astype(np.int64)
+    rows = zip(labels.tolist(), pieces.tolist(), euler.tolist(), counts.tolist(), strict=True)
+    return {
+        name_of(thing.names, label): Topology(n_pieces, characteristic, (2 * n - characteristic) // 2, n - n_pieces)
+        for label, n_pieces, characteristic, n in rows
+        if label != 0
+    }
 
 
 def _triangles(mesh: Surface | TetMesh) -> Ints:
@@ -153,27 +156,32 @@ def _triangles(mesh: Surface | TetMesh) -> Ints:
 
 
 def _volume_topology(volume: Volume) -> dict[str, Topology]:
+    """Count all labels' in a few passes over the voxels, whatever their number."""
     volume.require_labels("topology")
-    from scipy.ndimage import find_objects
+    present, rows = _rows_of(volume)
+    found = components(volume)
+    numbers, n_pieces = component_numbers(volume)
+    row_of = np.searchsorted(present, found.labels)
+    pieces = np.bincount(row_of, minlength=len(present))
+    cavities = np.bincount(row_of, enclosed_by(numbers, n_pieces), len(present)).astype(np.int64)
+    solids = _label_eulers(np.pad(rows, 1, constant_values=-1), len(present))
+    figures = zip(present.tolist(), pieces.tolist(), solids.tolist(), cavities.tolist(), strict=True)
+    # Betti numbers: solid = pieces - handles + cavities; the boundary's characteristic is twice the solid's.
+    return {
+        name_of(volume.names, label): Topology(n, 2 * solid, n + hollow - solid, hollow)
+        for label, n, solid, hollow in figures
+        if label != 0
+    }
 
-    present = np.array(sorted(volume.counts), volume.data.dtype)
-    rows = np.searchsorted(present, volume.data).astype(np.int32)
-    result = {}
-    for row, box in enumerate(find_objects(rows + 1)):
-        if present[row] != 0 and box is not None:
-            result[name_of(volume.names, int(present[row]))] = _body_topology(np.pad(rows[box] == row, 1))
-    return result
 
-
-def _body_topology(body: Array) -> Topology:
-    """Count pieces, handles and cavities of voxels that have a margin of one around them."""
-    from scipy.ndimage import generate_binary_structure, label
-
-    components = label(body)[1]
-    cavities = label(~body, generate_binary_structure(3, 2))[1] - 1
-    solid = int(_solid_euler(body.view(np.int8)))
-    # Betti numbers: solid = components - handles + cavities; the boundary's characteristic is twice the solid's.
-    return Topology(components, 2 * solid, components + cavities - solid, cavities)
+def _rows_of(volume: Volume) -> tuple[Array, Array]:
+    """Return the labels that are present, ascending, and for every voxel its label's row among them."""
+    present = np.array(sorted(volume.counts), np.int64)
+    if present[-1] >= 4 * volume.data.size:
+        return present, np.searchsorted(present, volume.data).astype(np.int32)
+    table = np.zeros(present[-1] + 1, np.int32)
+    table[present] = np.arange(len(present))
+    return present, table[volume.data]
 
 
 def label_handles(volume: Volume, pieces: dict[int, int]) -> dict[int, int]:
@@ -181,13 +189,7 @@ def label_handles(volume: Volume, pieces: dict[int, int]) -> dict[int, int]:
 
     One pass over all labels: pieces + cavities less the Euler characteristic of the solid, without the cavities.
     """
-    present = np.array(sorted(volume.counts), np.int64)
-    if present[-1] < 4 * volume.data.size:
-        table = np.zeros(present[-1] + 1, np.int32)
-        table[present] = np.arange(len(present))
-        rows = table[volume.data]
-    else:
-        rows = np.searchsorted(present, volume.data).astype(np.int32)
+    present, rows = _rows_of(volume)
     solid = _label_eulers(np.pad(rows, 1, constant_values=-1), len(present))
     handles = {int(label): pieces[int(label)] - int(n) for label, n in zip(present, solid, strict=True) if label != 0}
     return {label: n for label, n in handles.items() if n > 0}
@@ -197,31 +199,12 @@ def label_handles(volume: Volume, pieces: dict[int, int]) -> dict[int, int]:
 
 
 @njit(cache=True)
-def _solid_euler(body: Any) -> int:
-    """Voxels - shared faces + edges with four voxels - corners with eight: the inside of the body, by its dual complex.
-
-    At a corner where just two opposite voxels are missing the six others form a ring; as the missing ones count as
-    apart there, the ring is filled, which adds one.
-    """
-    nx, ny, nz = body.shape
-    total = 0
-    for i in range(nx - 1):
-        for j in range(ny - 1):
-            for k in range(nz - 1):
-                a, b, c, d = body[i, j, k], body[i + 1, j, k], body[i, j + 1, k], body[i, j, k + 1]
-                e, f, g = body[i + 1, j + 1, k], body[i, j + 1, k + 1], body[i + 1, j, k + 1]
-                h = body[i + 1, j + 1, k + 1]
-                total += a - (a and b) - (a and c) - (a and d)
-                total += (a and b and c and e) + (a and c and d and f) + (a and b and d and g)
-                if a == h and b == f and c == g and d == e:
-                    pairs = a + b + c + d
-                    total += 1 if pairs == 3 else (-1 if pairs == 4 else 0)
-    return total
-
-
-@njit(cache=True)
 def _label_eulers(rows: Any, n: int) -> Any:
-    """Return (n,) what `_solid_euler` counts, for all labels in one pass; the margin is -1."""
+    """Return (n,) the Euler characteristics of the insides of all labels, by their dual complexes; the margin is -1.
+
+    Voxels - shared faces + edges with four voxels - corners with eight. At a corner where just two opposite voxels are
+    missing the six others form a ring; as the missing ones count as apart there, the ring is filled, which adds one.
+    """
     nx, ny, nz = rows.shape
     totals = np.zeros(n, np.int64)
     v = np.empty(8, np.int64)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from meshcell.core.adjacency import root
+from meshcell.core.adjacency import join
 from meshcell.core.arrays import Array
 from meshcell.core.kernels import njit
 from meshcell.core.types import Volume
@@ -72,8 +72,7 @@ def _parents(volume: Volume) -> tuple[Array, Array]:
     # 32 bits halve the memory of the one large array.
     dtype = np.int32 if data.size <= np.iinfo(np.int32).max else np.int64
     parents = _components(data, np.zeros(data.shape, dtype))
-    flat = parents.ravel()
-    return parents, np.flatnonzero(flat == np.arange(flat.size, dtype=dtype))
+    return parents, _roots(parents.ravel())
 
 
 def depths_of(volume: Volume) -> Array:
@@ -177,20 +176,32 @@ def _components(labels: Any, result: Any) -> Any:
         for j in range(ny):
             for k in range(nz):
                 here = (i * ny + j) * nz + k
-                parents[here] = here
-                for axis in range(3):
-                    a, b, c = i - (axis == 0), j - (axis == 1), k - (axis == 2)
-                    if a < 0 or b < 0 or c < 0 or labels[a, b, c] != labels[i, j, k]:
-                        continue
-                    p = root(parents, (a * ny + b) * nz + c)
-                    q = root(parents, here)
-                    if p < q:
-                        parents[q] = p
-                    else:
-                        parents[p] = q
+                label = labels[i, j, k]
+                back = k > 0 and labels[i, j, k - 1] == label
+                parents[here] = parents[here - 1] if back else here
+                # Where the last voxel has the same neighbour there, all are joined already.
+                if j > 0 and labels[i, j - 1, k] == label and not (back and labels[i, j - 1, k - 1] == label):
+                    join(parents, here - nz, here)
+                if i > 0 and labels[i - 1, j, k] == label and not (back and labels[i - 1, j, k - 1] == label):
+                    join(parents, here - ny * nz, here)
     for i in range(parents.size):
         parents[i] = parents[parents[i]]
     return result
+
+
+@njit(cache=True)
+def _roots(parents: Any) -> Any:
+    """List the voxels that are their own parents."""
+    n = 0
+    for i in range(parents.size):
+        n += parents[i] == i
+    roots = np.empty(n, np.int64)
+    n = 0
+    for i in range(parents.size):
+        if parents[i] == i:
+            roots[n] = i
+            n += 1
+    return roots
 
 
 @njit(cache=True)
@@ -255,8 +266,11 @@ def _diagonals(labels: Any) -> Any:
                         p, q, r, s, t, u = i + 1, j, k, i, j, k + 1
                     else:
                         p, q, r, s, t, u = i + 1, j, k, i, j + 1, k
+                    # Two that are the same are joined, and most are.
+                    if p >= nx or q >= ny or labels[p, q, r] == labels[i, j, k]:
+                        continue
                     d, e, f = max(p, s), max(q, t), max(r, u)
-                    if d >= nx or e >= ny or f >= nz:
+                    if e >= ny or f >= nz:
                         continue
                     here, across = labels[i, j, k], labels[d, e, f]
                     one, other = labels[p, q, r], labels[s, t, u]

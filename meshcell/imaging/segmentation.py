@@ -12,12 +12,11 @@ from meshcell.core.hints import require
 from meshcell.core.types import Volume
 from meshcell.geometry.voxels import component_numbers, components
 from meshcell.imaging.filters import sheetness, voxel_steps
+from meshcell.imaging.label_shares import greatest_shares
 from meshcell.imaging.pixel_classifier import Classifier
 from meshcell.imaging.unet import UNet
 
 METHODS = ("otsu", "multiotsu", "hysteresis", "watershed", "membrane", "classifier", "unet")
-# Standard deviations after which a Gaussian ends.
-TRUNCATE = 4.0
 
 
 def segment(
@@ -137,7 +136,7 @@ def clean(labels: Volume, *, smallest: int = 27, holes: int = 27, smooth: float 
     labels.require_labels("clean")
     if smallest < 0 or holes < 0 or smooth < 0:
         raise ValueError(f"smallest, holes and smooth should be >= 0; got {smallest}, {holes}, {smooth}")
-    data = _smoothed(labels, smooth) if smooth else labels.data
+    data = greatest_shares(labels, smooth) if smooth else labels.data
     current = Volume(data, labels.spacing, labels.origin, labels.names)
     pieces = components(current)
     small = (pieces.sizes < smallest) & (pieces.labels != 0)
@@ -193,21 +192,3 @@ def _parted(mask: Array, volume: Volume, apart: float) -> Array:
     markers = np.zeros(mask.shape, np.int32)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     return np.asarray(watershed(-depth, markers, mask=mask))
-
-
-def _smoothed(labels: Volume, width: float) -> Array:
-    """Give every voxel the label with the greatest smoothed share; each label is looked at where it can have one."""
-    sigmas = np.broadcast_to(width / voxel_steps(labels), 3)
-    # What `gaussian_filter` reaches to: beyond it a share is exactly 0.
-    reach = (TRUNCATE * sigmas + 0.5).astype(int) + 1
-    present = np.array(sorted(labels.counts), labels.data.dtype)
-    rows = np.searchsorted(present, labels.data).astype(np.int32)
-    best = np.full(rows.shape, -1, np.float32)
-    out = np.zeros_like(labels.data)
-    for row, box in enumerate(ndimage.find_objects(rows + 1)):
-        around = tuple(slice(max(s.start - n, 0), s.stop + n) for s, n in zip(box, reach, strict=True))
-        mask = (rows[around] == row).astype(np.float32)
-        share = ndimage.gaussian_filter(mask, sigmas, mode="nearest", truncate=TRUNCATE)
-        own = share > best[around]
-        out[around][own], best[around][own] = present[row], share[own]
-    return out

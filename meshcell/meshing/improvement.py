@@ -7,21 +7,21 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from meshcell.core import adjacency
-from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.arrays import Floats, Ints
 from meshcell.core.hints import require
 from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
+from meshcell.core.progress import Stage, stages
 from meshcell.core.randomness import uniform
 from meshcell.core.rounding import sine_cosine
+from meshcell.core.slices import sliced
 from meshcell.core.types import TetMesh
 from meshcell.core.units import convert
-from meshcell.core.validation import BOX_FACES
 from meshcell.geometry import proximity
-from meshcell.geometry.features import CURVE, FIXED, FREE, feature_edges, interface_ids, point_kinds
+from meshcell.geometry.features import FIXED, FREE
+from meshcell.meshing.held import INSIDE, surface_of, with_inner_points
 from meshcell.meshing.insertions import insert
 from meshcell.meshing.swaps import squared_sine, squared_sines, swap
 from meshcell.meshing.volume_balance import moved_in_balance, region_volumes
@@ -29,8 +29,9 @@ from meshcell.surfaces.net import least_angle
 
 log = logging.getLogger("meshcell")
 
-INSIDE = 3
 STEPS = 40
+# Sweeps over all points in a round, and how many points are moved in a fraction of a second.
+SWEEPS, CLIMBED = 3, 5_000
 # Of the way along an interface, this much may lead off it.
 OFF = 0.2
 # Where angles below this (degrees) are left after all rounds, a few more move points of interfaces, curves and corners
@@ -41,7 +42,7 @@ NARROW = 20.0
 
 
 class Improving(NamedTuple):
-    """A mesh under improvement, what keeps its interfaces, see `_surface_of`, and the volumes it was given with."""
+    """A mesh under improvement, what keeps its interfaces, see `surface_of`, and the volumes it was given with."""
 
     points: Floats
     tets: Ints
@@ -57,6 +58,7 @@ def improve(
     max_move: float | str | None = None,
     rounds: int = 12,
     rng: int | np.random.Generator = 0,
+    progress: bool = False,
 ) -> TetMesh:
     """Raise the narrowest dihedral angles (and lower the widest), without letting the interfaces go.
 
@@ -79,6 +81,8 @@ def improve(
         met or nothing gets better.
     rng : int or Generator
         Seed of the steps that are tried.
+    progress : bool
+        Show a bar with the round that runs.
 
     Returns
     -------
@@ -111,12 +115,14 @@ def improve(
     labels, which = np.unique(mesh.regions, return_inverse=True)
     parts = which.reshape(-1).astype(np.int32)
     given = region_volumes(mesh.points, np.ascontiguousarray(mesh.tets), parts, len(labels))
-    state = Improving(mesh.points.copy(), mesh.tets, parts, _surface_of(mesh), given)
-    state, n_swaps = _rounds(state, target, rounds, reach, seed, False)
-    if rounds and reach > 0:
-        rough = min(target, squared_sine_at(ROUGH))
-        state, more = _rounds(state, rough, LOOSE_ROUNDS, LOOSE * reach, seed + rounds, True)
-        n_swaps += more
+    state = Improving(mesh.points.copy(), mesh.tets, parts, surface_of(mesh), given)
+    names = [f"round {turn + 1}" for turn in range(rounds)], [f"loose {turn + 1}" for turn in range(LOOSE_ROUNDS)]
+    with stages("improve", (*names[0], *names[1]), progress) as stage:
+        state, n_swaps = _rounds(state, target, names[0], reach, seed, stage)
+        if rounds and reach > 0:
+            rough = min(target, squared_sine_at(ROUGH))
+            state, more = _rounds(state, rough, names[1], LOOSE * reach, seed + rounds, stage, loose=True)
+            n_swaps += more
     points, tets, parts = state[:3]
     now = squared_sines(points, tets)
     log.info(
@@ -137,15 +143,16 @@ def squared_sine_at(degrees: Any) -> Any:
 
 
 def _rounds(
-    state: Improving, target: float, rounds: int, reach: float, seed: int, loose: bool
+    state: Improving, target: float, names: list[str], reach: float, seed: int, stage: Stage, *, loose: bool = False
 ) -> tuple[Improving, int]:
     """Swap, climb and insert until all tetrahedra are above `target` or nothing gets better."""
     points, tets, parts, surface, given = state
     values, n_swaps = squared_sines(points, tets), 0
     now = (float(values.min(initial=1.0)), int((values < target).sum()))
-    for turn in range(rounds):
+    for turn, name in enumerate(names):
         if now[1] == 0:
             break
+        stage(name)
         before = now
         tets, parts, n = swap(points, tets, parts, target)
         n_swaps += n
@@ -154,9 +161,9 @@ def _rounds(
         _climb_all(Improving(points, tets, parts, surface, given), target, slide, seed + turn, loose)
         values = squared_sines(points, tets)
         now = (float(values.min()), int((values < target).sum()))
-        if now[1] and (turn > 2 or loose) and turn < rounds - 1:
+        if now[1] and (turn > 2 or loose) and turn < len(names) - 1:
             points, tets, parts, n_new = insert(points, tets, parts, target, seed + turn)
-            surface = _with_inner_points(surface, n_new)
+            surface = with_inner_points(surface, n_new)
             n += n_new
         log.debug("improve: round %d, least %.2f degrees, %d below", turn + 1, _degrees(now[0]), now[1])
         if turn > 3 and n == 0 and now[1] >= before[1] and now[0] <= before[0] * 1.001:
@@ -185,79 +192,20 @@ def _degrees(squared_sine: float) -> float:
     return math.copysign(math.degrees(math.asin(min(math.sqrt(abs(squared_sine)), 1.0))), squared_sine)
 
 
-def _surface_of(mesh: TetMesh) -> tuple[Any, ...]:
-    """Collect what keeps the interfaces: where points started, their kinds, the given surface and curves, normals."""
-    n = len(mesh.points)
-    edges, features = feature_edges(mesh.surface)
-    kinds = point_kinds(edges, features, n)
-    kinds[_corners(mesh.points, edges[features], kinds)] = FIXED
-    locked = _locked(mesh)
-    kinds[np.bincount(mesh.facets.ravel(), minlength=n) == 0] = INSIDE
-    ids = interface_ids(mesh.surface)
-    owners = np.full(n, -1, np.int64)
-    owners[mesh.facets.ravel()] = np.repeat(ids, 3)
-    curves = edges[features]
-    segment_ids = _curve_ids(curves, kinds, owners)
-    start = np.array(mesh.points)
-    sizes = np.zeros(n)
-    membranes = proximity.base_of(start, mesh.facets, ids, sizes)
-    lines = proximity.base_of(start, np.ascontiguousarray(curves[:, [0, 1, 1]]), segment_ids, sizes)
-    offsets, rows = adjacency.stars(mesh.facets, n)
-    units = mesh.area_vectors / np.maximum(mesh.areas, 1e-300)[:, None]
-    facets = np.array(mesh.facets)
-    return start, kinds, owners, membranes, lines, facets, offsets, rows, np.ascontiguousarray(units), locked
-
-
-def _locked(mesh: TetMesh) -> Array:
-    """Return (p, 3) bool: along which axes points must stay because they lie on a face of the box."""
-    locked = np.zeros(mesh.points.shape, bool)
-    for name in BOX_FACES:
-        locked[mesh.facets[mesh.patches.get(name, [])].ravel(), "xyz".index(name[4])] = True
-    return locked
-
-
-def _with_inner_points(surface: tuple[Any, ...], n_new: int) -> tuple[Any, ...]:
-    """Make room for new points, which are on no interface, in what keeps the interfaces."""
-    start, kinds, owners, membranes, lines, facets, offsets, rows, units, locked = surface
-    start = np.concatenate([start, np.zeros((n_new, 3))])
-    kinds = np.concatenate([kinds, np.full(n_new, INSIDE, kinds.dtype)])
-    owners = np.concatenate([owners, np.full(n_new, -1)])
-    offsets = np.concatenate([offsets, np.full(n_new, offsets[-1], offsets.dtype)])
-    locked = np.concatenate([locked, np.zeros((n_new, 3), bool)])
-    return start, kinds, owners, membranes, lines, facets, offsets, rows, units, locked
-
-
-def _corners(points: Floats, curves: Ints, kinds: Array) -> Array:
-    """List the points where a curve turns by more than 45 degrees."""
-    along = points[curves[:, 1]] - points[curves[:, 0]]
-    along = along / np.linalg.norm(along, axis=1)[:, None]
-    bend = np.zeros_like(points)
-    np.add.at(bend, curves[:, 0], along)
-    np.add.at(bend, curves[:, 1], -along)
-    # The sum of two units that are 180 - a degrees apart has the length 2 sin(a / 2).
-    sharp = np.linalg.norm(bend, axis=1) > 2 * sine_cosine(math.radians(22.5))[0]
-    return np.flatnonzero((kinds == CURVE) & sharp)
-
-
-def _curve_ids(curves: Ints, kinds: Array, owners: Array) -> Array:
-    """Number the curves between fixed points: write the numbers of points into `owners`, return those of segments."""
-    inner = (kinds[curves] == CURVE).all(axis=1)
-    n = len(kinds)
-    a, b = curves[inner].T
-    number = connected_components(sparse.coo_matrix((np.ones(len(a)), (a, b)), shape=(n, n)), directed=False)[1]
-    on_curve = kinds == CURVE
-    owners[on_curve] = number[on_curve]
-    first = np.where(kinds[curves[:, 0]] == CURVE, curves[:, 0], curves[:, 1])
-    return np.where(kinds[first] == CURVE, number[first], -1).astype(np.int64)
-
-
 def _climb_all(state: Improving, target: float, slide: float, seed: int, loose: bool) -> int:
     """Move points in place; return how many steps were kept."""
     points, tets = state.points, np.ascontiguousarray(state.tets)
     offsets, rows = adjacency.stars(tets, len(points))
     values = squared_sines(points, tets)
     balance = state.parts, region_volumes(points, tets, state.parts, len(state.given)), state.given
-    return int(_climb(points, tets, offsets, rows, values, state.surface, balance, target, slide, loose, 3, seed))
+    around = points, tets, offsets, rows, values, state.surface, balance, target, slide, loose
+    total = 0
+    for sweep in range(SWEEPS):
+        kept = sliced(_climb, len(points), CLIMBED, *around, sweep, seed)
+        total += kept
+        if not kept:
+            break
+    return total
 
 
 # --- kernels ---
@@ -427,27 +375,23 @@ def _climb_point(
 @njit(cache=True)
 def _climb(
     points: Any, tets: Any, offsets: Any, rows: Any, values: Any, surface: Any, balance: Any,
-    target: float, slide: float, loose: bool, sweeps: int, seed: int,
+    target: float, slide: float, loose: bool, sweep: int, seed: int, first: int, last: int,
 ) -> int:  # fmt: skip
     kinds = surface[1]
     total = 0
-    for sweep in range(sweeps):
-        before = total
-        for p in range(points.shape[0]):
-            if (kinds[p] == FIXED and not loose) or (kinds[p] != INSIDE and slide == 0.0):
-                continue
-            star = rows[offsets[p] : offsets[p + 1]]
-            worst = 1.0
+    for p in range(first, last):
+        if (kinds[p] == FIXED and not loose) or (kinds[p] != INSIDE and slide == 0.0):
+            continue
+        star = rows[offsets[p] : offsets[p + 1]]
+        worst = 1.0
+        for s in range(star.shape[0]):
+            worst = min(worst, values[star[s]])
+        if worst >= target:
+            continue
+        state = np.uint64(seed) + np.uint64(p) * np.uint64(0x632BE59BD9B4E019) + np.uint64(sweep)
+        kept = _climb_point(points, tets, star, surface, p, worst, balance, target, slide, loose, state)
+        if kept > 0:
             for s in range(star.shape[0]):
-                worst = min(worst, values[star[s]])
-            if worst >= target:
-                continue
-            state = np.uint64(seed) + np.uint64(p) * np.uint64(0x632BE59BD9B4E019) + np.uint64(sweep)
-            kept = _climb_point(points, tets, star, surface, p, worst, balance, target, slide, loose, state)
-            if kept > 0:
-                for s in range(star.shape[0]):
-                    values[star[s]] = moved_sine(points, tets[star[s]], p, points[p, 0], points[p, 1], points[p, 2])
-            total += kept
-        if total == before:
-            break
+                values[star[s]] = moved_sine(points, tets[star[s]], p, points[p, 0], points[p, 1], points[p, 2])
+        total += kept
     return total

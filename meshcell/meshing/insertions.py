@@ -11,10 +11,13 @@ from meshcell.core.arrays import Floats, Ints
 from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.randomness import uniform
+from meshcell.core.slices import stretches
 from meshcell.meshing.swaps import EDGE_AND_REST, MAX_RING, replace, ring, squared_sine_of
 
 # Steps that a new point tries on its way to its place.
 STEPS = 60
+# Tetrahedra that are tried in a fraction of a second.
+SPLIT = 500
 # A new point must make the worst sine squared this much better: it costs as many tetrahedra as its ring has.
 GAIN = 1.2
 
@@ -55,7 +58,9 @@ def insert(points: Floats, tets: Ints, regions: Ints, below: float, seed: int) -
     neighbours = np.concatenate([neighbours, np.full((room * MAX_RING, 4), -1, np.int32)])
     regions = np.concatenate([regions, np.zeros(room * MAX_RING, np.int32)])
     points = np.concatenate([points, np.zeros((room, 3))])
-    k = int(_insert(points, p, tets, n, regions, neighbours, bad, below, seed))
+    k, top = 0, n
+    for first, last in stretches(len(bad), SPLIT):
+        k, top = _insert(points, p, k, tets, top, regions, neighbours, bad[first:last], below, seed)
     kept = tets[:, 0] >= 0
     return points[: p + k], tets[kept], regions[kept], k
 
@@ -116,12 +121,12 @@ def _place(points: Any, a: int, b: int, m: int, fresh: Any, n: int, state: Any) 
 
 @njit(cache=True)
 def _insert(
-    points: Any, n_points: int, tets: Any, n_tets: int, regions: Any, neighbours: Any, bad: Any, below: float, seed: int
-) -> int:
+    points: Any, n_points: int, added: int, tets: Any, n_tets: int, regions: Any, neighbours: Any, bad: Any,
+    below: float, seed: int,
+) -> Any:  # fmt: skip
     old, around = np.empty(MAX_RING, np.int32), np.empty(MAX_RING, np.int32)
     fresh = np.empty((2 * MAX_RING, 4), np.int32)
     slots = np.empty(2 * MAX_RING, np.int32)
-    added = 0
     for t in bad:
         m = n_points + added
         if m == points.shape[0]:
@@ -159,4 +164,4 @@ def _insert(
             regions[slots[r]] = region
         n_tets += n
         added += 1
-    return added
+    return added, n_tets

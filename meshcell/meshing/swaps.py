@@ -10,9 +10,12 @@ from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints
 from meshcell.core.inner import inner, plain
 from meshcell.core.kernels import njit
+from meshcell.core.slices import stretches
 
 # Rings of more tetrahedra than this around an edge are left: their triangulations are many and seldom better.
 MAX_RING = 8
+# Tetrahedra that are looked at in a fraction of a second.
+SWAPPED = 50_000
 # Positive order of corners: (edge, rest) is an even permutation of 0, 1, 2, 3.
 EDGE_AND_REST = np.array([[0, 1, 2, 3], [0, 2, 3, 1], [0, 3, 1, 2], [1, 2, 0, 3], [1, 3, 2, 0], [2, 3, 0, 1]], np.int32)
 
@@ -46,9 +49,18 @@ def swap(points: Floats, tets: Ints, regions: Ints, below: float, passes: int = 
     tets = np.concatenate([tets, np.full((room, 4), -1, np.int32)])
     neighbours = np.concatenate([neighbours, np.full((room, 4), -1, np.int32)])
     grown = np.concatenate([regions, np.zeros(room, np.int32)])
-    n_swaps = _swap(points, tets, grown, neighbours, len(regions), below, passes)
+    # Rows in use and rows that are free again; a swap frees one at most.
+    top, free, n_free, n_swaps = len(regions), np.empty(len(tets), np.int32), 0, 0
+    for _ in range(passes):
+        before = n_swaps
+        # Those that are made in a pass are looked at in the next one.
+        for first, last in stretches(top, SWAPPED):
+            n, top, n_free = _swap(points, tets, grown, neighbours, top, free, n_free, below, first, last)
+            n_swaps += n
+        if n_swaps == before:
+            break
     kept = tets[:, 0] >= 0
-    return tets[kept], grown[kept], int(n_swaps)
+    return tets[kept], grown[kept], n_swaps
 
 
 # --- kernels ---
@@ -289,7 +301,11 @@ def _remove_face(points: Any, tets: Any, regions: Any, neighbours: Any, t: int, 
 
 
 @njit(cache=True)
-def _swap(points: Any, tets: Any, regions: Any, neighbours: Any, n_tets: int, below: float, passes: int) -> int:
+def _swap(
+    points: Any, tets: Any, regions: Any, neighbours: Any, top: int, free: Any, n_free: int,
+    below: float, first: int, last: int,
+) -> Any:  # fmt: skip
+    """Swap at the tetrahedra first ... last; return how often, the rows in use and those free again."""
     work = (
         np.empty(MAX_RING, np.int32),
         np.empty(MAX_RING, np.int32),
@@ -299,42 +315,37 @@ def _swap(points: Any, tets: Any, regions: Any, neighbours: Any, n_tets: int, be
     )
     old, _, fresh, _, _ = work
     slots = np.empty(2 * MAX_RING, np.int32)
-    free = [np.int32(0) for _ in range(0)]
-    top = n_tets
-    total = 0
-    for _ in range(passes):
-        changed = 0
-        for t in range(top):
-            if tets[t, 0] < 0:
-                continue
-            if squared_sine_of(points, tets[t, 0], tets[t, 1], tets[t, 2], tets[t, 3]) >= below:
-                continue
-            n_old, n_fresh = 0, 0
-            for way in range(10):
-                if way < 6:
-                    n_old, n_fresh = _remove_edge(points, tets, regions, neighbours, t, way, work)
-                else:
-                    n_old, n_fresh = _remove_face(points, tets, regions, neighbours, t, way - 6, work)
-                if n_old > 0:
-                    break
-            if n_old == 0 or top + n_fresh > tets.shape[0]:
-                continue
-            region = regions[t]
-            for r in range(n_fresh):
-                if r < n_old:
-                    slots[r] = old[r]
-                elif len(free):
-                    slots[r] = free.pop()
-                else:
-                    slots[r] = top
-                    top += 1
-            for r in range(n_fresh, n_old):
-                free.append(old[r])
-            replace(tets, neighbours, old, n_old, fresh, n_fresh, slots)
-            for r in range(n_fresh):
-                regions[slots[r]] = region
-            changed += 1
-        total += changed
-        if changed == 0:
-            break
-    return total
+    changed = 0
+    for t in range(first, last):
+        if tets[t, 0] < 0:
+            continue
+        if squared_sine_of(points, tets[t, 0], tets[t, 1], tets[t, 2], tets[t, 3]) >= below:
+            continue
+        n_old, n_fresh = 0, 0
+        for way in range(10):
+            if way < 6:
+                n_old, n_fresh = _remove_edge(points, tets, regions, neighbours, t, way, work)
+            else:
+                n_old, n_fresh = _remove_face(points, tets, regions, neighbours, t, way - 6, work)
+            if n_old > 0:
+                break
+        if n_old == 0 or top + n_fresh > tets.shape[0]:
+            continue
+        region = regions[t]
+        for r in range(n_fresh):
+            if r < n_old:
+                slots[r] = old[r]
+            elif n_free:
+                n_free -= 1
+                slots[r] = free[n_free]
+            else:
+                slots[r] = top
+                top += 1
+        for r in range(n_fresh, n_old):
+            free[n_free] = old[r]
+            n_free += 1
+        replace(tets, neighbours, old, n_old, fresh, n_fresh, slots)
+        for r in range(n_fresh):
+            regions[slots[r]] = region
+        changed += 1
+    return changed, top, n_free

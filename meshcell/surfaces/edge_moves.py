@@ -35,16 +35,10 @@ from meshcell.surfaces.net import (
 
 
 @njit(cache=True)
-def split_long(net: Any, edges: Any, n_points: int, n_triangles: int, longest: float, max_error: float) -> Any:
-    """Split edges longer than `longest` wanted lengths, longest first; return the numbers of points and triangles."""
+def split_all(net: Any, edges: Any, n_points: int, n_triangles: int, max_error: float, first: int, last: int) -> Any:
+    """Split the edges first ... last, one after the other; return the numbers of points and triangles."""
     rows = np.empty(STAR, np.int32)
-    ratios = np.empty(edges.shape[0])
-    for e in range(edges.shape[0]):
-        a, b = edges[e]
-        ratios[e] = -2 * distance(net.points, a, b) / (net.sizes[a] + net.sizes[b])
-    for e in np.argsort(ratios, kind="mergesort"):
-        if -ratios[e] <= longest:
-            break
+    for e in range(first, last):
         a, b = edges[e]
         n = around_edge(net, a, b, rows)
         if n == 0 or n_points >= net.points.shape[0] or n_triangles + n > net.triangles.shape[0]:
@@ -119,16 +113,10 @@ def _settle(net: Any, m: int, x: float, y: float, z: float, rows: Any, n: int) -
 
 
 @njit(cache=True)
-def collapse_short(net: Any, edges: Any, shortest: float, longest: float, floor: float, max_error: float) -> int:
-    """Collapse edges shorter than `shortest` wanted lengths, shortest first; return how many."""
-    ratios = np.empty(edges.shape[0])
-    for e in range(edges.shape[0]):
-        a, b = edges[e]
-        ratios[e] = 2 * distance(net.points, a, b) / (net.sizes[a] + net.sizes[b])
+def collapse_all(net: Any, edges: Any, longest: float, floor: float, max_error: float, first: int, last: int) -> int:
+    """Collapse the edges first ... last, one after the other, where that is allowed; return how many."""
     done = 0
-    for e in np.argsort(ratios, kind="mergesort"):
-        if ratios[e] >= shortest:
-            break
+    for e in range(first, last):
         a, b = edges[e]
         if net.status[a] == GONE or net.status[b] == GONE:
             continue
@@ -142,10 +130,10 @@ def collapse_short(net: Any, edges: Any, shortest: float, longest: float, floor:
 
 
 @njit(cache=True)
-def collapse_slivers(net: Any, n_triangles: int, goal: float, longest: float, max_error: float) -> int:
-    """Collapse the shortest edges of triangles with an angle below `goal`; return how many."""
+def collapse_slivers(net: Any, goal: float, longest: float, max_error: float, first: int, last: int) -> int:
+    """Collapse the shortest edges of those triangles first ... last with an angle below `goal`; return how many."""
     done = 0
-    for t in range(n_triangles):
+    for t in range(first, last):
         if net.triangles[t, 0] < 0 or angle_of(net, t) >= goal:
             continue
         a, b, shortest = -1, -1, np.inf
@@ -333,10 +321,10 @@ def _merge(net: Any, a: int, b: int, around: Any, n: int, rows: Any, n_rows: int
 
 
 @njit(cache=True)
-def flip_better(net: Any, edges: Any, max_error: float) -> int:
-    """Flip plain edges where that raises the least angle of their two triangles; return how many."""
+def flip_better(net: Any, edges: Any, max_error: float, first: int, last: int) -> int:
+    """Flip the plain edges first ... last where that raises the least angle of their two triangles; return how many."""
     done = 0
-    for e in range(edges.shape[0]):
+    for e in range(first, last):
         a, b = edges[e]
         if net.status[a] != GONE and net.status[b] != GONE:
             done += _flip(net, a, b, max_error)

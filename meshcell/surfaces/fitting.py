@@ -10,6 +10,7 @@ from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.rounding import sine_cosine
+from meshcell.core.slices import sliced, stretches
 from meshcell.core.types import Surface
 from meshcell.core.validation import BOX_FACES
 from meshcell.geometry.features import CURVE, FREE
@@ -25,6 +26,9 @@ from meshcell.surfaces.net import (
     try_move,
 )
 from meshcell.surfaces.smoothing import even_shifts
+
+# Points or triangles that are moved in a fraction of a second.
+MOVED = 10_000
 
 # How often interfaces are shifted at most to give regions their volumes back, and to which share.
 FILLS, FILLED = 4, 5e-4
@@ -57,7 +61,7 @@ def refill(surface: Surface, net: Net, kinds: Array, goal: float, max_error: flo
         offsets = np.zeros(len(net.points))
         offsets[triangles[free]] = np.repeat(shifts[own], 3).reshape(-1, 3)[free]
         most = np.minimum(max_error, 0.5 * _room_in_box(surface, net.points))
-        shift(net, np.clip(offsets, -most, most), goal, max_error)
+        sliced(shift, len(offsets), MOVED, net, np.clip(offsets, -most, most), goal, max_error)
 
 
 def _room_in_box(surface: Surface, points: Floats) -> Floats:
@@ -80,22 +84,35 @@ def _volumes(points: Floats, triangles: Ints, kinds: Array, between: Ints, n_reg
     return behind - front
 
 
+def offsets_to_surface(net: Net, n_points: int, reach: float) -> Floats:
+    """Return (p,) how far each FREE point should move along its normal to take the mean distance out of its star."""
+    at_points, total, weights = np.zeros(n_points), np.zeros(n_points), np.zeros(n_points)
+    for first, last in stretches(n_points, MOVED):
+        _offsets_at_points(net, at_points, reach, first, last)
+    for first, last in stretches(len(net.triangles), MOVED):
+        _add_offsets(net, at_points, total, weights, reach, first, last)
+    counted = (weights > 0) & (net.status[:n_points] == FREE)
+    return np.asarray(np.divide(-total, weights, out=np.zeros(n_points), where=counted))
+
+
 # --- kernels ---
 
 
 @njit(cache=True)
-def offsets_to_surface(net: Any, n_points: int, n_triangles: int, reach: float) -> Any:
-    """Return (p,) how far each FREE point should move along its normal to take the mean distance out of its star."""
-    total = np.zeros(n_points)
-    weights = np.zeros(n_points)
-    at_points = np.zeros(n_points)
-    for p in range(n_points):
+def _offsets_at_points(net: Any, at_points: Any, reach: float, first: int, last: int) -> None:
+    """Write the distances of the FREE points first ... last from the old surface."""
+    for p in range(first, last):
         if net.status[p] == FREE and net.heads[p] >= 0:
             kind = net.kinds[net.heads[p] // 3]
             at_points[p] = _signed(
                 net, net.points[p, 0], net.points[p, 1], net.points[p, 2], kind, star_normal(net, p), reach
             )
-    for t in range(n_triangles):
+
+
+@njit(cache=True)
+def _add_offsets(net: Any, at_points: Any, total: Any, weights: Any, reach: float, first: int, last: int) -> None:
+    """Add the mean distances of the triangles first ... last, weighted by their areas, to their points."""
+    for t in range(first, last):
         if net.triangles[t, 0] < 0:
             continue
         a, b, c = net.triangles[t, 0], net.triangles[t, 1], net.triangles[t, 2]
@@ -110,9 +127,6 @@ def offsets_to_surface(net: Any, n_points: int, n_triangles: int, reach: float) 
         for p in (a, b, c):
             total[p] += area * mean
             weights[p] += area
-    for p in range(n_points):
-        total[p] = -total[p] / weights[p] if weights[p] > 0 and net.status[p] == FREE else 0.0
-    return total
 
 
 @inner(cache=True)
@@ -127,11 +141,11 @@ def _signed(net: Any, x: float, y: float, z: float, kind: int, normal: Any, reac
 
 
 @njit(cache=True)
-def shift(net: Any, offsets: Any, goal: float, max_error: float) -> int:
-    """Move points along their normals by `offsets`; return how many moved."""
+def shift(net: Any, offsets: Any, goal: float, max_error: float, first: int, last: int) -> int:
+    """Move the points first ... last along their normals by their `offsets`; return how many moved."""
     rows = np.empty(STAR, np.int32)
     moved = 0
-    for p in range(offsets.shape[0]):
+    for p in range(first, last):
         if offsets[p] == 0 or net.status[p] != FREE:
             continue
         nx, ny, nz = star_normal(net, p)
@@ -144,12 +158,15 @@ def shift(net: Any, offsets: Any, goal: float, max_error: float) -> int:
 
 
 @njit(cache=True)
-def fit_curves(net: Any, n_points: int, goal: float, max_error: float) -> int:
-    """Move the points of curves so that their edges run on both sides of the old curve; return how many moved."""
+def fit_curves(net: Any, goal: float, max_error: float, first: int, last: int) -> int:
+    """Move those of the points first ... last that are on curves so that their edges run on both sides of the old one.
+
+    Return how many moved.
+    """
     rows = np.empty(STAR, np.int32)
     offset = np.empty(3)
     moved = 0
-    for p in range(n_points):
+    for p in range(first, last):
         if net.status[p] != CURVE or net.heads[p] < 0:
             continue
         a, b = curve_neighbours(net, p)
@@ -182,16 +199,17 @@ def _add_offset(net: Any, p: int, q: int, curve: int, weight: float, reach: floa
 
 
 @njit(cache=True)
-def open_corners(net: Any, n_triangles: int, locked: Any, goal: float, max_error: float) -> int:
-    """Move points of triangles with an angle below `goal` in any direction so that it grows; return how many moved.
+def open_corners(net: Any, locked: Any, goal: float, max_error: float, first: int, last: int) -> int:
+    """Move points of those triangles first ... last with an angle below `goal` in any direction so that it grows.
 
+    Return how many moved.
     Curves that leave a point under a few degrees pinch the triangles between them, however those slide along. Points
     stay within `max_error` of their surfaces and curves; along the axes that are `locked` (p, 3) they do not move.
     """
     rows = np.empty(STAR, np.int32)
     step = np.empty(3)
     moved = 0
-    for t in range(n_triangles):
+    for t in range(first, last):
         for k in range(3):
             p = net.triangles[t, 0] if net.triangles[t, 0] < 0 else net.triangles[t, k]
             if p < 0 or net.status[p] > CURVE or angle_of(net, t) >= goal:

@@ -408,11 +408,11 @@ def project(net: Any, p: int, x: float, y: float, z: float, reach: float) -> Any
 
 
 @njit(cache=True)
-def smooth_along(net: Any, n_points: int, step: float, goal: float, max_error: float) -> int:
-    """Move every point along its surface or curve towards the middle of its star; return how many moved."""
+def smooth_along(net: Any, step: float, goal: float, max_error: float, first: int, last: int) -> int:
+    """Move the points first ... last along surfaces or curves towards the middles of their stars; return how many."""
     rows = np.empty(STAR, np.int32)
     moved = 0
-    for p in range(n_points):
+    for p in range(first, last):
         if net.status[p] > CURVE or net.heads[p] < 0:
             continue
         ax, ay, az = _aim(net, p, rows)
@@ -428,11 +428,11 @@ def smooth_along(net: Any, n_points: int, step: float, goal: float, max_error: f
 
 
 @njit(cache=True)
-def climb(net: Any, n_points: int, goal: float, max_error: float) -> int:
-    """Move points of stars with an angle below `goal` so that it grows; return how many moved."""
+def climb(net: Any, goal: float, max_error: float, first: int, last: int) -> int:
+    """Move the points first ... last whose stars have an angle below `goal` so that it grows; return how many."""
     rows = np.empty(STAR, np.int32)
     moved = 0
-    for p in range(n_points):
+    for p in range(first, last):
         if net.status[p] > CURVE or net.heads[p] < 0:
             continue
         n = star_of(net, p, rows)

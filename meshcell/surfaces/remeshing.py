@@ -11,13 +11,14 @@ from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.hints import require
 from meshcell.core.progress import stages
+from meshcell.core.slices import sliced, stretches
 from meshcell.core.types import Surface
 from meshcell.core.units import convert
 from meshcell.core.validation import BOX_FACES, check_edge
 from meshcell.geometry.features import CURVE, FIXED, feature_edges, interface_ids, point_kinds
 from meshcell.geometry.proximity import Base, base_of, grid_of
-from meshcell.surfaces.edge_moves import collapse_short, collapse_slivers, flip_better, split_long
-from meshcell.surfaces.fitting import fit_curves, offsets_to_surface, open_corners, refill, shift
+from meshcell.surfaces.edge_moves import collapse_all, collapse_slivers, flip_better, split_all
+from meshcell.surfaces.fitting import MOVED, fit_curves, offsets_to_surface, open_corners, refill, shift
 from meshcell.surfaces.net import GONE, Net, climb, link_all, mixed, smooth_along
 from meshcell.surfaces.quadrics import decimate_net
 from meshcell.surfaces.repairs import refuse_broken
@@ -148,7 +149,12 @@ def remesh(
 
 
 def decimate(
-    surface: Surface, *, max_error: float | str, triangles: int | None = None, min_angle: float = 15.0
+    surface: Surface,
+    *,
+    max_error: float | str,
+    triangles: int | None = None,
+    min_angle: float = 15.0,
+    progress: bool = False,
 ) -> Surface:
     """Take out as many points as a stated error allows, so that flat parts become coarse.
 
@@ -162,6 +168,8 @@ def decimate(
         Stop at this number of triangles even if the error allows less.
     min_angle : float
         No angle becomes smaller than this (degrees), except where it was.
+    progress : bool
+        Show a bar with the stage that runs.
 
     Returns
     -------
@@ -187,15 +195,21 @@ def decimate(
         )
     if not len(surface.triangles):
         return surface
-    refuse_broken(surface, "decimate")
-    state, base, lines = _prepared(surface)
-    net = _net(state, base, lines, 2 * base.grid.cell, room_factor=np.inf)
-    n = len(state.points)
-    decimate_net(net, _edges(net, n), triangles or 0, float(min_angle), (1 - RESERVE) * max_error)
-    offsets = offsets_to_surface(net, n, len(net.triangles), max_error)
-    shift(net, np.clip(offsets, -RESERVE * max_error, RESERVE * max_error), float(min_angle), max_error)
-    refill(surface, net, interface_ids(surface), float(min_angle), max_error)
-    result = _finished(surface, _compact(net))
+    with stages("decimate", ("look", "collapse", "take out bias", "refill"), progress) as stage:
+        stage("look")
+        refuse_broken(surface, "decimate")
+        state, base, lines = _prepared(surface)
+        net = _net(state, base, lines, 2 * base.grid.cell, room_factor=np.inf)
+        n = len(state.points)
+        stage("collapse")
+        decimate_net(net, _edges(net, n), triangles or 0, float(min_angle), (1 - RESERVE) * max_error)
+        stage("take out bias")
+        most = RESERVE * max_error
+        offsets = np.clip(offsets_to_surface(net, n, max_error), -most, most)
+        sliced(shift, n, MOVED, net, offsets, float(min_angle), max_error)
+        stage("refill")
+        refill(surface, net, interface_ids(surface), float(min_angle), max_error)
+        result = _finished(surface, _compact(net))
     log.info("decimate: %d -> %d triangles, error %.4g um", len(surface.triangles), len(result.triangles), max_error)
     return result
 
@@ -274,12 +288,32 @@ def _split_stars(triangles: Ints, n_points: int) -> Array:
 
 def _round(state: RemeshState, base: Base, lines: Base, edge: float, max_error: float, min_angle: float) -> RemeshState:
     net = _net(state, base, lines, 1.25 * edge, LONGEST)
-    n, _ = split_long(net, _edges(net, len(state.points)), len(state.points), len(state.triangles), LONGEST, max_error)
-    collapse_short(net, _edges(net, n), SHORTEST, LONGEST, FLOOR, max_error)
-    flip_better(net, _edges(net, n), max_error)
+    n, n_triangles = len(state.points), len(state.triangles)
+    edges = _edges(net, n)
+    ratios = _wanted_lengths(net, edges)
+    # The longest first, and the shortest.
+    edges = edges[np.argsort(-ratios, kind="stable")[: int((ratios > LONGEST).sum())]]
+    for first, last in stretches(len(edges), MOVED):
+        n, n_triangles = split_all(net, edges, n, n_triangles, max_error, first, last)
+    edges = _edges(net, n)
+    ratios = _wanted_lengths(net, edges)
+    edges = edges[np.argsort(ratios, kind="stable")[: int((ratios < SHORTEST).sum())]]
+    sliced(collapse_all, len(edges), MOVED, net, edges, LONGEST, FLOOR, max_error)
+    _flip_all(net, n, max_error)
     for _ in range(2):
-        smooth_along(net, n, 0.9, min_angle, max_error)
+        sliced(smooth_along, n, MOVED, net, 0.9, min_angle, max_error)
     return _compact(net)
+
+
+def _wanted_lengths(net: Net, edges: Ints) -> Floats:
+    """Return (e,) the lengths of edges over the wanted ones."""
+    x, y, z = (net.points[edges[:, 0]] - net.points[edges[:, 1]]).T
+    return np.asarray(2 * np.sqrt(x * x + y * y + z * z) / (net.sizes[edges[:, 0]] + net.sizes[edges[:, 1]]))
+
+
+def _flip_all(net: Net, n_points: int, max_error: float) -> None:
+    edges = _edges(net, n_points)
+    sliced(flip_better, len(edges), MOVED, net, edges, max_error)
 
 
 def _polished(
@@ -289,17 +323,18 @@ def _polished(
     net = _net(state, base, lines, 1.25 * edge, np.inf)
     n = len(state.points)
     for _ in range(2):
-        collapse_slivers(net, len(net.triangles), min(min_angle, CURVE_ANGLE), SLIVER_LONGEST, max_error)
-        flip_better(net, _edges(net, n), max_error)
-        climb(net, n, min_angle, max_error)
+        goal = min(min_angle, CURVE_ANGLE)
+        sliced(collapse_slivers, len(net.triangles), MOVED, net, goal, SLIVER_LONGEST, max_error)
+        _flip_all(net, n, max_error)
+        sliced(climb, n, MOVED, net, min_angle, max_error)
         for _ in range(CURVE_FITS):
-            fit_curves(net, n, min(min_angle, CURVE_ANGLE), max_error)
+            sliced(fit_curves, n, MOVED, net, goal, max_error)
         # A cap is flat; where its rim was cut short the way to the old one is not along the normal.
         on_caps = _locked(surface, net).any(axis=1)
-        offsets = np.where(on_caps, 0.0, offsets_to_surface(net, n, len(net.triangles), max_error))
-        shift(net, offsets, min_angle, max_error)
+        offsets = np.where(on_caps, 0.0, offsets_to_surface(net, n, max_error))
+        sliced(shift, n, MOVED, net, offsets, min_angle, max_error)
     for _ in range(OPENINGS):
-        open_corners(net, len(net.triangles), _locked(surface, net), OPEN_ANGLE, max_error)
+        sliced(open_corners, len(net.triangles), MOVED, net, _locked(surface, net), OPEN_ANGLE, max_error)
     return net
 
 

@@ -14,7 +14,8 @@ from meshcell.core.randomness import uniform
 from meshcell.geometry.features import CURVE, FIXED, FREE
 from meshcell.geometry.quality import angles
 from meshcell.meshing import improvement
-from meshcell.meshing.improvement import INSIDE, NARROW, improve
+from meshcell.meshing.held import INSIDE, surface_of
+from meshcell.meshing.improvement import NARROW, improve
 from meshcell.meshing.swaps import squared_sines
 
 
@@ -104,7 +105,7 @@ def test_patches_keep_their_areas():
 
 def test_kinds_of_points_on_a_divided_box():
     mesh = box(4, region=lambda c: np.where(c[:, 0] < 0.5, 1, 2))
-    kinds = improvement._surface_of(mesh)[1]
+    kinds = surface_of(mesh)[1]
     middle, walls = np.isclose(mesh.points[:, 0], 0.5), np.isclose(mesh.points % 1, 0).sum(axis=1)
     # A box without patches is one interface: its edges are none, only the rim of the dividing wall is a curve.
     assert (kinds[middle & (walls == 1)] == CURVE).all()
