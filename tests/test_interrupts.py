@@ -83,6 +83,7 @@ def test_ctrl_c_is_heard(name, size, after):
     assert run.stdout.readline() == "begins\n"
     begun = cpu_of(run.pid)
     while cpu_of(run.pid) < begun + after:
+        assert running(run.pid), "it ended before it was stopped: give it more to do"
         time.sleep(0.01)
     run.send_signal(signal.SIGINT)
     before = cpu_of(run.pid)
@@ -92,6 +93,11 @@ def test_ctrl_c_is_heard(name, size, after):
     assert said == "" and error.rstrip().endswith("KeyboardInterrupt")
     # With what the interpreter takes to end.
     assert used.ru_utime + used.ru_stime - before < 1.3
+
+
+def running(pid):
+    """Tell whether a process works on; one that has ended waits in /proc to be noticed."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def cpu_of(pid):
