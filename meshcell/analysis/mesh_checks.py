@@ -8,7 +8,7 @@ import numpy as np
 
 from meshcell.analysis.problems import LISTED, Problem, listed, sizes
 from meshcell.core import adjacency
-from meshcell.core.arrays import Array
+from meshcell.core.arrays import Array, distinct_rows
 from meshcell.core.errors import MeshError
 from meshcell.core.measures import odd_extent
 from meshcell.core.types import Surface, TetMesh
@@ -199,7 +199,7 @@ def _bad_triangles(surface: Surface) -> Iterator[Problem]:
             flat[:LISTED],
         )
     yield from _stray_points(surface)
-    _, first, counts = np.unique(np.sort(surface.triangles, axis=1), axis=0, return_index=True, return_counts=True)
+    _, first, _, counts = distinct_rows(np.sort(surface.triangles, axis=1))
     if (counts > 1).any():
         rows = first[counts > 1]
         text = f"{len(rows):,} triangles are there more than once, the first is row {rows[0]}; repair(surface)"

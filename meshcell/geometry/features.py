@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from meshcell.core import adjacency
-from meshcell.core.arrays import Array, Ints
+from meshcell.core.arrays import Array, Ints, distinct_rows
 from meshcell.core.types import Surface
 
 # Compiled into kernels elsewhere: the key of their cache counts every file that has the word njit in it.
@@ -30,7 +30,7 @@ def interface_ids(surface: Surface) -> Array:
         member = np.zeros(len(surface.triangles), np.int32)
         member[rows] = 1
         columns.append(member)
-    return np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+    return distinct_rows(np.stack(columns, axis=1)).groups
 
 
 def point_kinds(edges: Ints, features: Array, n_points: int) -> Array:

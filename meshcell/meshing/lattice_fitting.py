@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from meshcell.core import adjacency
-from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.arrays import Array, Floats, Ints, distinct_rows
 from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.randomness import uniform
@@ -139,8 +139,7 @@ def _net(
     target: Surface, target_sides: Ints, min_dihedral: float,
 ) -> tuple[Lattice, Any, Ints]:  # fmt: skip
     n = len(points)
-    pairs, kinds = np.unique(np.concatenate([target_sides, sides]), axis=0, return_inverse=True)
-    kinds = kinds.ravel().astype(np.int64)
+    pairs, _, kinds, _ = distinct_rows(np.concatenate([target_sides, sides]))
     of_target, of_facets = kinds[: len(target_sides)], kinds[len(target_sides) :]
     of_facets = np.where(np.isin(of_facets, of_target), of_facets, -1)
     base = base_of(target.points, target.triangles, of_target, np.zeros(len(target.points)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from meshcell.core.arrays import Array, Ints
+from meshcell.core.arrays import Array, Ints, distinct_rows
 from meshcell.core.types import Surface
 
 # Of the surface's extent: points nearer to each other are one.
@@ -74,8 +74,7 @@ def once(surface: Surface) -> Array:
     pairs = np.sort(surface.sides, axis=1)
     # +1: the normal of the ascending corners points into the greater label.
     signs = _parities(surface.triangles) * np.where(surface.sides[:, 0] < surface.sides[:, 1], 1, -1)
-    _, first, groups = np.unique(np.hstack([corners, pairs]), axis=0, return_index=True, return_inverse=True)
-    groups = groups.ravel()
+    _, first, groups, _ = distinct_rows(np.hstack([corners, pairs]))
     sums = np.sign(np.bincount(groups, signs, len(first))).astype(int)
     agreeing = np.flatnonzero(signs == sums[groups])
     chosen = agreeing[np.unique(groups[agreeing], return_index=True)[1]]
@@ -95,9 +94,9 @@ def same_corners(triangles: Ints) -> tuple[Array, Array, Array]:
     agree : (t,) bool
         Whether a triangle is turned like the first of its group.
     """
-    _, first, groups = np.unique(np.sort(triangles, axis=1), axis=0, return_index=True, return_inverse=True)
+    _, first, groups, _ = distinct_rows(np.sort(triangles, axis=1))
     parities = _parities(triangles)
-    return groups.ravel(), first, parities == parities[first][groups.ravel()]
+    return groups, first, parities == parities[first][groups]
 
 
 def _parities(triangles: Ints) -> Array:

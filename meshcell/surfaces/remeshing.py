@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from meshcell.core import adjacency
-from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.arrays import Array, Floats, Ints, distinct_rows
 from meshcell.core.hints import require
 from meshcell.core.progress import stages
 from meshcell.core.slices import sliced, stretches
@@ -282,7 +282,7 @@ def _split_stars(triangles: Ints, n_points: int) -> Array:
     size = 3 * n + 2 * len(edges)
     graph = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))
     fans = connected_components(graph, directed=False)[1][: 3 * n]
-    pairs = np.unique(np.stack([triangles.ravel(), fans], axis=1), axis=0)
+    pairs = distinct_rows(np.stack([triangles.ravel(), fans], axis=1)).rows
     return np.asarray(np.bincount(pairs[:, 0], minlength=n_points) > 1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from meshcell.core import adjacency
-from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.arrays import Array, Floats, Ints, distinct_rows
 from meshcell.core.errors import MeshError
 from meshcell.core.hints import require
 from meshcell.core.kernels import njit
@@ -181,8 +181,7 @@ def _restore_volumes(
     kept, so parts that fill it keep a small rest.
     """
     triangles = surface.triangles
-    interfaces, of_triangle = np.unique(found.of_faces, axis=0, return_inverse=True)
-    of_triangle = of_triangle.ravel()
+    interfaces, _, of_triangle, _ = distinct_rows(found.of_faces)
     # Caps lie in the faces of the box and stay there.
     movable = np.ones(len(triangles), bool)
     for name in BOX_FACES:
