@@ -38,7 +38,10 @@ RUNS = {
     "remesh": (bumpy, lambda surface: mc.remesh(surface, edge=0.02)),
     "improve": (jittered, lambda mesh: mc.improve(mesh, min_dihedral=40)),
     "lattice": (lambda n: blocks((3, 3, 3), n), lambda v: mc.tetrahedralize(v, edge=0.03, method="lattice")),
-    "crowd": (int, lambda n: mc.crowd((n,) * 3, "1 nm", macromolecules=[mc.Macromolecule("hsp70", 0.6)], rng=0)),
+    "crowd": (
+        int,
+        lambda n: mc.crowd((n,) * 3, "1 nm", macromolecules=[mc.phantoms.Macromolecule("hsp70", 0.6)], rng=0),
+    ),
 }
 
 

@@ -20,9 +20,11 @@ from meshcell.geometry.intersections import intersecting_pairs
 SLICES = (
     *("geometry.intersections.LOOKED_AT", "surfaces.fitting.MOVED", "surfaces.remeshing.MOVED"),
     *("surfaces.quadrics.TRIED", "surfaces.sizing.MEASURED"),
+    *("meshing.lattice_fitting.FITTED", "phantoms.crowds.packing.AT_A_TIME"),
 )
 # What is run, see `interrupted.py`, and on how many voxels along each axis.
 RUNS = [("check", 128), ("self_intersections", 160), ("smooth", 128), ("decimate", 80), ("remesh", 80)]
+RUNS += [("improve", 32), ("lattice", 96), ("crowd", 240)]
 
 
 @pytest.mark.parametrize("n", [0, 1, 6, 7])
@@ -52,6 +54,22 @@ def test_tiny_slices_change_no_surface(surface, whole, in_tiny_slices):
     for before, after in zip(whole, again, strict=True):
         np.testing.assert_array_equal(after.points, before.points)
         np.testing.assert_array_equal(after.triangles, before.triangles)
+
+
+def few(rng=3):
+    return mc.crowd((40, 40, 40), "1 nm", macromolecules=[mc.phantoms.Macromolecule("hsp70", 0.1)], rng=rng)
+
+
+@pytest.fixture(scope="module")
+def made():
+    return mc.tetrahedralize(halves(6), edge=2.0, method="lattice"), few()
+
+
+def test_tiny_slices_change_no_lattice_and_no_crowd(made, in_tiny_slices):
+    mesh, sample = mc.tetrahedralize(halves(6), edge=2.0, method="lattice"), few()
+    np.testing.assert_array_equal(mesh.points, made[0].points)
+    assert sample.labels.data.any()
+    np.testing.assert_array_equal(sample.instances.data, made[1].instances.data)
 
 
 def test_tiny_slices_find_the_same_pairs(monkeypatch):

@@ -19,7 +19,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.sigutils import normalize_signature
 
-from meshcell.core.kernels import njit
+from meshcell.core.kernels import Kernel, njit
 
 # A shared kernel is loaded before its callers by a hook of newer numbas; without it callers get copies.
 CAN_SHARE = "_reload_init" in CodeLibrary.__init__.__code__.co_names
@@ -55,7 +55,7 @@ def inner(*, shared: bool = False, **options: Any) -> Callable[[Callable[..., An
     return decorate
 
 
-class Inner(Dispatcher):
+class Inner(Kernel):
     """A dispatcher of numba that widens the numbers of its callers; see `inner`."""
 
     def compile(self, sig: Any) -> Any:

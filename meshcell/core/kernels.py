@@ -43,6 +43,7 @@ import numba
 import numpy as np
 from numba.core import config, serialize, sigutils
 from numba.core.compiler import CompileResult
+from numba.core.dispatcher import Dispatcher
 from numba.misc.appdirs import AppDirs
 
 log = logging.getLogger("meshcell")
@@ -91,6 +92,9 @@ def njit(function: Callable[..., Any] | None = None, /, *, cache: bool = False, 
         raise TypeError(f"njit takes a function and options by name, not {function!r}; types come from the first call")
     # The wrapper for C costs compile time in every kernel, and nobody calls it.
     kernel = numba.njit(**{"no_cfunc_wrapper": True, **options})(function)
+    # With numba's JIT switched off it is still the function.
+    if isinstance(kernel, Dispatcher):
+        kernel.__class__ = Kernel
     if recorder is not None:
         return recorder(kernel, function)
     if cache and not config.DISABLE_JIT and function.__module__.startswith(f"{PACKAGE}."):
@@ -99,6 +103,19 @@ def njit(function: Callable[..., Any] | None = None, /, *, cache: bool = False, 
         kernel._cache = KernelCache(function)
         kernel._compiler.compile = kernel._cache.unlocking(kernel._compiler.compile)
     return kernel
+
+
+class Kernel(Dispatcher):
+    """A dispatcher of numba that lets Ctrl-C through."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run it; numba makes arrays of the results by Python code, and calls it a SystemError if that is stopped."""
+        try:
+            return super().__call__(*args, **options)
+        except SystemError as error:
+            if isinstance(error.__cause__, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            raise
 
 
 class KernelCache:

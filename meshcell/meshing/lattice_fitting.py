@@ -13,6 +13,7 @@ from meshcell.core.arrays import Array, Floats, Ints, distinct_rows
 from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
 from meshcell.core.randomness import uniform
+from meshcell.core.slices import sliced, stretches
 from meshcell.core.types import Surface
 from meshcell.core.validation import OUTSIDE, label_of
 from meshcell.geometry.measures import enclosed_volumes
@@ -23,6 +24,8 @@ from meshcell.surfaces.smoothing import even_shifts
 log = logging.getLogger("meshcell")
 
 SWEEPS = 22
+# Points that are moved in a fraction of a second.
+FITTED = 10_000
 # Planes kept per point: where more than so many interfaces meet, the first ones count.
 PLANES = 4
 # Degrees: what is outside is thrown away, so it only has to stay positive; inside, stars worse than ROOM are relaxed.
@@ -120,7 +123,8 @@ def fit(
     planes, counts = np.zeros((len(points), PLANES, 5)), np.zeros(len(points), np.int32)
     for sweep in range(SWEEPS):
         if sweep in (0, 2, 5, 9):
-            _find_planes(net, base, planes, counts)
+            for first, last in stretches(len(points), FITTED):
+                _find_planes(net, base, planes, counts, first, last)
         if sweep >= 3:
             shifts += 0.7 * _missing_shifts(net, tets, regions, pairs, volumes)
         if sweep >= ADAPT:
@@ -128,9 +132,9 @@ def fit(
             fairness = np.minimum(
                 most, _adapted(fairness, _areas_of(net.points[net.facets], net.kinds, len(pairs)), areas)
             )
-        moved = _fit_sweep(net, planes, counts, shifts, fairness, sweep)
-        relaxed = _relax_sweep(net, counts, squared_sine_at(ROOM), sweep)
-        log.debug("lattice: sweep %d, %d points fitted, %d refused, %d relaxed", sweep, *moved, relaxed)
+        moved = sliced(_fit_sweep, len(points), FITTED, net, planes, counts, shifts, fairness, sweep)
+        relaxed = sliced(_relax_sweep, len(points), FITTED, net, counts, squared_sine_at(ROOM), sweep)
+        log.debug("lattice: sweep %d, %d points fitted, %d relaxed", sweep, moved, relaxed)
     return net.points
 
 
@@ -213,10 +217,10 @@ def _region_volumes(points: Any, tets: Any, regions: Any, rows_of: Any) -> Any:
 
 
 @njit(cache=True)
-def _find_planes(net: Any, base: Any, planes: Any, counts: Any) -> None:
+def _find_planes(net: Any, base: Any, planes: Any, counts: Any, first: int, last: int) -> None:
     """Keep for every point of a facet the planes nx, ny, nz, height, kind that touch the interfaces it belongs to."""
     done = np.empty(64, np.int64)
-    for p in range(net.points.shape[0]):
+    for p in range(first, last):
         counts[p] = 0
         n_done = 0
         for s in range(net.facet_offsets[p], net.facet_offsets[p + 1]):
@@ -276,11 +280,13 @@ def _star_normal(net: Any, p: int, kind: int) -> Any:
 
 
 @njit(cache=True)
-def _fit_sweep(net: Any, planes: Any, counts: Any, shifts: Any, fairness: Any, sweep: int) -> Any:
-    """Move every point of an interface towards its planes; return how many moved and how many could not."""
-    moved, refused = 0, 0
+def _fit_sweep(
+    net: Any, planes: Any, counts: Any, shifts: Any, fairness: Any, sweep: int, first: int, last: int
+) -> int:
+    """Move the points first ... last that are on interfaces towards their planes; return how many moved."""
+    moved = 0
     goal = np.empty(3)
-    for p in range(net.points.shape[0]):
+    for p in range(first, last):
         if counts[p] < 0:
             continue
         _goal(net, planes[p], counts[p], shifts, p, goal)
@@ -302,8 +308,7 @@ def _fit_sweep(net: Any, planes: Any, counts: Any, shifts: Any, fairness: Any, s
             # Only part of the way, or none: perhaps another way leads nearer.
             kept = _wander(net, planes[p], counts[p], shifts, fairness, p, sweep) or kept
         moved += kept
-        refused += not kept
-    return moved, refused
+    return moved
 
 
 @inner(cache=True)
@@ -413,10 +418,10 @@ def _wander(net: Any, planes: Any, n: int, shifts: Any, fairness: Any, p: int, s
 
 
 @njit(cache=True)
-def _relax_sweep(net: Any, counts: Any, target: float, sweep: int) -> int:
-    """Give points inside whose star is narrow some room; return how many moved."""
+def _relax_sweep(net: Any, counts: Any, target: float, sweep: int, first: int, last: int) -> int:
+    """Give those of the points first ... last that are inside a narrow star some room; return how many moved."""
     moved = 0
-    for p in range(net.points.shape[0]):
+    for p in range(first, last):
         if counts[p] >= 0:
             continue
         star = net.rows[net.offsets[p] : net.offsets[p + 1]]

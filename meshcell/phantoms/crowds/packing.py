@@ -24,6 +24,8 @@ TURNS = 16
 # Places that a try of a free unit looks at: a place costs microseconds, the try of a membrane or filament milliseconds.
 # Forty percent of twenty species stop at 36 with one place to a try, and take no longer for each percent with twenty.
 PLACES = 20
+# Places that are looked at in a fraction of a second.
+AT_A_TIME = 2_000
 # Share of a core's radius within which a turned unit surely occupies all voxels, between the sampled directions too.
 SURE = 0.95
 
@@ -118,14 +120,28 @@ def _fill(
     scene: Scene, room: Array, this: Ready, voxels: int, places: int, most: int, rng: np.random.Generator
 ) -> tuple[int, int, int]:
     """Place up to `most` units until `places` in a row failed; return how many, their voxels, and the last failures."""
-    positions, rotations, counts = np.empty((most, 3)), np.empty((most, 4)), np.zeros(most, np.int64)
+    poses = positions, rotations, counts = np.empty((most, 3)), np.empty((most, 4)), np.zeros(most, np.int64)
     box = Voxels(scene.labels, scene.instances, scene.density, room, scene.spacing)
-    identity, limits = (this.home, this.label, scene.units + 1), (voxels, places, this.need)
-    placed, failures = pack(box, this.unit, identity, limits, this.space, rng, positions, rotations, counts)
+    placed, failures = _packed(box, this, (this.home, this.label, scene.units + 1), (voxels, places), rng, poses)
     chains = scene.chains + 1 + np.arange(placed)
     scene.chains += placed
     scene.record(this.species, chains, 0, positions[:placed], rotations[:placed], counts[:placed])
     return placed, int(counts[:placed].sum()), failures
+
+
+def _packed(
+    box: Voxels, this: Ready, identity: tuple[int, int, int], limits: tuple[int, int], rng: Any, poses: Any
+) -> tuple[int, int]:
+    """Pack units, some places at a time; return how many were placed, and the failures in a row at the end."""
+    goal, places = limits
+    # Where a unit may go, if few voxels have room; the units placed, their voxels, and failures in a row.
+    where, left, placed, taken, failures = np.empty(0, np.int64), -1, 0, 0, 0
+    while taken < goal and failures < places and placed < len(poses[2]) and left != 0:
+        done = placed, taken, failures
+        where, left, placed, taken, failures = pack(
+            box, this.unit, identity, (goal, places, this.need, AT_A_TIME), this.space, rng, *poses, where, left, *done
+        )
+    return placed, failures
 
 
 def buffers(unit: Template, spacing: Floats) -> tuple[Array, Array]:
@@ -351,21 +367,24 @@ def _stamp(box, label, instance, level, found, densities, n):  # type: ignore[no
 
 
 @njit(cache=True)
-def pack(box, unit, identity, limits, space, rng, positions, quaternions, counts):  # type: ignore[no-untyped-def]
-    """Place units until `goal` voxels are taken, `places` in a row failed, or nothing has room.
+def pack(  # type: ignore[no-untyped-def]
+    box, unit, identity, limits, space, rng, positions, quaternions, counts, where, left, placed, taken, failures
+):
+    """Place units until `goal` voxels are taken, `places` in a row failed, nothing has room (`left` is 0 then), or so
+    many places were looked at as there may be at a time.
 
     `identity` is the label that is free, the units' own label and the first one's instance; `limits` are the goal, the
-    places and the room that a core needs.
+    places, the room that a core needs, and the places at a time. The others are where to go on from, and are returned.
     """
     found, densities = space
     home, label, instance = identity
-    goal, places, need = limits
+    goal, places, need, at_a_time = limits
     labels, instances, room, h, core = box.labels, box.instances, box.room, box.h, unit.core
     ny, nz = room.shape[1], room.shape[2]
-    where, left = np.empty(0, np.int64), -1
     p, q = np.empty(3), np.empty(4)
-    placed, taken, failures = 0, 0, 0
-    while taken < goal and failures < places and placed < len(counts):
+    for _ in range(at_a_time):
+        if taken >= goal or failures >= places or placed >= len(counts):
+            break
         v, where, left = propose(room, need, where, left, rng)
         if v < 0:
             break
@@ -393,7 +412,7 @@ def pack(box, unit, identity, limits, space, rng, positions, quaternions, counts
             placed += 1
             failures = 0
             break
-    return placed, failures
+    return where, left, placed, taken, failures
 
 
 @njit(cache=True)
