@@ -10,6 +10,8 @@ from gallery.meshes import ball, box, tet_mesh
 from meshcell.core.adjacency import TET_EDGES
 from meshcell.geometry.quality import angles, edge_lengths, part_rows, quality, radius_ratios
 
+pytestmark = pytest.mark.plain
+
 # Angles by atan2 of products of coordinates of size 1: a few hundred roundings at worst, in degrees.
 ROUNDING = 1e-10
 REGULAR = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], float)

@@ -8,6 +8,8 @@ import meshcell as mc
 from meshcell.imaging import label_shares
 from meshcell.imaging.label_shares import TRUNCATE, greatest_shares
 
+pytestmark = pytest.mark.plain
+
 
 def by_scipy(labels, sigmas):
     present = np.unique(labels)
