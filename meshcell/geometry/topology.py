@@ -226,8 +226,9 @@ def _label_eulers(rows: Any, n: int) -> Any:
                         counted = counted or v[o] == v[m]
                     if counted:
                         continue
-                    a, b, c, d = v[0] == v[m], v[1] == v[m], v[2] == v[m], v[3] == v[m]
-                    e, f, g, h = v[4] == v[m], v[5] == v[m], v[6] == v[m], v[7] == v[m]
+                    # As numbers: plain numpy subtracts no booleans.
+                    a, b, c, d = int(v[0] == v[m]), int(v[1] == v[m]), int(v[2] == v[m]), int(v[3] == v[m])
+                    e, f, g, h = int(v[4] == v[m]), int(v[5] == v[m]), int(v[6] == v[m]), int(v[7] == v[m])
                     total = a - (a and b) - (a and c) - (a and d)
                     total += (a and b and c and e) + (a and c and d and f) + (a and b and d and g)
                     if a == h and b == f and c == g and d == e:
