@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from gallery.balls import round_ball
+from gallery.interruptions import stop_after, write_always
 from meshcell.models.model import Model
 from meshcell.models.species import Reaction, Species
-from meshcell.solving import checkpoints
 from meshcell.solving.discretisation import Discretisation
 from meshcell.solving.solver import solve
 
@@ -48,19 +48,10 @@ def same(one, two):
 @pytest.mark.parametrize("calls", [7, 40, 75])
 def test_a_run_that_was_interrupted_goes_on_with_the_same_bytes(tmp_path, monkeypatch, options, calls):
     whole = run(**options)
-    monkeypatch.setattr(checkpoints, "PAUSE", 0.0)
-    monkeypatch.setattr(checkpoints, "PAUSE_SHARE", 0.0)
-    reacted, left = Discretisation.reacted, [calls + 6]
-
-    def interrupted(self, t, u):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return reacted(self, t, u)
-
+    write_always(monkeypatch)
     path = tmp_path / "run.npz"
     with monkeypatch.context() as patch:
-        patch.setattr(Discretisation, "reacted", interrupted)
+        stop_after(patch, calls + 6)
         part = run(path, **options)
     assert "interrupted" in part.message
     assert part.stats["steps"] < whole.stats["steps"]

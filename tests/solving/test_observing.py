@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gallery.balls import round_ball
+from gallery.interruptions import stop_after, write_always
 from meshcell.adaptivity.estimators import estimate
 from meshcell.analysis.quantities import area_under_curve, mean
 from meshcell.core.errors import SolveError
@@ -15,8 +16,6 @@ from meshcell.models.model import Model
 from meshcell.models.observables import Quantity
 from meshcell.models.parameters import Course
 from meshcell.models.species import Reaction, Species
-from meshcell.solving import checkpoints
-from meshcell.solving.discretisation import Discretisation
 from meshcell.solving.solver import solve
 
 TIMES = np.linspace(0, 1, 41)
@@ -106,19 +105,10 @@ def test_memory_does_not_grow_with_the_number_of_times():
 @pytest.mark.parametrize("keep", ["all", "observed"])
 def test_a_run_that_was_interrupted_goes_on_with_the_same_numbers(tmp_path, monkeypatch, options, keep):
     whole = run(keep=keep, **options)
-    monkeypatch.setattr(checkpoints, "PAUSE", 0.0)
-    monkeypatch.setattr(checkpoints, "PAUSE_SHARE", 0.0)
-    reacted, left = Discretisation.reacted, [60]
-
-    def interrupted(self, t, u):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return reacted(self, t, u)
-
+    write_always(monkeypatch)
     path = tmp_path / "run.npz"
     with monkeypatch.context() as patch:
-        patch.setattr(Discretisation, "reacted", interrupted)
+        stop_after(patch, 60)
         part = run(keep=keep, checkpoint=path, **options)
     reached = len(part.observed_times)
     assert "interrupted" in part.message
