@@ -12,7 +12,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from meshcell.core import adjacency
-from meshcell.core.arrays import Floats, Ints
+from meshcell.core.arrays import Floats, Ints, distinct_rows
 from meshcell.geometry import finite_elements as fem
 from meshcell.models.binding import BoundReaction, BoundSpecies, System
 from meshcell.models.bound_places import BoundCompartment
@@ -186,7 +186,7 @@ class Discretisation:
                 continue
             # Every species in one piece, as most are, has one kind of event.
             seen = slice(None) if len(species_of) > len(self.names) else slice(1)
-            parts = np.unique(np.column_stack([ordered[rows][seen] for rows, _ in reaction.changes]), axis=0)
+            parts = distinct_rows(np.column_stack([ordered[rows][seen] for rows, _ in reaction.changes])).rows
             change = np.broadcast_to([change for _, change in reaction.changes], parts.shape)
             events.append((parts, change))
         held = np.unique(labels[self._held])[:, None]

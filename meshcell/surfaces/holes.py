@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from meshcell.core import adjacency
-from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.arrays import Array, Floats, Ints, distinct_rows
 from meshcell.core.measures import area_vectors_of
 from meshcell.core.types import Surface
 from meshcell.surfaces.nets import kept
@@ -110,10 +110,10 @@ def holes(surface: Surface) -> Iterator[Hole]:
     # The free edge of a triangle runs from corner k + 1 to k + 2; what fills the hole runs along it the other way.
     starts = surface.triangles[rows, (places + 2) % 3]
     ends = surface.triangles[rows, (places + 1) % 3]
-    pairs, kinds = np.unique(surface.sides[rows], axis=0, return_inverse=True)
+    pairs, _, kinds, _ = distinct_rows(surface.sides[rows])
     leaving: dict[tuple[int, int], list[int]] = {}
     for number in reversed(range(len(rows))):
-        leaving.setdefault((int(kinds.ravel()[number]), int(starts[number])), []).append(number)
+        leaving.setdefault((int(kinds[number]), int(starts[number])), []).append(number)
     for kind, start in list(leaving):
         while leaving[kind, start]:
             for path in _loops(leaving, kind, start, ends):

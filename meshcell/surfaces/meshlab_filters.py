@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meshcell.core import native
-from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.arrays import Array, Floats, Ints, distinct_rows
 from meshcell.core.errors import MeshError, NativeError
 from meshcell.core.hints import nearest
 from meshcell.core.types import Surface
@@ -106,12 +106,12 @@ def _source(source: Any) -> tuple[str, Floats, Floats, Ints, dict[int, str]]:
     """Return a path or points, normals and triangles, and the region's label and name."""
     nothing = np.zeros((0, 3))
     if isinstance(source, Surface):
-        pairs, which = np.unique(np.sort(source.sides, axis=1), axis=0, return_inverse=True)
+        pairs, _, which, _ = distinct_rows(np.sort(source.sides, axis=1))
         if len(pairs) > 1 or OUTSIDE not in pairs:
             raise MeshError(
                 f"MeshLab knows surfaces of one region; this one has {len(source.interfaces)} interfaces "
                 f"({', '.join('|'.join(pair) for pair in list(source.interfaces)[:4])}); cut one out first",
-                np.flatnonzero(which.ravel() > 0),
+                np.flatnonzero(which > 0),
             )
         label = int(pairs[0, 1])
         inward = source.sides[:, 0] == OUTSIDE
