@@ -19,6 +19,7 @@ from meshcell.core.validation import OUTSIDE, label_of
 from meshcell.geometry.measures import enclosed_volumes
 from meshcell.geometry.proximity import base_of, nearest
 from meshcell.meshing.improvement import moved_sine, squared_sine_at, star_sine
+from meshcell.meshing.volume_balance import region_volumes
 from meshcell.surfaces.smoothing import even_shifts
 
 log = logging.getLogger("meshcell")
@@ -173,7 +174,9 @@ def _missing_shifts(net: Lattice, tets: Ints, regions: Ints, pairs: Ints, volume
     labels = np.array([OUTSIDE, *volumes])
     rows_of = np.zeros(int(labels.max()) + 1, np.int32)
     rows_of[labels] = np.arange(len(labels))
-    missing: Floats = np.array([0.0, *volumes.values()]) - _region_volumes(net.points, tets, regions, rows_of)
+    # What lies outside counts to the first.
+    parts = rows_of[np.maximum(regions, 0)]
+    missing: Floats = np.array([0.0, *volumes.values()]) - region_volumes(net.points, tets, parts, len(labels))
     missing[0] = -missing[1:].sum()
     by_pair = _areas_of(net.points[net.facets], net.kinds, len(pairs))
     # Caps stay in the faces of the box.
@@ -200,20 +203,6 @@ def _adapted(fairness: Floats, areas: Floats, wanted: Floats) -> Floats:
 
 
 # --- kernels ---
-
-
-@njit(cache=True)
-def _region_volumes(points: Any, tets: Any, regions: Any, rows_of: Any) -> Any:
-    """Return the volumes of the regions at their rows; what lies outside counts to the first."""
-    result = np.zeros(rows_of.max() + 1)
-    for t in range(tets.shape[0]):
-        a, b, c, d = tets[t, 0], tets[t, 1], tets[t, 2], tets[t, 3]
-        ux, uy, uz = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
-        vx, vy, vz = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
-        wx, wy, wz = points[d, 0] - points[a, 0], points[d, 1] - points[a, 1], points[d, 2] - points[a, 2]
-        volume = (uy * vz - uz * vy) * wx + (uz * vx - ux * vz) * wy + (ux * vy - uy * vx) * wz
-        result[rows_of[max(regions[t], 0)]] += volume / 6
-    return result
 
 
 @njit(cache=True)

@@ -18,8 +18,12 @@ def region_volumes(points: Any, tets: Any, parts: Any, n: int) -> Any:
     """Sum up the volumes of the tetrahedra of each of n regions."""
     volumes = np.zeros(n)
     for t in range(tets.shape[0]):
-        p = tets[t, 0]
-        volumes[parts[t]] += _volume(points, tets[t], p, points[p, 0], points[p, 1], points[p, 2])
+        a, b, c, d = tets[t, 0], tets[t, 1], tets[t, 2], tets[t, 3]
+        ux, uy, uz = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
+        vx, vy, vz = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
+        wx, wy, wz = points[d, 0] - points[a, 0], points[d, 1] - points[a, 1], points[d, 2] - points[a, 2]
+        triple = (uy * vz - uz * vy) * wx + (uz * vx - ux * vz) * wy + (ux * vy - uy * vx) * wz
+        volumes[parts[t]] += triple / 6
     return volumes
 
 
