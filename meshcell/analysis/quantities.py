@@ -175,7 +175,7 @@ def profile(solution: Solution, species: str, place: Place, *, bins: int | Seque
     layer = np.searchsorted(edges, distances, side="right") - 1
     inside = (layer >= 0) & (layer < len(edges) - 1)
     weights = np.zeros((len(home.nodes), len(edges) - 1))
-    weights[np.flatnonzero(inside), layer[inside]] = _weights(solution, home)[inside]
+    weights[np.flatnonzero(inside), layer[inside]] = home.mass(solution.mesh)[inside]
     weights = weights[:, weights.any(axis=0)]
     measures = weights.sum(axis=0)
     return Profile(
@@ -259,11 +259,11 @@ def _supplied(solution: Solution, species: str, changing: list[BoundReaction]) -
     home, mesh = bound.compartment, solution.mesh
     corners = (mesh.tets if home.dimension == 3 else mesh.facets)[home.rows]
     cells = np.searchsorted(home.nodes, corners).astype(np.int32)
-    weights = _weights(solution, home)
+    weights = home.mass(solution.mesh)
     K = fem.stiffness(mesh.points[home.nodes], cells, bound.shares)
     missing = bound.diffusion * (K @ solution.values[species].T).T
     for item in changing:
-        brought = _rates(solution, item) * _weights(solution, item.compartment)
+        brought = _rates(solution, item) * item.compartment.mass(solution.mesh)
         missing[:, np.searchsorted(home.nodes, item.compartment.nodes)] -= item.change[species] * brought
     supplied = {}
     for part in bound.fixed:
@@ -296,8 +296,3 @@ def _home(solution: Solution, species: str) -> BoundCompartment:
         hint = nearest(species, solution.values)
         raise ValueError(f"species should be one of {', '.join(solution.values)}; got {species!r}{hint}")
     return solution.system.species[species].compartment
-
-
-def _weights(solution: Solution, home: BoundCompartment) -> Floats:
-    """Volume or area of every node of a compartment."""
-    return functionals.weights(solution.mesh, home, home.nodes)

@@ -26,11 +26,11 @@ class BoundCompartment:
         """(c, 4) or (c, 3) rows of mesh.points of its cells."""
         return np.asarray((mesh.tets if self.dimension == 3 else mesh.facets)[self.rows])
 
-    def mass(self, mesh: Domain) -> Floats:
-        """(m,) um^3 or um^2 that each of its nodes stands for."""
+    def mass(self, mesh: Domain, nodes: Ints | None = None) -> Floats:
+        """(m,) um^3 or um^2 that each of its nodes, or of the given rows of mesh.points, stands for."""
         if isinstance(mesh, WellMixed):
             return np.array([mesh.sizes[self.name]])
-        return np.asarray(fem.lumped_mass(mesh.points, self.corners(mesh))[self.nodes])
+        return np.asarray(fem.lumped_mass(mesh.points, self.corners(mesh))[self.nodes if nodes is None else nodes])
 
 
 def nodal(field: Field, place: BoundCompartment, mesh: TetMesh, what: str) -> Floats:

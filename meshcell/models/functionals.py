@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from meshcell.core.arrays import Array, Floats, Ints
-from meshcell.geometry import finite_elements as fem
+from meshcell.core.arrays import Array, Floats
 from meshcell.geometry.point_location import containing, nearest_on_surface
 from meshcell.models.binding import BoundReaction, System
 from meshcell.models.bound_places import BoundCompartment
-from meshcell.models.well_mixed import Domain, WellMixed
 
 # Species -> (m,) values at its nodes.
 State = Mapping[str, Floats]
@@ -45,13 +43,13 @@ class Functional:
 def integral(system: System, species: str, place: BoundCompartment | None = None) -> Functional:
     """Integrate a species over its compartment or a part of it: exact for piecewise linear fields."""
     home = system.species[species].compartment
-    return _weighted(species, weights(system.mesh, place or home, home.nodes))
+    return _weighted(species, (place or home).mass(system.mesh, home.nodes))
 
 
 def average(system: System, species: str, place: BoundCompartment | None = None) -> Functional:
     """Average a species over its compartment, a part of it, or an interface at which it has values."""
     home = system.species[species].compartment
-    own = weights(system.mesh, place or home, home.nodes)
+    own = (place or home).mass(system.mesh, home.nodes)
     whole, summed = own.sum(), _weighted(species, own)
     return Functional(summed.reads, lambda t, state: summed.number(t, state) / whole)
 
@@ -87,7 +85,7 @@ def events(system: System, reaction: BoundReaction, rows: Array | None = None) -
     """Integrate a reaction's rate over its compartment or some cells (rows of the mesh) of it: events/s."""
     home, rates = reaction.compartment, nodal_rates(system, reaction)
     part = home if rows is None else BoundCompartment(home.name, home.dimension, rows, home.nodes)
-    own = weights(system.mesh, part, home.nodes)
+    own = part.mass(system.mesh)
     return Functional(reaction.reads, lambda t, state: float((rates(t, state) * own).sum()))
 
 
@@ -116,13 +114,6 @@ def nodal_rates(system: System, reaction: BoundReaction) -> Callable[[float, Sta
         return np.broadcast_to(reaction.rate(read, t, xyz), len(nodes))
 
     return rates
-
-
-def weights(mesh: Domain, place: BoundCompartment, nodes: Ints) -> Floats:
-    """Volume or area of a place at some nodes, um^3 or um^2: what the engine weighs them with."""
-    if isinstance(mesh, WellMixed):
-        return place.mass(mesh)
-    return np.asarray(fem.lumped_mass(mesh.points, place.corners(mesh))[nodes])
 
 
 def _weighted(species: str, own: Floats) -> Functional:
