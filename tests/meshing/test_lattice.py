@@ -13,9 +13,10 @@ from meshcell.geometry.quality import angles
 from meshcell.geometry.voxels import depths_of
 from meshcell.meshing import tetrahedra
 from meshcell.meshing.lattice import _extremes
-from meshcell.meshing.lattice_fitting import FAIRNESS, MAX_FAIRNESS, _adapted, _region_volumes
+from meshcell.meshing.lattice_fitting import FAIRNESS, MAX_FAIRNESS, _adapted
 from meshcell.meshing.lattice_labels import _votes
 from meshcell.meshing.tetrahedra import tetrahedralize
+from meshcell.meshing.volume_balance import region_volumes
 
 
 def pieces_kept(volume, mesh):
@@ -174,8 +175,7 @@ def test_votes_agree_with_interpolated_indicators():
 
 def test_region_volumes_are_the_sums_of_the_tetrahedra():
     mesh = tetrahedralize(halves(), edge=2.0, method="lattice", min_dihedral=20)
-    rows_of = np.array([0, 1, 2], np.int32)
-    found = _region_volumes(np.array(mesh.points), np.array(mesh.tets), np.array(mesh.regions), rows_of)
+    found = region_volumes(mesh.points, np.ascontiguousarray(mesh.tets), mesh.regions, 3)
     assert found == pytest.approx([0, *(mesh.volumes[mesh.regions == label].sum() for label in (1, 2))], rel=1e-12)
 
 
