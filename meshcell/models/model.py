@@ -35,7 +35,7 @@ from meshcell.models.consistency import (
 from meshcell.models.equations import latex, table
 from meshcell.models.expressions import POSITION, VARIABLES, Expression
 from meshcell.models.formula_trees import switches
-from meshcell.models.model_files import read_model, write_model
+from meshcell.models.exchange.toml import read_model, write_model
 from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit
 from meshcell.models.species import Reaction, Species, check_symbol, check_text, diffusion_parts, diffusion_text
 

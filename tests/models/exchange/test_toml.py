@@ -12,7 +12,7 @@ from gallery.meshes import ball
 from meshcell.core import toml_text
 from meshcell.core.files import FileError
 from meshcell.models.model import Model
-from meshcell.models.model_files import HEAD, toml_of
+from meshcell.models.exchange.toml import HEAD, toml_of
 from meshcell.models.parameters import Course, Field, Table
 from meshcell.models.species import Reaction, Species
 
