@@ -33,9 +33,12 @@ from meshcell.models.consistency import (
     plain_numbers,
 )
 from meshcell.models.equations import latex, table
+from meshcell.models.exchange.antimony import antimony_of, read_antimony, write_antimony
+from meshcell.models.exchange.sbml import read_sbml, sbml_of, write_sbml
+from meshcell.models.exchange.sbml_reading import Wishes
+from meshcell.models.exchange.toml import read_model, write_model
 from meshcell.models.expressions import POSITION, VARIABLES, Expression
 from meshcell.models.formula_trees import switches
-from meshcell.models.exchange.toml import read_model, write_model
 from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit
 from meshcell.models.species import Reaction, Species, check_symbol, check_text, diffusion_parts, diffusion_text
 
@@ -219,6 +222,145 @@ class Model:
         path = Path(path).expanduser()
         with naming(path):
             write_model(path, self, overwrite=overwrite)
+
+    @classmethod
+    def from_sbml(
+        cls,
+        source: str | PathLike[str],
+        places: Mapping[str, Place] | None = None,
+        *,
+        reactions: Mapping[str, str] | None = None,
+        sizes: Mapping[str, Any] | None = None,
+        diffusion: Mapping[str, Any] | None = None,
+        units: Mapping[str, str] | None = None,
+    ) -> Model:
+        """Read a model from SBML core (Levels 1 to 3); needs python-libsbml, `pip install 'meshcell[sbml]'`.
+
+        Parameters
+        ----------
+        source : str or Path
+            A file, or the text itself.
+        places : dict[str, str | (str, str) | ...]
+            Compartment of the file -> where it is in the cell, as in `Model.compartments`; interfaces that the file
+            lacks may be added. Not needed for files that `to_sbml` wrote.
+        reactions : dict[str, str], optional
+            Reaction -> compartment where it happens, where its species do not tell.
+        sizes : dict[str, number or text], optional
+            Compartment -> um^3 or um^2 instead of the file's size; it matters where it does not cancel.
+        diffusion : dict[str, number or text], optional
+            Species -> um^2/s, of which SBML says nothing; 0 if not given.
+        units : dict[str, str], optional
+            What the file counts in, where it does not say: "substance" ("umol"), "volume" ("litre"), "area" ("um^2"),
+            "length" ("um"), "time" ("second"), with what is assumed otherwise in parentheses.
+
+        Returns
+        -------
+        Model
+            Rates are per volume or area: the file's laws, divided by the size of their compartment. Every number has
+            its unit, either as the file declares it or as the laws need it. Species that nothing changes are
+            parameters.
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            Not valid SBML, events, delays and all else that a model does not have, compartments without a place,
+            reactions that could be in several: named, with what to do.
+        ImportError
+
+        Warns
+        -----
+        UserWarning
+            What was assumed: units, diffusion, initial values, sizes that rates still read.
+
+        Notes
+        -----
+        Rules, function definitions and stoichiometries are put into the rates. The numbers are those that programs for
+        SBML compute; where units declared for parameters contradict the laws, the laws hold, and a warning says so.
+
+        Examples
+        --------
+        >>> text = Model({"cell": "cytosol"}, [Species("A", "cell", initial="1 uM")]).to_sbml()  # doctest: +SKIP
+        >>> Model.from_sbml(text).species[0].initial  # doctest: +SKIP
+        '1 uM'
+        """
+        require(source, (str, PathLike), "Model.from_sbml(source)")
+        wishes = Wishes(places or {}, reactions or {}, sizes or {}, diffusion or {}, units or {})
+        return cls(**read_sbml(source, wishes))
+
+    def to_sbml(self, path: str | PathLike[str] | None = None, *, sizes: Any = None, overwrite: bool = False) -> str:
+        """Write the model as SBML (Level 3 Version 1 core), from which `from_sbml` makes an equal one.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            A missing folder is made; without a path the text is only returned.
+        sizes : dict[str, number, text or pint quantity], or WellMixed, optional
+            Compartment -> um^3 or um^2 for other programs, which know no mesh; `well_mixed(model, mesh)` measures
+            them. All are 1 if not given.
+        overwrite : bool
+            Replace whatever is there. A file that this function wrote is always replaced.
+
+        Returns
+        -------
+        str
+            The SBML text, in um, s and molecules. Regions, diffusion and the texts of numbers are in its annotation.
+
+        Raises
+        ------
+        FileExistsError, ImportError
+        ValueError
+            Python functions, Fields, formulas in x, y and z and potentials, all by name.
+
+        Warns
+        -----
+        UserWarning
+            No sizes although there are several compartments.
+        """
+        require(path, (str, PathLike, type(None)), "model.to_sbml(path)")
+        text = sbml_of(self, sizes)
+        if path is not None:
+            write_sbml(Path(path).expanduser(), text, overwrite=overwrite)
+        return text
+
+    @classmethod
+    def from_antimony(
+        cls,
+        source: str | PathLike[str],
+        places: Mapping[str, Place] | None = None,
+        *,
+        reactions: Mapping[str, str] | None = None,
+        sizes: Mapping[str, Any] | None = None,
+        diffusion: Mapping[str, Any] | None = None,
+        units: Mapping[str, str] | None = None,
+    ) -> Model:
+        """Read a model from Antimony, a file or the text itself; all else is as in `from_sbml`.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError, ImportError
+            As `from_sbml`; also a text that is no Antimony, with the line.
+
+        Notes
+        -----
+        A compartment is an area if its unit is one: `unit um2 = (1e-6 metre)^2; PM = 600; PM has um2`.
+        """
+        require(source, (str, PathLike), "Model.from_antimony(source)")
+        wishes = Wishes(places or {}, reactions or {}, sizes or {}, diffusion or {}, units or {})
+        return cls(**read_antimony(source, wishes))
+
+    def to_antimony(
+        self, path: str | PathLike[str] | None = None, *, sizes: Any = None, overwrite: bool = False
+    ) -> str:
+        """Write the model as Antimony, from which `from_antimony` makes an equal one; all else is as in `to_sbml`.
+
+        Its first line, a comment, holds what Antimony has no words for.
+        """
+        require(path, (str, PathLike, type(None)), "model.to_antimony(path)")
+        text = antimony_of(self, sizes)
+        if path is not None:
+            write_antimony(Path(path).expanduser(), text, overwrite=overwrite)
+        return text
 
     def latex(self) -> str:
         """Write the equations of the model in LaTeX: every compartment's equations and what crosses its membranes."""

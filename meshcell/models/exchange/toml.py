@@ -24,17 +24,29 @@ WITH_TABLES = ("parameters", "fixed")
 
 def write_model(path: Path, model: Any, *, overwrite: bool) -> None:
     """Write a model whole or not at all; a file that is there is replaced if it was written by this function."""
-    if path.exists() and not overwrite and not _is_ours(path):
-        raise FileExistsError(f"{path} exists already; give overwrite=True to replace it, or another name")
-    text = toml_of(model)
+    check_free(path, HEAD, len(HEAD), overwrite=overwrite)
+    write_whole(path, toml_of(model))
+
+
+def check_free(path: Path, mark: str, within: int, *, overwrite: bool) -> None:
+    """Refuse to replace a file in whose first bytes a mark of ours does not stand.
+
+    Raises
+    ------
+    FileExistsError
+    """
+    if path.exists() and not overwrite:
+        with path.open("rb") as file:
+            ours = mark.encode() in file.read(within)
+        if not ours:
+            raise FileExistsError(f"{path} exists already; give overwrite=True to replace it, or another name")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text whole or not at all; a missing folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(text, "utf-8", newline="\n")
-
-
-def _is_ours(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(HEAD)) == HEAD.encode()
 
 
 # --- writing ---
@@ -121,6 +133,11 @@ def read_model(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"it should be a TOML file; reading it failed: {error}") from error
+    return fields_of(content)
+
+
+def fields_of(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the model in the content of a TOML file."""
     known = ("compartments", "species", "reactions", "parameters")
     _require_keys(content, known, ("compartments",), "a model")
     content = {"species": [], **content}

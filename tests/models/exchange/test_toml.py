@@ -11,8 +11,8 @@ import meshcell as mc
 from gallery.meshes import ball
 from meshcell.core import toml_text
 from meshcell.core.files import FileError
-from meshcell.models.model import Model
 from meshcell.models.exchange.toml import HEAD, toml_of
+from meshcell.models.model import Model
 from meshcell.models.parameters import Course, Field, Table
 from meshcell.models.species import Reaction, Species
 
