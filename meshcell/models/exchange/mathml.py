@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -266,12 +268,33 @@ def formula_of(tree: Tree) -> str:
     >>> formula_of(("max", "a", ("neg", ("**", "b", 2.0))))
     'piecewise((a), (a) >= (-((b)^(2.0))), (-((b)^(2.0))))'
     """
-    return str(
-        walk(tree, _WRITTEN, lambda leaf: ("time" if leaf == "t" else leaf) if isinstance(leaf, str) else _number(leaf))
-    )
+    return str(walk(tree, _WRITTEN, _leaf))
 
 
-def _number(value: float) -> str:
+def _leaf(leaf: float | str) -> str:
+    if isinstance(leaf, str):
+        return "time" if leaf == "t" else leaf
+    return number_text(leaf)
+
+
+def written_number(value: float) -> float:
+    """Return the nearest number that libsbml can write and read.
+
+    It writes 15 digits, so the greatest floats would become infinite, and does not read those below the normal ones.
+
+    Examples
+    --------
+    >>> written_number(5e-324), written_number(0.1)
+    (0.0, 0.1)
+    """
+    if abs(value) < sys.float_info.min * (1 + 1e-14):
+        return 0.0
+    return math.copysign(min(abs(value), sys.float_info.max * (1 - 1e-14)), value)
+
+
+def number_text(value: float) -> str:
+    """Write a number within a formula."""
+    value = written_number(value)
     return repr(value) if value >= 0 else f"(-{-value!r})"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from meshcell.core.units import CONCENTRATION, DENSITY, NO_UNIT, Unit
 from meshcell.models.consistency import parameter
-from meshcell.models.exchange.mathml import formula_of
+from meshcell.models.exchange.mathml import formula_of, number_text, written_number
 from meshcell.models.exchange.sbml_document import annotate, library
 from meshcell.models.exchange.sbml_laws import substituted
 from meshcell.models.exchange.toml import toml_of
@@ -220,7 +220,7 @@ class _Writer:
         self._named(item, self.own.compartments[name], name)
         dimension = sizes.dimensions[name]
         _done(item.setSpatialDimensions(dimension))
-        _done(item.setSize(sizes.sizes[name]))
+        _done(item.setSize(written_number(sizes.sizes[name])))
         _done(item.setUnits(self.unit(Unit.of(um=dimension))))
         _done(item.setConstant(True))
 
@@ -241,7 +241,7 @@ class _Writer:
             initial = formula.tree
             if not isinstance(initial, float):
                 self._rule(own, self._with_tables(formula.tree, varying))
-        _done(item.setInitialConcentration(initial if isinstance(initial, float) else 0.0))
+        _done(item.setInitialConcentration(written_number(initial) if isinstance(initial, float) else 0.0))
 
     def parameter(self, name: str) -> None:
         """Write a parameter in base units; a table is a rule in time."""
@@ -254,7 +254,7 @@ class _Writer:
             self._rule(own, _table_formula(value))
         else:
             assert number is not None
-            _done(item.setValue(number))
+            _done(item.setValue(written_number(number)))
         _done(item.setConstant(not isinstance(value, Table)))
         if unit is not None:
             _done(item.setUnits(self.unit(unit)))
@@ -268,13 +268,12 @@ class _Writer:
         _done(item.setFast(False))
         _done(item.setCompartment(home))
         for name, times in reaction.change.items():
-            if times:
-                reference = item.createReactant() if times < 0 else item.createProduct()
-                _done(reference.setSpecies(self.own.species[name]))
-                _done(reference.setStoichiometry(abs(times)))
-                _done(reference.setConstant(True))
+            reference = item.createReactant() if times < 0 else item.createProduct()
+            _done(reference.setSpecies(self.own.species[name]))
+            _done(reference.setStoichiometry(written_number(abs(times))))
+            _done(reference.setConstant(True))
         for name in reaction.formula.names:
-            if name in self.own.species and not reaction.change.get(name):
+            if name in self.own.species and name not in reaction.change:
                 _done(item.createModifier().setSpecies(self.own.species[name]))
         formula = formula_of(substituted(reaction.formula.tree, self.own.symbols))
         _done(item.createKineticLaw().setMath(self._math(f"{home}*({formula})")))
@@ -306,13 +305,14 @@ class _Writer:
 
 def _table_formula(table: Table) -> str:
     """Write a table as one piecewise in time, straight between its points."""
-    times, values = table.times_in_s, table.in_base.tolist()
-    pieces = [f"{values[0]!r}, time < {times[0]!r}"]
+    times = [number_text(time) for time in table.times_in_s]
+    values = [number_text(value) for value in table.in_base.tolist()]
+    pieces = [f"{values[0]}, time < {times[0]}"]
     for k in range(1, len(times)):
-        if times[k] > times[k - 1]:
-            share = f"(time - ({times[k - 1]!r}))/({times[k]!r} - ({times[k - 1]!r}))"
-            pieces.append(f"{values[k - 1]!r} + ({values[k]!r} - ({values[k - 1]!r}))*{share}, time < {times[k]!r}")
-    return f"piecewise({', '.join(pieces)}, {values[-1]!r})"
+        if table.times_in_s[k] > table.times_in_s[k - 1]:
+            share = f"(time - {times[k - 1]})/({times[k]} - {times[k - 1]})"
+            pieces.append(f"{values[k - 1]} + ({values[k]} - {values[k - 1]})*{share}, time < {times[k]}")
+    return f"piecewise({', '.join(pieces)}, {values[-1]})"
 
 
 def _done(code: int) -> None:

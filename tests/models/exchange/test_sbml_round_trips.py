@@ -1,0 +1,197 @@
+"""Models to SBML and Antimony and back: equal as they were written, and as good where another program changed them."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import meshcell as mc
+from gallery.any_models import models
+from meshcell.core.files import FileError
+from meshcell.models.exchange.toml import toml_of
+from meshcell.models.model import Model
+from meshcell.models.parameters import Course, Field, Table
+from meshcell.models.species import Reaction, Species
+
+libsbml = pytest.importorskip("libsbml")
+pytest.importorskip("antimony")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+PLACES = {"cyt": "cytosol", "er": "er", "PM": ("cytosol", "outside"), "ERM": ("er", "cytosol")}
+SIZES = {"cyt": 0.6, "er": 0.05, "PM": "6.6 um^2", "ERM": 2.0}
+SPINE = Model(
+    PLACES,
+    [
+        Species("Ca", "cyt", "220 um^2/s", "0.1 uM"),
+        Species("CaER", "er", "6 um^2/s", "400 uM"),
+        Species("R", "PM", 0.1, "30 molecule/um^2"),
+        Species("CaR", "PM"),
+    ],
+    [
+        Reaction("leak", "ERM", "k_leak*(CaER - Ca)", {"CaER": -1, "Ca": 1}),
+        Reaction("pump in time", "PM", "v*heaviside(t - t1)*max(Ca - c0, z0)/(K + Ca)", {"Ca": -1}),
+        Reaction("bind", "PM", "on*Ca*R - off*CaR", {"Ca": -1, "R": -1, "CaR": 1}),
+        Reaction("buffer", "cyt", "(s*where(t > t1 and not t > t2, c0, Ca) - 0*Ca)*pulse", {"Ca": 0.5}),
+    ],
+    {
+        "k_leak": "0.02 um/s",
+        "v": "30 molecule/um^2/s",
+        "K": "0.2 uM",
+        "t1": "20 ms",
+        "t2": "0.2 s",
+        "c0": "0.05 uM",
+        "z0": "0 uM",
+        "on": "1 1/uM/s",
+        "off": "3 1/s",
+        "s": "0.5 1/s",
+        "pulse": Table([0, 100, 100, 400], [0, 3, 1, 0.5], "1", "ms"),
+    },
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(models(in_space=False))
+def test_any_model_comes_back_and_is_valid_sbml(model):
+    if any(item.signed and item.initial_unit is not None for item in model.species):
+        # What is no amount of anything is refused; the generator knows it by signed and concentrations alone.
+        assert all(str(item.initial_unit) == "molecule/um^3" for item in model.species if item.initial_unit)
+    text = model.to_sbml()
+    assert Model.from_sbml(text) == model
+    assert toml_of(Model.from_sbml(text)) == toml_of(model)
+    document = libsbml.readSBMLFromString(text)
+    document.checkConsistency()
+    assert document.getNumErrors(libsbml.LIBSBML_SEV_ERROR) + document.getNumErrors(libsbml.LIBSBML_SEV_FATAL) == 0
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(models(in_space=False))
+def test_any_model_comes_back_from_antimony(model):
+    assert Model.from_antimony(model.to_antimony()) == model
+
+
+def test_files_come_back(tmp_path):
+    for ending, write, read in (
+        ("xml", SPINE.to_sbml, Model.from_sbml),
+        ("ant", SPINE.to_antimony, Model.from_antimony),
+    ):
+        path = tmp_path / "new" / f"model.{ending}"
+        assert path.parent.exists() == (ending == "ant")
+        assert write(path, sizes=SIZES) == path.read_text("utf-8")
+        # Our own file is replaced without asking, and a foreign one is not.
+        write(str(path), sizes=SIZES)
+        assert read(path) == SPINE and read(str(path)) == SPINE
+        path.write_text("a file of somebody else")
+        with pytest.raises(FileExistsError, match="overwrite=True"):
+            write(path, sizes=SIZES)
+        write(path, sizes=SIZES, overwrite=True)
+        assert read(path) == SPINE
+
+
+def test_units_of_what_is_written_are_consistent():
+    """libsbml's own check of units finds nothing to correct."""
+    model = Model(PLACES, SPINE.species, [SPINE.reactions[k] for k in (0, 2)], SPINE.parameters)
+    document = libsbml.readSBMLFromString(model.to_sbml(sizes=SIZES))
+    document.checkConsistency()
+    found = [document.getError(k) for k in range(document.getNumErrors())]
+    assert [error.getMessage() for error in found if "nits" in error.getMessage() and error.getErrorId() < 20000] == []
+
+
+def run(model):
+    return mc.solve(SIZES, model, np.linspace(0, 0.5, 6), rtol=1e-7)
+
+
+@pytest.mark.parametrize("ending", ["sbml", "antimony"])
+def test_a_changed_file_is_read_for_what_it_says_now(ending):
+    """Through rules, pieces and products of sizes the same rates come back, of other texts."""
+    text = getattr(SPINE, f"to_{ending}")(sizes=SIZES)
+    read = getattr(Model, f"from_{ending}")
+    changed = text.replace('value="30"', 'value="60"').replace("v = 30;", "v = 60;")
+    assert changed != text
+    with pytest.warns(UserWarning, match="was changed after meshcell wrote it"):
+        back = read(changed)
+    twice = Model(PLACES, SPINE.species, SPINE.reactions, {**SPINE.parameters, "v": "60 molecule/um^2/s"})
+    assert back.compartments == PLACES
+    assert back.parameters["v"] == "60 molecule/um^2/s"
+    assert [item.diffusion for item in back.species] == ["220 um^2/s", "6 um^2/s", 0.1, 0.0]
+    assert [item.compartment for item in back.reactions] == ["ERM", "PM", "PM", "cyt"]
+    one, other = run(back), run(twice)
+    for name in ("Ca", "CaER", "R", "CaR"):
+        np.testing.assert_allclose(one.values[name], other.values[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_stranger_reads_the_same_rates():
+    """Without our notes, and with places from the caller, the model means the same."""
+    bare = re.sub(r"<annotation>.*</annotation>", "", SPINE.to_sbml(sizes=SIZES), flags=re.DOTALL)
+    assert "meshcell:" not in bare
+    with pytest.warns(UserWarning, match="SBML says nothing of diffusion, so it is 0 um.2/s for CaER, R, CaR"):
+        back = Model.from_sbml(bare, PLACES, diffusion={"Ca": "220 um^2/s"})
+    assert back.species[0].diffusion == "220 um^2/s"
+    one, other = run(back), run(SPINE)
+    for name in ("Ca", "CaER", "R", "CaR"):
+        np.testing.assert_allclose(one.values[name], other.values[name], rtol=1e-5, atol=1e-6)
+
+
+def test_held_species_are_boundary_species():
+    fixed = {"PM": "1 uM"}
+    moving = {"PM": "1e3*(1 + sin(3*t))"}
+    model = Model(
+        {"cyt": "cytosol", "PM": ("cytosol", "outside")},
+        [Species("A", "cyt", 1, "5 uM", fixed), Species("B", "cyt", 1, 0, moving), Species("C", "cyt", 1)],
+        [Reaction("make", "cyt", "k*(0.5*A + B)", {"C": 1, "A": -1})],
+        {"k": "1 1/s"},
+    )
+    bare = re.sub(r"<annotation>.*</annotation>", "", model.to_sbml(sizes={"cyt": 1, "PM": 1}), flags=re.DOTALL)
+    back = Model.from_sbml(bare, {"cyt": "cytosol", "PM": ("cytosol", "outside")})
+    assert [item.name for item in back.species] == ["C"]
+    sizes, times = {"cyt": 1, "PM": 1}, [0, 0.5, 1]
+    truth, found = (mc.solve(sizes, item, times, rtol=1e-7).values["C"] for item in (model, back))
+    np.testing.assert_allclose(found, truth, rtol=1e-5)
+
+
+def test_sizes_of_1_are_said_where_they_matter():
+    with pytest.warns(UserWarning, match="volumes and areas are all written as 1"):
+        SPINE.to_sbml()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SPINE.to_sbml(sizes=SIZES)
+        SPINE.to_sbml(sizes=mc.well_mixed(SPINE, SIZES))
+        Model({"cyt": "cytosol"}, []).to_sbml()
+    with pytest.raises(ValueError, match=r"sizes should be of the model's compartments.*did you mean 'cyt'"):
+        SPINE.to_sbml(sizes={"cyto": 1})
+
+
+def test_what_sbml_cannot_say_is_refused_by_name(tmp_path):
+    species = [
+        Species("u", "ball", Field(np.ones(3)), lambda xyz: xyz[:, 0]),
+        Species("v", "ball", {"a": 1, "b": np.ones(3)}, "1 + x", {"PM": lambda t: 1 + t}),
+        Species("w", "ball", 0, "-65 mV", signed=True),
+    ]
+    reactions = [Reaction("r", "ball", "k*f*u*z", {"u": -1})]
+    parameters = {"k": Course(lambda t: t), "f": np.ones(3)}
+    model = Model({"ball": "a + b", "PM": ("a", "outside")}, species, reactions, parameters)
+    with pytest.raises(ValueError) as refused:
+        model.to_sbml(tmp_path / "model.xml")
+    for part in (
+        "parameter k is a Python function: write a formula or a Table",
+        "parameter f is a Field over one mesh: write a number",
+        "initial of species u is a Python function",
+        "diffusion of species u is a Field",
+        "diffusion of species v in 'b' is a Field",
+        "initial of species v reads the position x",
+        "fixed of species v for 'PM' is a Python function",
+        "species w is no amount of anything but in mV: keep such a model as TOML",
+        "the rate of reaction r reads the position z",
+    ):
+        assert part in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_antimony_is_told_with_its_line():
+    with pytest.raises(FileError, match=r"should be Antimony; .*line 2"):
+        Model.from_antimony("model m\n A -> ; k*\nend", {})
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        Model.from_antimony("nowhere.ant")
+    with pytest.raises(TypeError, match=r"Model.from_antimony\(source\) needs a str"):
+        Model.from_antimony(3)
