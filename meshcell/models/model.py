@@ -33,8 +33,8 @@ from meshcell.models.consistency import (
     plain_numbers,
 )
 from meshcell.models.equations import latex, table
-from meshcell.models.exchange.antimony import antimony_of, read_antimony, write_antimony
-from meshcell.models.exchange.sbml import read_sbml, sbml_of, write_sbml
+from meshcell.models.exchange import antimony, sbml
+from meshcell.models.exchange.sbml_document import called
 from meshcell.models.exchange.sbml_reading import Wishes
 from meshcell.models.exchange.toml import read_model, write_model
 from meshcell.models.expressions import POSITION, VARIABLES, Expression
@@ -286,7 +286,9 @@ class Model:
         """
         require(source, (str, PathLike), "Model.from_sbml(source)")
         wishes = Wishes(places or {}, reactions or {}, sizes or {}, diffusion or {}, units or {})
-        return cls(**read_sbml(source, wishes))
+        what = called(source, sbml.MARKS, "SBML")
+        with naming(what):
+            return cls(**sbml.read_sbml(source, wishes, str(what)))
 
     def to_sbml(self, path: str | PathLike[str] | None = None, *, sizes: Any = None, overwrite: bool = False) -> str:
         """Write the model as SBML (Level 3 Version 1 core), from which `from_sbml` makes an equal one.
@@ -318,9 +320,9 @@ class Model:
             No sizes although there are several compartments.
         """
         require(path, (str, PathLike, type(None)), "model.to_sbml(path)")
-        text = sbml_of(self, sizes)
+        text = sbml.sbml_of(self, sizes)
         if path is not None:
-            write_sbml(Path(path).expanduser(), text, overwrite=overwrite)
+            sbml.write_sbml(Path(path).expanduser(), text, overwrite=overwrite)
         return text
 
     @classmethod
@@ -347,7 +349,9 @@ class Model:
         """
         require(source, (str, PathLike), "Model.from_antimony(source)")
         wishes = Wishes(places or {}, reactions or {}, sizes or {}, diffusion or {}, units or {})
-        return cls(**read_antimony(source, wishes))
+        what = called(source, antimony.MARKS, "Antimony")
+        with naming(what):
+            return cls(**antimony.read_antimony(source, wishes, str(what)))
 
     def to_antimony(
         self, path: str | PathLike[str] | None = None, *, sizes: Any = None, overwrite: bool = False
@@ -357,9 +361,9 @@ class Model:
         Its first line, a comment, holds what Antimony has no words for.
         """
         require(path, (str, PathLike, type(None)), "model.to_antimony(path)")
-        text = antimony_of(self, sizes)
+        text = antimony.antimony_of(self, sizes)
         if path is not None:
-            write_antimony(Path(path).expanduser(), text, overwrite=overwrite)
+            antimony.write_antimony(Path(path).expanduser(), text, overwrite=overwrite)
         return text
 
     def latex(self) -> str:

@@ -15,19 +15,22 @@ from meshcell.models.exchange.toml import check_free, toml_of, write_whole
 from meshcell.models.species import Described
 
 MARK = '# {"meshcell": 1'
+# By these an Antimony text is told from the name of a file.
+MARKS = ("\n", "->", ";", "=")
 
 
-def read_antimony(source: str | PathLike[str], wishes: Wishes) -> dict[str, Any]:
-    """Return the fields of the model in an Antimony file or text.
+def read_antimony(source: str | PathLike[str], wishes: Wishes, what: str) -> dict[str, Any]:
+    """Return the fields of the model in an Antimony file or text, which is called `what`.
 
     Raises
     ------
     FileNotFoundError, ValueError, ImportError
     """
-    text, what = text_of(source, ("\n", "->", ";", "="), "Antimony")
+    text = text_of(source, MARKS, "Antimony")
     notes = commented(text.encode("utf-8"), KIND)
     document = document_of(_sbml_of_antimony(text, what), what)
-    return fields_of_document(document, wishes, what, notes.get("toml"), notes.get("digest") == _digest(text))
+    toml = notes.get("toml")
+    return fields_of_document(document, wishes, what, toml, notes.get("digest") == _digest(text, toml or ""))
 
 
 def antimony_of(model: Described, sizes: Any) -> str:
@@ -37,7 +40,8 @@ def antimony_of(model: Described, sizes: Any) -> str:
     if antimony.loadSBMLString(sbml_of(model, sizes)) < 0:
         raise FileError(f"antimony could not take the model: {antimony.getLastError()}")
     text = str(antimony.getAntimonyString(antimony.getMainModuleName()))
-    return f"# {tagged(KIND, toml=toml_of(model), digest=_digest(text))}\n{text}"
+    toml = toml_of(model)
+    return f"# {tagged(KIND, toml=toml, digest=_digest(text, toml))}\n{text}"
 
 
 def write_antimony(path: Path, text: str, *, overwrite: bool) -> None:
@@ -62,7 +66,7 @@ def _library() -> Any:
     return antimony
 
 
-def _digest(text: str) -> str:
-    """Return a number for all of a text but our comment in it and blanks at its ends."""
+def _digest(text: str, toml: str) -> str:
+    """Return a number for all of a text, blanks at its ends aside, and for the notes that it is to carry."""
     lines = [line for line in text.splitlines() if not line.startswith(MARK)]
-    return hashlib.sha256("\n".join(lines).strip().encode()).hexdigest()
+    return hashlib.sha256((toml + "\n".join(lines).strip()).encode()).hexdigest()

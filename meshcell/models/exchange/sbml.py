@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from meshcell.core.files import FileError
 from meshcell.models.exchange.sbml_document import NAMESPACE, annotated, document_of, library, text_of
 from meshcell.models.exchange.sbml_reading import Wishes, model_fields
 from meshcell.models.exchange.sbml_writing import document_of_model, identifiers
@@ -18,17 +19,18 @@ from meshcell.models.species import Described
 from meshcell.models.well_mixed import WellMixed, checked_sizes
 
 NEAR_THE_BEGINNING = 1000
+# By these an SBML text is told from the name of a file.
+MARKS = ("<sbml", "<?xml", "\n")
 
 
-def read_sbml(source: str | PathLike[str], wishes: Wishes) -> dict[str, Any]:
-    """Return the fields of the model in an SBML file or text.
+def read_sbml(source: str | PathLike[str], wishes: Wishes, what: str) -> dict[str, Any]:
+    """Return the fields of the model in an SBML file or text, which is called `what`.
 
     Raises
     ------
     FileNotFoundError, ValueError, ImportError
     """
-    text, what = text_of(source, ("<sbml", "\n"), "SBML")
-    document = document_of(text, what)
+    document = document_of(text_of(source, MARKS, "SBML"), what)
     return fields_of_document(document, wishes, what, *annotated(document))
 
 
@@ -48,7 +50,13 @@ def fields_of_document(document: Any, wishes: Wishes, what: str, toml: str | Non
     """
     if toml is None:
         return model_fields(document, wishes, what)
-    ours = fields_of(tomllib.loads(toml))
+    try:
+        ours = fields_of(tomllib.loads(toml))
+    except (TypeError, ValueError) as error:
+        raise FileError(
+            f"{what}: the notes in which meshcell keeps a model cannot be read ({error}); delete them (the annotation, in "
+            "Antimony the first line) and give places="
+        ) from error
     if untouched and wishes.none:
         return ours
     if not untouched:

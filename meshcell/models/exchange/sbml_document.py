@@ -14,15 +14,22 @@ NAMESPACE = "urn:meshcell:model"
 MISSING = "SBML needs python-libsbml: pip install 'meshcell[sbml]'"
 
 
-def text_of(source: str | PathLike[str], marks: tuple[str, ...], what: str) -> tuple[str, str]:
-    """Return the text of a file or, where one of the marks stands in it, a text itself; and how it is called in errors.
+def called(source: str | PathLike[str], marks: tuple[str, ...], what: str) -> Path:
+    """Return the name of a source in errors: its path, or where one of the marks stands in it, that it is a text."""
+    if isinstance(source, str) and any(mark in source for mark in marks):
+        return Path(f"the {what} text")
+    return Path(source).expanduser()
+
+
+def text_of(source: str | PathLike[str], marks: tuple[str, ...], what: str) -> str:
+    """Return the text of a file or, where one of the marks stands in it, the text itself.
 
     Raises
     ------
     FileNotFoundError
     """
     if isinstance(source, str) and any(mark in source for mark in marks):
-        return source, f"the {what} text"
+        return source
     path = Path(source).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
@@ -30,7 +37,7 @@ def text_of(source: str | PathLike[str], marks: tuple[str, ...], what: str) -> t
             f"and the folder {path.parent}"
         )
     try:
-        return path.read_text("utf-8-sig"), str(path)
+        return path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FileError(f"{path} should be a text in UTF-8; reading it failed: {error}; save it as UTF-8") from error
 
@@ -90,7 +97,7 @@ def _errors(document: Any) -> list[str]:
 
 def annotate(document: Any, toml: str) -> None:
     """Put a model's TOML into the annotation of a document, sealed with a digest of all the rest."""
-    note = tagged(KIND, toml=toml, digest=digest(document))
+    note = tagged(KIND, toml=toml, digest=digest(document, toml))
     escaped = note.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     document.getModel().setAnnotation(f'<meshcell:model xmlns:meshcell="{NAMESPACE}">{escaped}</meshcell:model>')
 
@@ -104,13 +111,13 @@ def annotated(document: Any) -> tuple[str | None, bool]:
             texts = (child.getChild(j).getCharacters() for j in range(child.getNumChildren()))
             notes = untagged("".join(texts).strip(), KIND)
             if isinstance(notes.get("toml"), str):
-                return notes["toml"], notes.get("digest") == digest(document)
+                toml = str(notes["toml"])
+                return toml, notes.get("digest") == digest(document, toml)
     return None, False
 
 
-def digest(document: Any) -> str:
-    """Return a number for all of a document but its annotations."""
-    libsbml = library()
+def digest(document: Any, toml: str) -> str:
+    """Return a number for all of a document and for the notes that it is to carry."""
     bare = document.clone()
     bare.getModel().unsetAnnotation()
-    return hashlib.sha256(libsbml.writeSBMLToString(bare).encode()).hexdigest()
+    return hashlib.sha256((toml + library().writeSBMLToString(bare)).encode()).hexdigest()

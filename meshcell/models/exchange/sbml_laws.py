@@ -194,7 +194,10 @@ class Numbers:
             return contents.stoichiometries[name]
         if name in contents.species:
             return self._symbol(name)
-        value = contents.parameters.get(name)
+        if name not in contents.parameters:
+            # An interface that the caller has added.
+            return self.size(name)
+        value = contents.parameters[name]
         if value is None:
             raise ValueError(f"parameter {name!r} has no value in the file; give it one there")
         return value

@@ -178,7 +178,7 @@ def _fitting(unit: Scaled | None, name: str, contents: Contents) -> Scaled | Non
     if unit is None or unit.unit == NO_UNIT:
         return None
     if unit.unit != model_unit(ASSUMED[name], name).unit:
-        contents.note("units", f"{unit.text()} of {name}")
+        contents.note("units", f"{unit.text() or unit.unit} of {name}")
     return unit
 
 

@@ -99,7 +99,9 @@ class Draft:
 def _places(contents: Contents, wishes: Wishes, notes: list[str]) -> dict[str, Place]:
     """Check where compartments are; what no place is needed for may have none."""
     for name, place in wishes.places.items():
-        if name not in contents.compartments and isinstance(place, str):
+        # A patch that the file does not have is added by name, and a misspelt compartment is none.
+        added = name in wishes.reactions.values()
+        if name not in contents.compartments and isinstance(place, str) and not added:
             raise ValueError(
                 f"places should be of the file's compartments, {', '.join(contents.compartments)}, or add interfaces, "
                 f"which are pairs of regions; got {name!r}: {place!r}{nearest(name, contents.compartments)}"

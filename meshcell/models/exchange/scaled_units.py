@@ -52,7 +52,7 @@ class Scaled:
     @classmethod
     def of_vector(cls, vector: tuple[float, ...]) -> Scaled:
         """Make a unit of its numbers."""
-        powers = {name: round(power, 6) for name, power in zip(NAMES, vector[1:], strict=True)}
+        powers = {name: round(power, 9) for name, power in zip(NAMES, vector[1:], strict=True)}
         return cls(vector[0] if abs(vector[0]) > NEAR else 0.0, Unit.of(**powers))
 
     @property
@@ -74,6 +74,11 @@ class Scaled:
 
     def __pow__(self, exponent: float) -> Scaled:
         return Scaled(self.log * exponent, self.unit**exponent)
+
+    @property
+    def can_be_written(self) -> bool:
+        """Whether the powers are decimal numbers, which a text holds exactly."""
+        return all(is_short(power) for _, power in self.unit.powers)
 
     def near(self, other: Scaled) -> bool:
         """Tell whether two units are the same."""
@@ -97,6 +102,11 @@ class Scaled:
             text = "" if self.unit == units.NO_UNIT else text
         # Whole numbers are written without their point.
         return f"{repr(float(value)).removesuffix('.0')} {text}".strip()
+
+
+def is_short(power: float) -> bool:
+    """Tell whether a power has so few digits that a unit's text holds it exactly."""
+    return abs(round(power, 3) - power) < 1e-12
 
 
 def definition(kind: str, exponent: float, scale: float, multiplier: float) -> Scaled:

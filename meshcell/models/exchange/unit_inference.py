@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from meshcell.models.exchange.scaled_units import Scaled
+from meshcell.models.exchange.scaled_units import Scaled, is_short
 from meshcell.models.formula_trees import CONDITIONS, SCALAR, Tree, names, walk
 
 # Beyond rounding; the scales of units differ by more.
@@ -57,8 +57,8 @@ class Equations:
             return all(abs(part) < TINY for part in left.known)
         # What belongs to one place only makes the shortest rows.
         pivot = min(left.factors, key=lambda name: (not name.startswith("#"), -abs(left.factors[name])))
-        factor = left.factors.pop(pivot)
-        self._settled[pivot] = left.times(-1.0 / factor)
+        rest = Row({name: factor for name, factor in left.factors.items() if name != pivot}, left.known)
+        self._settled[pivot] = rest.times(-1.0 / left.factors[pivot])
         return True
 
     def reduced(self, row: Row) -> Row:
@@ -132,22 +132,33 @@ def solve(
     values : mapping of str to float
         Of parameters, which may stand in exponents.
     """
-    equations = Equations()
-    for name, tree in laws.trees.items():
-        rows: list[Row] = []
-        own = _unit(tree, known, {**values, **laws.values}, rows)
-        if own is not None:
-            rows.append(own.plus(Row({}, wanted[name].vector), -1.0))
-        for row in rows:
-            equations.settle(row)
+    rows = [
+        row for name, tree in laws.trees.items() for row in _rows(tree, wanted[name], known, {**values, **laws.values})
+    ]
     pure = dict.fromkeys([*laws.factors, *laws.roots], Scaled())
     unnamed = (
         {name for tree in laws.trees.values() for name in names(tree)} - set(known) - set(laws.values) - set(declared)
     )
     wishes = {**pure, **declared, **dict.fromkeys([*laws.numbers, *sorted(unnamed)], Scaled())}
-    for name, unit in wishes.items():
-        equations.settle(Row({name: 1.0}).plus(Row({}, unit.vector), -1.0))
-    return equations
+    first: dict[str, Scaled] = {}
+    while True:
+        equations = Equations()
+        for row in rows:
+            equations.settle(row)
+        for name, unit in [*first.items(), *wishes.items()]:
+            equations.settle(Row({name: 1.0}).plus(Row({}, unit.vector), -1.0))
+        # A third power of a number that is added to a species would need a third of its unit, which no text holds.
+        odd = [name for name in wishes if name not in first and not equations.value(name).can_be_written]
+        if not odd:
+            return equations
+        first.update(dict.fromkeys(sorted(odd, key=lambda name: name.startswith("#")), Scaled()))
+
+
+def _rows(tree: Tree, wanted: Scaled, known: Mapping[str, Scaled], values: Mapping[str, float]) -> list[Row]:
+    """Return what has to be zero in a law."""
+    rows: list[Row] = []
+    own = _unit(tree, known, values, rows)
+    return [*rows, *([] if own is None else [own.plus(Row({}, wanted.vector), -1.0)])]
 
 
 def _unit(tree: Tree, known: Mapping[str, Scaled], values: Mapping[str, float], rows: list[Row]) -> Row | None:
@@ -194,7 +205,7 @@ def _of_power(
     if base is None:
         return None
     power = next(_constants(tree[2], values), None)
-    if power is None:
+    if power is None or not is_short(power):
         rows.append(base)
         return Row()
     return base.times(power)
