@@ -54,8 +54,8 @@ def fields_of_document(document: Any, wishes: Wishes, what: str, toml: str | Non
         ours = fields_of(tomllib.loads(toml))
     except (TypeError, ValueError) as error:
         raise FileError(
-            f"{what}: the notes in which meshcell keeps a model cannot be read ({error}); delete them (the annotation, in "
-            "Antimony the first line) and give places="
+            f"{what}: the notes in which meshcell keeps a model cannot be read ({error}); delete them (the "
+            "annotation, in Antimony the first line) and give places="
         ) from error
     if untouched and wishes.none:
         return ours

@@ -126,7 +126,7 @@ def test_units_that_are_not_said_are_assumed_aloud():
         ("cell*k*(1 + A/K)", "k*(1 + A/K)", {"k": "3 uM/s", "K": "7 uM"}),
         ("cell*k*(1 + A)", "k*(j_c1 + A)", {"k": "3 1/s", "j_c1": "1 uM"}),
         ("cell*k*exp(A)", "k*exp(j_c1*A)", {"k": "3 uM/s", "j_c1": "1 1/uM"}),
-        ("cell*k*A/(K^3 + A)", "k*A/(K**3 + j_c1*A)", {"k": "3 uM/s", "K": "7", "j_c1": "1 1/uM"}),
+        ("cell*k*A/(K^3 + A)", "k*A/(K**3 + j_c1*A)", {"k": "3 1/s", "K": "7", "j_c1": "1 1/uM"}),
         ("A*cell*k*A - k*A*cell", "j_c1*(A*k*A) - k*A", None),
     ],
 )
