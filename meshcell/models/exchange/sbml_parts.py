@@ -25,7 +25,7 @@ REMEDIES = {
     "delays": "write the delay as a chain of first-order reactions",
     "fast reactions": "give them rates of their own and fast=false",
     "conversion factors": "write the factor into the kinetic law or the stoichiometry",
-    "packages": "save the model as SBML core, without the package",
+    "packages": "save the model as SBML core (a hierarchical one flattened), without the package",
     "rate rules on parameters": "make it a species that is produced at this rate (a boundary species may have a rule)",
     "compartments whose size changes": "give them a constant size; a mesh does not grow",
     "compartments without volume or area": "move their species to one of 2 or 3 dimensions",
@@ -228,8 +228,10 @@ def _packages(document: Any, contents: Contents) -> None:
     known = [document.getPlugin(k).getPackageName() for k in range(document.getNumPlugins())]
     unknown = [document.getUnknownPackagePrefix(k) for k in range(document.getNumUnknownPackages())]
     for name in [*known, *unknown]:
-        # Mathematics of Level 3 Version 2 in Version 1; it is read like all mathematics.
-        if name != "l3v2extendedmath" and document.getPackageRequired(name):
+        # These bring mathematics, which is read or refused where it stands; and many files announce a package in vain.
+        harmless = name in ("l3v2extendedmath", "distrib")
+        parts = document.getModel().getPlugin("comp") if name == "comp" else None
+        if not harmless and not (parts and not parts.getNumSubmodels()) and document.getPackageRequired(name):
             contents.note("packages", name)
 
 
@@ -243,7 +245,7 @@ def _compartments(model: Any, contents: Contents) -> None:
             # Antimony writes 3 dimensions always; the unit knows better.
             dimension = 2
         usual = contents.base.get(OF_DIMENSION.get(dimension, ""), Scaled())
-        size = float(item.getSize()) if item.isSetSize() else None
+        size = float(item.getSize()) if item.isSetSize() and math.isfinite(item.getSize()) else None
         contents.compartments[item.getId()] = FileCompartment(
             dimension, size, unit or usual, unit is not None or OF_DIMENSION.get(dimension) not in contents.assumed
         )
@@ -280,7 +282,9 @@ def _own_substance(model: Any, item: Any, contents: Contents) -> Scaled:
 def _parameters(items: Any, contents: Contents, renamed: Mapping[str, str] | None = None) -> None:
     for item in each(items):
         name = (renamed or {}).get(item.getId(), item.getId())
-        contents.parameters[name] = float(item.getValue()) if item.isSetValue() else None
+        contents.parameters[name] = (
+            float(item.getValue()) if item.isSetValue() and math.isfinite(item.getValue()) else None
+        )
         if item.getUnits():
             contents.declared[name] = _unit(item.getModel(), item.getUnits(), contents, name)
 
@@ -343,7 +347,7 @@ def _rules(model: Any, contents: Contents, read: Callable[[Any, str], Tree]) -> 
         name = item.getVariable()
         if item.isAlgebraic():
             contents.note("algebraic rules", f"rule {row}")
-        elif name in contents.compartments:
+        elif name in contents.compartments and item.isRate():
             contents.note("compartments whose size changes", name)
         elif item.isRate() and name not in contents.species:
             contents.note("rate rules on parameters", name)
@@ -354,6 +358,26 @@ def _rules(model: Any, contents: Contents, read: Callable[[Any, str], Tree]) -> 
     for item in each(model.getListOfInitialAssignments()):
         if item.isSetMath():
             contents.started[item.getSymbol()] = read(item.getMath(), f"initial assignment of {item.getSymbol()}")
+    for name in contents.compartments:
+        if name in contents.assigned:
+            # A size that is computed from numbers is a number.
+            contents.started[name] = contents.assigned.pop(name)
+            if _moves(contents.started[name], contents, {name}):
+                contents.note("compartments whose size changes", name)
+
+
+def _moves(tree: Tree, contents: Contents, seen: set[str]) -> bool:
+    """Tell whether a tree changes in time, through whatever rules it reads."""
+    if "t" in names(tree):
+        return True
+    for name in set(names_in(tree)) - seen:
+        seen.add(name)
+        if name in contents.species and not (contents.species[name].held and name not in contents.rates):
+            return name not in contents.assigned or _moves(contents.assigned[name], contents, seen)
+        rule = contents.assigned.get(name)
+        if name in contents.reactions or (rule is not None and _moves(rule, contents, seen)):
+            return True
+    return False
 
 
 def _check_ruled(name: str, contents: Contents) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from meshcell.core.units import CONCENTRATION, DENSITY, NO_UNIT, Unit
 from meshcell.models.consistency import parameter
 from meshcell.models.exchange.mathml import formula_of, number_text, written_number
@@ -306,7 +308,9 @@ class _Writer:
 def _table_formula(table: Table) -> str:
     """Write a table as one piecewise in time, straight between its points."""
     times = [number_text(time) for time in table.times_in_s]
-    values = [number_text(value) for value in table.in_base.tolist()]
+    with np.errstate(over="ignore"):
+        # What is infinite in base units becomes the greatest number.
+        values = [number_text(value) for value in table.in_base.tolist()]
     pieces = [f"{values[0]}, time < {times[0]}"]
     for k in range(1, len(times)):
         if table.times_in_s[k] > table.times_in_s[k - 1]:

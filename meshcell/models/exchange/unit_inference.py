@@ -135,11 +135,7 @@ def solve(
     rows = [
         row for name, tree in laws.trees.items() for row in _rows(tree, wanted[name], known, {**values, **laws.values})
     ]
-    pure = dict.fromkeys([*laws.factors, *laws.roots], Scaled())
-    unnamed = (
-        {name for tree in laws.trees.values() for name in names(tree)} - set(known) - set(laws.values) - set(declared)
-    )
-    wishes = {**pure, **declared, **dict.fromkeys([*laws.numbers, *sorted(unnamed)], Scaled())}
+    wishes = _wishes(laws, set(known), declared)
     first: dict[str, Scaled] = {}
     while True:
         equations = Equations()
@@ -152,6 +148,14 @@ def solve(
         if not odd:
             return equations
         first.update(dict.fromkeys(sorted(odd, key=lambda name: name.startswith("#")), Scaled()))
+
+
+def _wishes(laws: Marked, known: set[str], declared: Mapping[str, Scaled]) -> dict[str, Scaled]:
+    """Return what every unknown should rather be, the heaviest wishes first."""
+    read = {name for tree in laws.trees.values() for name in names(tree)}
+    unnamed = sorted(read - known - set(laws.values) - set(declared))
+    pure = dict.fromkeys([*laws.factors, *laws.roots], Scaled())
+    return {**pure, **declared, **dict.fromkeys([*laws.numbers, *unnamed], Scaled())}
 
 
 def _rows(tree: Tree, wanted: Scaled, known: Mapping[str, Scaled], values: Mapping[str, float]) -> list[Row]:

@@ -5,6 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+import meshcell as mc
+from gallery.meshes import ball
 from meshcell.core.files import FileError
 from meshcell.models import expressions
 from meshcell.models.model import Model
@@ -336,3 +338,57 @@ def test_diffusion_is_given_by_name():
     assert antimony(body, diffusion={"A": "10 um^2/s"}).species[0].diffusion == "10 um^2/s"
     with pytest.raises(ValueError, match="diffusion should be of A; got 'a'; did you mean 'A'"):
         antimony(body, diffusion={"a": 1})
+
+
+# --- what other programs write ---
+
+
+def test_a_package_that_is_announced_in_vain_is_no_obstacle():
+    spaces = 'xmlns:comp="http://www.sbml.org/sbml/level3/version1/comp/version1" comp:required="true"'
+    assert sbml(CELL_OF_A.format("true", "", "true"), namespaces=spaces).species[0].name == "A"
+
+
+def test_sizes_that_rules_compute_from_numbers_are_numbers():
+    size = f'<listOfRules><assignmentRule variable="cell"><math {MATH}>{{}}</math></assignmentRule></listOfRules>'
+    cell = CELL_OF_A.format("false", "", "true").replace('size="1"', 'size="NaN"').replace("Concentration", "Amount")
+    double = "<apply><plus/><ci>k</ci><cn>3</cn></apply>"
+    model = sbml(cell.replace('value="1"', 'value="5"') + size.format(double), model='substanceUnits="item"')
+    assert model.species[0].initial == "0.125 molecule/l"
+    time = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time">t</csymbol>'
+    with pytest.raises(ValueError, match=r"compartments whose size changes .cell."):
+        sbml(cell + size.format(time))
+
+
+def test_a_species_of_a_rule_is_a_formula_of_others():
+    body = """compartment cell = 1; species A in cell = 4, $P in cell, substanceOnly species N in cell
+    N = 6; P := total - A; total = 10; j: A -> ; cell*k*P*A; i: -> A; c*N; k = 2; c = 1; N' = -c*N"""
+    model = antimony(body.replace(", substanceOnly", "; substanceOnly"))
+    assert [item.name for item in model.species] == ["A", "N"]
+    rates = {item.name: item.rate for item in model.reactions}
+    assert rates == {"j": "k*(total - A)*A", "i": "c*N", "rate rule of N": "-c*N"}
+
+
+def test_a_reaction_that_changes_nothing_is_left_out():
+    model = antimony(
+        "compartment cell = 1; species $A in cell = 4, B in cell = 1; j: A -> ; cell*A; i: B + A -> B; cell*B*A"
+    )
+    assert [item.name for item in model.species] == ["B"]
+    assert model.reactions == () and model.parameters == {}
+
+
+def test_rules_in_a_circle_are_refused():
+    with pytest.raises(FileError, match=r"Loop detected|valid SBML"):
+        antimony("compartment cell = 1; species A in cell = 1; a := b; b := a + 1; j: A -> ; cell*A*a")
+
+
+def test_an_imported_model_runs_on_a_mesh():
+    """Where diffusion is fast, a mesh loses what the well-mixed model of its volume and area loses."""
+    body = """unit um2 = (1e-6 metre)^2; unit um3 = (1e-6 metre)^3
+    compartment cell = 1, PM = 3; cell has um3; PM has um2
+    species A in cell = 5; out: A -> ; PM*p*A; p = 0.5; unit ums = 1e-6 metre/second; p has ums"""
+    model = antimony(body, {"cell": "ball", "PM": ("ball", "outside")}, diffusion={"A": "1000 um^2/s"})
+    assert model.reactions[0].compartment == "PM"
+    assert model.parameters == {"p": "0.5 um/s"}
+    mesh = ball(3)
+    on_mesh, mixed = (mc.solve(item, model, [0, 0.5], rtol=1e-6) for item in (mesh, mc.well_mixed(model, mesh)))
+    assert mc.mean(on_mesh, "A")[-1] == pytest.approx(mixed.values["A"][-1, 0], rel=1e-3)
