@@ -35,8 +35,8 @@ from meshcell.models.consistency import (
 from meshcell.models.equations import latex, table
 from meshcell.models.exchange import antimony, sbml
 from meshcell.models.exchange.sbml_document import called
-from meshcell.models.exchange.sbml_reading import Wishes
 from meshcell.models.exchange.toml import read_model, write_model
+from meshcell.models.exchange.wishes import Wishes
 from meshcell.models.expressions import POSITION, VARIABLES, Expression
 from meshcell.models.formula_trees import switches
 from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit

@@ -10,8 +10,8 @@ from typing import Any
 from meshcell.core.files import FileError, commented, tagged
 from meshcell.models.exchange.sbml import fields_of_document, sbml_of
 from meshcell.models.exchange.sbml_document import KIND, document_of, text_of
-from meshcell.models.exchange.sbml_reading import Wishes
 from meshcell.models.exchange.toml import check_free, toml_of, write_whole
+from meshcell.models.exchange.wishes import Wishes
 from meshcell.models.species import Described
 
 MARK = '# {"meshcell": 1'

@@ -12,6 +12,7 @@ from typing import Any
 from meshcell.models.exchange.sbml_document import library
 from meshcell.models.formula_trees import COMPARISONS, Tree, folded, walk
 
+LONG = 50
 AVOGADRO = 6.02214076e23
 _OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "and": "or", "or": "and"}
 
@@ -23,7 +24,15 @@ def quotient(a: Tree, b: Tree) -> Tree:
 
 def _chain(operation: str, empty: float) -> Callable[..., Tree]:
     """SBML's sums, products and the like have any number of operands, none too."""
-    return lambda *operands: functools.reduce(functools.partial(folded, operation), operands) if operands else empty
+
+    def chain(*operands: Tree) -> Tree:
+        if len(operands) > LONG:
+            # In halves, as a tree of hundreds of levels could not be walked.
+            middle = len(operands) // 2
+            return folded(operation, chain(*operands[:middle]), chain(*operands[middle:]))
+        return functools.reduce(functools.partial(folded, operation), operands) if operands else empty
+
+    return chain
 
 
 _all = _chain("and", 1.0)
@@ -195,11 +204,22 @@ def _tree(node: Any, functions: Mapping[str, Any], bound: Mapping[str, Tree]) ->
         return folded("where", _condition(node, functions, bound), 1.0, 0.0)
     if kind not in _MEANINGS:
         raise UnknownMathError(_WORDS.get(kind, kind.removeprefix("FUNCTION_").lower()))
+    if kind in ("PLUS", "TIMES"):
+        children = _flat(node, children)
     operands = [_tree(child, functions, bound) for child in children]
     if kind in ("FUNCTION_LOG", "FUNCTION_ROOT") and len(operands) == 1:
         # Their first operand may be left out.
         operands.insert(0, 10.0 if kind == "FUNCTION_LOG" else 2.0)
     return _MEANINGS[kind](*operands)
+
+
+def _flat(node: Any, children: list[Any]) -> list[Any]:
+    """Return the terms of a sum or the factors of a product; libsbml makes pairs in pairs of them."""
+    rest: list[Any] = []
+    while children and children[0].getType() == node.getType():
+        rest = [*children[1:], *rest]
+        children = [children[0].getChild(k) for k in range(children[0].getNumChildren())]
+    return [*children, *rest]
 
 
 _CONSTANTS: dict[str, Tree] = {

@@ -12,9 +12,10 @@ from typing import Any
 
 from meshcell.core.files import FileError
 from meshcell.models.exchange.sbml_document import NAMESPACE, annotated, document_of, library, text_of
-from meshcell.models.exchange.sbml_reading import Wishes, model_fields
+from meshcell.models.exchange.sbml_reading import model_fields
 from meshcell.models.exchange.sbml_writing import document_of_model, identifiers
 from meshcell.models.exchange.toml import check_free, fields_of, write_whole
+from meshcell.models.exchange.wishes import Wishes
 from meshcell.models.species import Described
 from meshcell.models.well_mixed import WellMixed, checked_sizes
 

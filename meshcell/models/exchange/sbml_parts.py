@@ -143,6 +143,8 @@ def _reader(contents: Contents, functions: Mapping[str, Any]) -> Callable[[Any, 
         except UnknownMathError as unknown:
             kind = "delays" if str(unknown) == "delay" else "mathematics that rates do not have"
             contents.note(kind, where if kind == "delays" else f"{unknown} in {where}")
+        except RecursionError:
+            contents.note("mathematics that rates do not have", f"too many brackets in each other in {where}")
         except ValueError as error:
             contents.note("mathematics that rates do not have", f"{error} in {where}")
         return 0.0
@@ -362,20 +364,20 @@ def _rules(model: Any, contents: Contents, read: Callable[[Any, str], Tree]) -> 
         if name in contents.assigned:
             # A size that is computed from numbers is a number.
             contents.started[name] = contents.assigned.pop(name)
-            if _moves(contents.started[name], contents, {name}):
+            if moves(contents.started[name], contents, {name}):
                 contents.note("compartments whose size changes", name)
 
 
-def _moves(tree: Tree, contents: Contents, seen: set[str]) -> bool:
+def moves(tree: Tree, contents: Contents, seen: set[str]) -> bool:
     """Tell whether a tree changes in time, through whatever rules it reads."""
     if "t" in names(tree):
         return True
     for name in set(names_in(tree)) - seen:
         seen.add(name)
         if name in contents.species and not (contents.species[name].held and name not in contents.rates):
-            return name not in contents.assigned or _moves(contents.assigned[name], contents, seen)
+            return name not in contents.assigned or moves(contents.assigned[name], contents, seen)
         rule = contents.assigned.get(name)
-        if name in contents.reactions or (rule is not None and _moves(rule, contents, seen)):
+        if name in contents.reactions or (rule is not None and moves(rule, contents, seen)):
             return True
     return False
 

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshcell.core import units
 from meshcell.core.hints import nearest
 from meshcell.models.compartments import Place, checked_place, pairs, place_text
 from meshcell.models.exchange.sbml_laws import Numbers, home_of, per_size, product, substituted, without_rules
-from meshcell.models.exchange.sbml_parts import OF_DIMENSION, Contents, contents_of, names_in
+from meshcell.models.exchange.sbml_parts import OF_DIMENSION, Contents, contents_of, moves, names_in
 from meshcell.models.exchange.scaled_units import Scaled
 from meshcell.models.exchange.unit_inference import Equations, marked, solve
+from meshcell.models.exchange.wishes import Wishes
+from meshcell.models.expressions import MAX_LENGTH
 from meshcell.models.formula_trees import FOLDING, Tree, to_text, walk
 from meshcell.models.species import Reaction, Species, check_symbol
 
 AREA, VOLUME = Scaled.of("um^2"), Scaled.of("um^3")
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the caller says about a file beyond the file itself."""
-
-    places: Mapping[str, Any] = field(default_factory=dict)
-    reactions: Mapping[str, str] = field(default_factory=dict)
-    sizes: Mapping[str, Any] = field(default_factory=dict)
-    diffusion: Mapping[str, Any] = field(default_factory=dict)
-    units: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def none(self) -> bool:
-        """Whether nothing is said."""
-        return not any((self.places, self.reactions, self.sizes, self.diffusion, self.units))
 
 
 def model_fields(document: Any, wishes: Wishes, what: str) -> dict[str, Any]:
@@ -51,6 +37,8 @@ def model_fields(document: Any, wishes: Wishes, what: str) -> dict[str, Any]:
     places = _places(contents, wishes, notes)
     sizes = _sizes(contents, places, wishes.sizes)
     laws, homes = _laws(contents, places, wishes.reactions)
+    if any(len(to_text(tree)) > MAX_LENGTH for tree in laws.values()) and _computed(contents, notes):
+        laws, homes = _laws(contents, places, wishes.reactions)
     own = _own_names(contents, places, notes)
     draft = Draft(contents, places, Numbers(contents, sizes), laws, homes, own, notes)
     fields = _fields(draft, wishes.diffusion)
@@ -196,6 +184,17 @@ def _laws(
     for name, rate in contents.rates.items():
         laws[name], homes[name] = plain(rate), contents.species[name].compartment
     return laws, homes
+
+
+def _computed(contents: Contents, notes: list[str]) -> bool:
+    """Turn rules that only numbers enter into numbers; False where there is none."""
+    rules = [name for name in contents.assigned if name in contents.parameters]
+    still = [name for name in rules if not moves(contents.assigned[name], contents, {name})]
+    for name in still:
+        contents.started[name] = contents.assigned.pop(name)
+    if still:
+        notes.append(f"rates would be too long with all rules in them, so these are numbers now: {', '.join(still)}")
+    return bool(still)
 
 
 def _own_names(contents: Contents, places: Iterable[str], notes: list[str]) -> dict[str, str]:

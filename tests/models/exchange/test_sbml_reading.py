@@ -392,3 +392,31 @@ def test_an_imported_model_runs_on_a_mesh():
     mesh = ball(3)
     on_mesh, mixed = (mc.solve(item, model, [0, 0.5], rtol=1e-6) for item in (mesh, mc.well_mixed(model, mesh)))
     assert mc.mean(on_mesh, "A")[-1] == pytest.approx(mixed.values["A"][-1, 0], rel=1e-3)
+
+
+def test_rules_of_numbers_alone_are_computed_where_rates_would_be_too_long():
+    rules = "; ".join(f"c{k} := c{k - 1}*c{k - 1} - c{k - 1}" for k in range(1, 14))
+    body = f"compartment cell = 1; species A in cell = 1; c0 = 1.5; {rules}; c := c13*A; j: A -> ; cell*c"
+    with pytest.warns(UserWarning, match="too long with all rules in them, so these are numbers now: c1, c2"):
+        model = antimony(body)
+    assert model.reactions[0].rate == "c13*A"
+    value = 1.5
+    for _ in range(13):
+        value = value * value - value
+    assert model.parameter_values["c13"] == pytest.approx(value, rel=1e-12)
+
+
+def test_sums_of_hundreds_of_terms_are_read_and_brackets_without_end_are_not():
+    law = f"<kineticLaw><math {MATH}><apply><plus/>{'<ci>A</ci>' * 600}</apply></math></kineticLaw>"
+    body = CELL_OF_A.format("true", "", "true") + REACTION.format("false", "true", law)
+    model = sbml(body, model='substanceUnits="item" extentUnits="item" timeUnits="second"')
+    # The law has no volume in it: 600 A per volume of the cell, a litre.
+    assert float(expressions.compile(model.rates["j"], ("A",))(1.0)) == pytest.approx(600, rel=1e-12)
+    with pytest.raises(ValueError, match="too many brackets in each other in reaction j"):
+        antimony(f"compartment cell = 1; species A in cell = 1; j: A -> ; cell*({'exp(' * 600}A{')' * 600})")
+
+
+def test_arguments_of_the_wrong_kind_are_shown_how_they_are_written():
+    for name in ("places", "reactions", "sizes", "diffusion", "units"):
+        with pytest.raises(TypeError, match=rf"{name} should be a dict such as \{{"):
+            Model.from_sbml("<sbml/>", **{name: "cytosol"})
