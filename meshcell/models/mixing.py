@@ -10,6 +10,7 @@ from meshcell.core import units
 from meshcell.core.hints import nearest
 from meshcell.core.types import TetMesh
 from meshcell.models.binding import bound_compartment
+from meshcell.models.compartments import Well
 from meshcell.models.equations import is_interface
 from meshcell.models.model import Model
 from meshcell.models.well_mixed import WellMixed
@@ -51,7 +52,9 @@ def well_mixed(model: Model, sizes: Mapping[str, Any] | TetMesh | None = None) -
         places = {name: bound_compartment(model, name, sizes) for name in names}
         volumes = {name: float(place.mass(sizes).sum()) for name, place in places.items()}
         return WellMixed(volumes, {name: place.dimension for name, place in places.items()})
-    given = dict.fromkeys(names, 1.0) if sizes is None else dict(sizes)
+    # Pools bring their volumes along.
+    wells = {name: place.volume for name, place in model.compartments.items() if isinstance(place, Well)}
+    given = {**wells, **(dict.fromkeys([name for name in names if name not in wells], 1.0) if sizes is None else sizes)}
     unknown = [name for name in given if name not in names]
     if unknown:
         raise ValueError(
