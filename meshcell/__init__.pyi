@@ -47,7 +47,7 @@ from .models.model import Model as Model
 from .models.observables import Quantity as Quantity
 from .models.parameters import Course as Course, Field as Field, Table as Table
 from .models.solutions import Solution as Solution
-from .models.species import Reaction as Reaction, Species as Species
+from .models.species import Pool as Pool, Reaction as Reaction, Species as Species
 from .models.well_mixed import WellMixed as WellMixed
 from .phantoms import cell as cell, crowd as crowd, samples as samples, spine as spine
 from .phantoms.crowds.samples import Sample as Sample

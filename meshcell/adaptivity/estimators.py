@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,7 +174,8 @@ class _Cells:
 
 
 def _checked_species(solution: Solution, species: str | Iterable[str] | None) -> list[str]:
-    known = list(solution.values)
+    # Pools have no places that could be refined.
+    known = [name for name in solution.values if solution.system.species[name].compartment.volume is None]
     names = known if species is None else [species] if isinstance(species, str) else list(species)
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -311,7 +312,8 @@ def _inflow(solution: Solution, system: System, name: str, k: int) -> Floats:
 
 def _rate(solution: Solution, reaction: BoundReaction, k: int) -> Floats:
     nodes = reaction.compartment.nodes
-    reads: Sequence[Floats] = [solution.values[name][k][_columns(solution, name, nodes)] for name in reaction.reads]
+    reads: list[Floats] = [solution.values[name][k][_columns(solution, name, nodes)] for name in reaction.reads]
+    reads += [np.array(item.of(solution.values[item.species][k])) for item in reaction.wholes]
     return reaction.rate(reads, float(solution.times[k]), solution.mesh.points[nodes])
 
 

@@ -18,9 +18,11 @@ from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import coarse_axis, name_of
 from meshcell.geometry import voxels
 from meshcell.geometry.topology import label_handles
+from meshcell.models.formula_trees import read_whole
 from meshcell.models.model import Model
 from meshcell.models.parameters import number_and_unit
 from meshcell.models.solutions import Solution
+from meshcell.models.species import Pool
 
 log = logging.getLogger("meshcell")
 
@@ -265,7 +267,10 @@ def _rounded(n: float) -> str:
 
 def _model(model: Model) -> Iterator[Problem]:
 
-    read = {reaction.name: set(reaction.formula.names) for reaction in model.reactions}
+    read = {
+        reaction.name: {(read_whole(name) or ("", name))[1] for name in reaction.formula.names}
+        for reaction in model.reactions
+    }
     names = set().union(*read.values())
     changed = {name for reaction in model.reactions for name, by in reaction.change.items() if by != 0}
     for species in model.species:
@@ -308,11 +313,15 @@ def _solution(solution: Solution) -> Iterator[Problem]:
                 "warning",
                 f"{name!r} is negative at {len(below):,} nodes and times, down to {values.min():.3g}, from "
                 f"{_moment(solution, below)}; a smaller rtol or a finer mesh helps, unless the model makes it so",
-                solution.nodes[name][np.unique(below[:, 1])][:LISTED],
+                solution.nodes[name][np.unique(below[:, 1])][: 0 if _is_pool(solution, name) else LISTED],
             )
     drift = solution.stats.get("mass_drift")
     if isinstance(drift, (int, float)) and drift > MAX_DRIFT:
         yield Problem("warning", f"conserved totals drifted by {drift:.2g} of themselves; report this run")
+
+
+def _is_pool(solution: Solution, name: str) -> bool:
+    return any(item.name == name and isinstance(item, Pool) for item in solution.model.species)
 
 
 def _moment(solution: Solution, rows: Array) -> str:

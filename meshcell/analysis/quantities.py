@@ -163,6 +163,7 @@ def profile(solution: Solution, species: str, place: Place, *, bins: int | Seque
     """
     require(solution, Solution, "profile(solution, species, place)", species, place)
     mesh, home = solution.mesh, _home(solution, species)
+    home.require_places(f"a profile of {species}")
     rows = _facet_rows(solution, place)
     distances = nearest_on_surface(mesh.points[home.nodes], mesh.points, mesh.facets[rows])[0]
     # What lies on the place itself does so to rounding: one layer, of no thickness to speak of.
@@ -248,7 +249,7 @@ def _rates(solution: Solution, bound: BoundReaction) -> Floats:
     """(k, m) rates of a reaction at the nodes of its compartment."""
     rates, values = functionals.nodal_rates(solution.system, bound), solution.values
     times = enumerate(solution.times.tolist())
-    return np.array([rates(t, {name: values[name][row] for name in bound.reads}) for row, t in times])
+    return np.array([rates(t, {name: values[name][row] for name in bound.needs}) for row, t in times])
 
 
 def _supplied(solution: Solution, species: str, changing: list[BoundReaction]) -> dict[str, Floats]:
@@ -263,6 +264,8 @@ def _supplied(solution: Solution, species: str, changing: list[BoundReaction]) -
     K = fem.stiffness(mesh.points[home.nodes], cells, bound.shares)
     missing = bound.diffusion * (K @ solution.values[species].T).T
     for item in changing:
+        if item.compartment.volume is not None:
+            continue
         brought = _rates(solution, item) * item.compartment.mass(solution.mesh)
         missing[:, np.searchsorted(home.nodes, item.compartment.nodes)] -= item.change[species] * brought
     supplied = {}

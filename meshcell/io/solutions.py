@@ -13,11 +13,12 @@ import numpy as np
 from meshcell.core.arrays import Array
 from meshcell.core.types import TetMesh
 from meshcell.formats.npz import mesh_in, put_mesh, write_arrays
+from meshcell.models.compartments import Well
 from meshcell.models.model import Model
 from meshcell.models.observables import Quantity
 from meshcell.models.parameters import Course, Field, Table
 from meshcell.models.solutions import Solution
-from meshcell.models.species import Reaction, Species
+from meshcell.models.species import Pool, Reaction, Species
 from meshcell.models.well_mixed import Domain, WellMixed
 
 log = logging.getLogger("meshcell")
@@ -94,6 +95,9 @@ def _without_functions(solution: Solution) -> Any:
 
     species = []
     for item in getattr(model, "species", ()):
+        if isinstance(item, Pool):
+            species.append(item)
+            continue
         fixed = {place: stored(value, f"{item.name} at {place}") for place, value in item.fixed.items()}
         initial = item.initial
         if callable(initial):
@@ -151,4 +155,4 @@ def _decoded(value: Any, arrays: Mapping[str, Array]) -> Any:
 
 def _model_classes() -> dict[str, Any]:
 
-    return {cls.__name__: cls for cls in (Species, Reaction, Model, Table, Course, Field, Quantity)}
+    return {cls.__name__: cls for cls in (Species, Pool, Well, Reaction, Model, Table, Course, Field, Quantity)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,8 @@ from meshcell.formats.vtk import patch_arrays, polygons, row_mask, tet_grid
 from meshcell.formats.vtk_xml import Sections, encoded_array, write_vtk
 from meshcell.models.solutions import Solution, compartment_rows
 
+log = logging.getLogger("meshcell")
+
 OWN_FILE = re.compile(r"(regions|interfaces)_\d+\.vt[up]")
 
 
@@ -23,8 +26,12 @@ def write_pvd(path: Path, solution: Solution) -> None:
     mesh = solution.mesh
     folder = path.with_suffix("")
     width = len(str(max(len(solution.times) - 1, 0)))
-    bulk = [name for name in solution.values if lives_in_regions(solution, name)]
-    membrane = [name for name in solution.values if name not in bulk]
+    pools = [name for name, item in solution.system.species.items() if item.compartment.volume is not None]
+    if pools:
+        log.warning("%s: pools have no places and are left out: %s; .npz keeps them", path, ", ".join(pools))
+    placed = [name for name in solution.values if name not in pools]
+    bulk = [name for name in placed if lives_in_regions(solution, name)]
+    membrane = [name for name in placed if name not in bulk]
     texts = {"meshcell": tagged("Solution", names=names_to_json(mesh.names), message=solution.message)}
     marks: dict[str, Array] = {f"side{k}": mesh.sides[:, k] for k in (0, 1)}
     marks |= {a: row_mask(mesh.patches[n], len(mesh.facets)) for n, a in patch_arrays(mesh.patches).items()}

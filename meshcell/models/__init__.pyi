@@ -11,5 +11,5 @@ from .model import Model as Model
 from .observables import Quantity as Quantity
 from .parameters import Course as Course, Field as Field, Table as Table
 from .solutions import Solution as Solution
-from .species import Reaction as Reaction, Species as Species
+from .species import Pool as Pool, Reaction as Reaction, Species as Species
 from .well_mixed import WellMixed as WellMixed

@@ -13,14 +13,15 @@ from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.hints import nearest
 from meshcell.core.validation import labels_in, name_of
 from meshcell.models import expressions, signs
-from meshcell.models.bound_places import BoundCompartment, nodal
-from meshcell.models.compartments import pairs, parts, place_text, regions_of
+from meshcell.models.bound_places import BoundCompartment, WholeValue, nodal
+from meshcell.models.compartments import Well, pairs, parts, place_text, regions_of
 from meshcell.models.consistency import check_initial, check_reaction
 from meshcell.models.diffusivities import diffusivity
 from meshcell.models.expressions import POSITION, Compiled, Expression
+from meshcell.models.formula_trees import read_whole
 from meshcell.models.model import Model, field_text
 from meshcell.models.parameters import Field, Varying
-from meshcell.models.species import Reaction, Species
+from meshcell.models.species import Pool, Reaction, Species
 from meshcell.models.stimuli import Stimulus, stimuli_of
 from meshcell.models.well_mixed import Domain, WellMixed
 
@@ -79,13 +80,15 @@ class BoundReaction:
     name : str
     compartment : BoundCompartment
     reads : tuple of str
-        The species that the rate reads.
+        The species that the rate reads node by node.
     change : dict[str, float]
     rate : callable(values, t, xyz) -> (m,) floats
-        `values`: one (m,) array per entry of `reads`, at the compartment's nodes; `t` in s; `xyz` (m, 3) in um. Returns
-        molecules/um^3/s in a region, molecules/um^2/s on an interface.
+        `values`: one (m,) array per entry of `reads`, at the compartment's nodes, and one number per entry of `wholes`;
+        `t` in s; `xyz` (m, 3) in um. Returns molecules/um^3/s in a region, molecules/um^2/s on an interface.
     derivatives : tuple of such callables
-        d rate / d species, exact, one per entry of `reads`.
+        d rate / d value, exact, one per entry of `reads` and then of `wholes`.
+    wholes : tuple of WholeValue
+        The means, totals and pools that it reads.
     """
 
     name: str
@@ -94,6 +97,12 @@ class BoundReaction:
     change: dict[str, float]
     rate: Rate
     derivatives: tuple[Rate, ...]
+    wholes: tuple[WholeValue, ...] = ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """All species that the rate reads, in one place or as a whole."""
+        return tuple(dict.fromkeys([*self.reads, *(item.species for item in self.wholes)]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,10 +166,7 @@ def bind(model: Model, mesh: Domain) -> System:
         check_reaction(model, reaction, dimensions)
         _require_reach(model, reaction, compartments, mesh)
     species = {item.name: _species(model, item, compartments, mesh) for item in model.species}
-    positive = [name for name, item in species.items() if not item.signed]
-    reactions = tuple(
-        _reaction(model, item, compartments[item.compartment], positive, mesh) for item in model.reactions
-    )
+    reactions = tuple(_reaction(model, item, compartments, species, mesh) for item in model.reactions)
     unknowns = sum(len(item.initial) for item in species.values())
     logging.getLogger("meshcell").info(
         "bound %d species and %d reactions to the mesh: %d unknowns", len(species), len(reactions), unknowns
@@ -188,6 +194,10 @@ def bound_compartment(model: Model, name: str, mesh: Domain) -> BoundCompartment
         row = np.array([list(mesh.dimensions).index(name)], np.int32)
         return BoundCompartment(name, mesh.dimensions[name], row, np.zeros(1, np.int32))
     place = model.compartments[name]
+    if isinstance(place, Well):
+        wells = [other for other, own in model.compartments.items() if isinstance(own, Well)]
+        node = np.array([len(mesh.points) + wells.index(name)], np.int32)
+        return BoundCompartment(name, 3, np.zeros(0, np.int32), node, place.volume)
     if not isinstance(place, str):
         return _bound(name, mesh.facets, _interface_rows(name, model, mesh), mesh)
     labels = {region: label for label, region in mesh.names.items()}
@@ -226,8 +236,9 @@ def _bound(name: str, cells: Ints, rows: Array, mesh: Domain) -> BoundCompartmen
 
 def _interface_rows(name: str, model: Model, mesh: Domain) -> Array:
     place = model.compartments[name]
+    assert isinstance(place, tuple)
     regions = ["outside", *_regions(mesh)]
-    for region in (part for pair in place if isinstance(place, tuple) for part in _flat(pair)):
+    for region in (part for pair in place for part in _flat(pair)):
         if region not in regions:
             raise ValueError(
                 f"compartment {name!r} should be an interface of two regions of the mesh; it has none called "
@@ -262,9 +273,9 @@ def _require_reach(model: Model, reaction: Reaction, compartments: dict[str, Bou
         return
     own = compartments[reaction.compartment]
     touched = [name for name, other in compartments.items() if name == own.name or _covers(other, own, mesh)]
-    read = reaction.formula.names
+    used = {*reaction.formula.names, *reaction.change}
     for item in model.species:
-        if (item.name in read or item.name in reaction.change) and item.compartment not in touched:
+        if item.name in used and not isinstance(item, Pool) and item.compartment not in touched:
             place = place_text(model.compartments[reaction.compartment])
             kind = "patch" if isinstance(model.compartments[reaction.compartment], str) else "interface"
             around = sorted({name_of(mesh.names, int(label)) for label in np.unique(mesh.sides[own.rows])})
@@ -284,8 +295,8 @@ def _covers(other: BoundCompartment, own: BoundCompartment, mesh: Domain) -> boo
     return bool(np.isin(mesh.sides[own.rows], labels_in(mesh.regions[other.rows])).any(axis=1).all())
 
 
-def _without_places(what: str, why: str) -> ValueError:
-    return ValueError(f"{what} should be the same everywhere in a well-mixed run; {why}; give a number")
+def _without_places(what: str, why: str, where: str = "a well-mixed run") -> ValueError:
+    return ValueError(f"{what} should be the same everywhere in {where}; {why}; give a number")
 
 
 # --- numbers ---
@@ -298,18 +309,20 @@ def _species(model: Model, species: Species, compartments: dict[str, BoundCompar
     if len(bad):
         raise ValueError(
             f"initial of species {species.name!r} should be finite everywhere; {len(bad)} of {len(initial)} nodes are "
-            f"not, the first at {mesh.points[home.nodes[bad[0]]].round(6).tolist()} um: {initial[bad[0]]} from "
+            f"not, the first at {home.xyz(mesh)[bad[0]].round(6).tolist()} um: {initial[bad[0]]} from "
             f"{species.initial!r}"
         )
     initial.flags.writeable = False
-    largest, shares = (0.0, None) if isinstance(mesh, WellMixed) else diffusivity(model, species, home, mesh)
+    largest, shares = 0.0, None
+    if not isinstance(mesh, WellMixed) and home.volume is None:
+        largest, shares = diffusivity(model, species, home, mesh)
     signed = species.signed or bool(initial.min(initial=0) < 0)
     fixed = _fixed(model, species, compartments, mesh)
     return BoundSpecies(species.name, home, largest, initial, fixed, shares, signed)
 
 
 def _initial(model: Model, species: Species, home: BoundCompartment, mesh: Domain) -> Floats:
-    points, what = mesh.points[home.nodes], f"initial of species {species.name!r}"
+    points, what = home.xyz(mesh), f"initial of species {species.name!r}"
     if not callable(species.initial):
         return _nodal_rate(*model.initial_formula(species), (), home, mesh, what)((), 0.0, points)
     if isinstance(mesh, WellMixed):
@@ -327,6 +340,8 @@ def _fixed(
     model: Model, species: Species, compartments: dict[str, BoundCompartment], mesh: Domain
 ) -> tuple[BoundFixed, ...]:
     """Bind the fixed values of a species; a node belongs to the first part that has it."""
+    if not species.fixed:
+        return ()
     free = np.zeros(len(mesh.points), bool)
     free[compartments[species.compartment].nodes] = True
     bound = []
@@ -346,16 +361,47 @@ def _fixed(
 
 
 def _reaction(
-    model: Model, reaction: Reaction, compartment: BoundCompartment, positive: Sequence[str], mesh: Domain
+    model: Model,
+    reaction: Reaction,
+    compartments: Mapping[str, BoundCompartment],
+    species: Mapping[str, BoundSpecies],
+    mesh: Domain,
 ) -> BoundReaction:
-    rate = model.rates[reaction.name]
-    species = {item.name for item in model.species}
-    reads = tuple(name for name in rate.names if name in species)
-    formulas = [rate, *(expressions.derivative(rate, name) for name in reads)]
+    rate, home = model.rates[reaction.name], compartments[reaction.compartment]
+    whole = {name: found for name in rate.names if (found := _whole(name, home, compartments, species, mesh))}
+    reads = tuple(name for name in rate.names if name in species and name not in whole)
+    names = (*reads, *whole)
+    positive = [name for name in names if not species[whole[name].species if name in whole else name].signed]
+    formulas = [rate, *(expressions.derivative(rate, name) for name in names)]
     formulas = [signs.clipped(formula, positive) for formula in formulas]
     what = f"rate of reaction {reaction.name!r}"
-    own, *derivatives = (_nodal_rate(formula, model.varying, reads, compartment, mesh, what) for formula in formulas)
-    return BoundReaction(reaction.name, compartment, reads, dict(reaction.change), own, tuple(derivatives))
+    own, *derivatives = (_nodal_rate(formula, model.varying, names, home, mesh, what) for formula in formulas)
+    change, wholes = dict(reaction.change), tuple(whole.values())
+    return BoundReaction(reaction.name, home, reads, change, own, tuple(derivatives), wholes)
+
+
+def _whole(
+    name: str,
+    home: BoundCompartment,
+    compartments: Mapping[str, BoundCompartment],
+    species: Mapping[str, BoundSpecies],
+    mesh: Domain,
+) -> WholeValue | None:
+    """Bind a mean, a total or a pool of elsewhere; None for any other name in a rate."""
+    found = read_whole(name)
+    if found is None:
+        pool = name in species and species[name].compartment.volume is not None
+        return WholeValue(name, np.ones(1)) if pool and species[name].compartment is not home else None
+    kind, own, place = found
+    lives = species[own].compartment
+    over = lives if place is None else compartments[place]
+    if place is not None and not isinstance(mesh, WellMixed) and not np.isin(over.nodes, lives.nodes).all():
+        raise ValueError(
+            f"{name}: {own!r} lives in {lives.name!r} and has no values all over {place!r}; write {kind}({own}), or "
+            "take a species that lives there"
+        )
+    weights = over.mass(mesh, lives.nodes)
+    return WholeValue(own, weights / weights.sum() if kind == "mean" else weights)
 
 
 def _nodal_rate(
@@ -369,15 +415,17 @@ def _nodal_rate(
     """Compile a formula for the nodes of a compartment."""
     used = {name: value for name, value in varying.items() if name in formula.names}
     fields = {name: value for name, value in used.items() if isinstance(value, Field)}
-    if isinstance(mesh, WellMixed):
+    mixed = isinstance(mesh, WellMixed) or place.volume is not None
+    if mixed:
         placed = [name for name in formula.names if name in (*POSITION, *fields)]
         if placed:
-            raise _without_places(what, f"it reads {placed[0]!r}, which differs from place to place")
+            where = "a well-mixed run" if isinstance(mesh, WellMixed) else f"pool {place.name!r}"
+            raise _without_places(what, f"it reads {placed[0]!r}, which differs from place to place", where)
     courses = {name: value for name, value in used.items() if not isinstance(value, Field)}
     compiled = expressions.compile(formula, (*reads, "t", "x", "y", "z", *courses, *fields))
     over_nodes = (
         ()
-        if isinstance(mesh, WellMixed)
+        if isinstance(mesh, WellMixed) or mixed
         else tuple(nodal(value, place, mesh, field_text(name, what)) for name, value in fields.items())
     )
     return NodalRate(compiled, tuple(courses.values()), over_nodes)

@@ -1,4 +1,4 @@
-"""Where a compartment lies in a mesh, and the values of fields at its nodes and cells."""
+"""Where a compartment lies in a mesh, and the values of fields at its nodes and cells, or in all of it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from meshcell.models.well_mixed import Domain, WellMixed
 
 @dataclass(frozen=True, eq=False)
 class BoundCompartment:
-    """Where a compartment lies: `rows` of mesh.tets (dimension 3) or mesh.facets (2), `nodes` of mesh.points."""
+    """Where a compartment lies: `rows` of mesh.tets (dimension 3) or mesh.facets (2), `nodes` of mesh.points.
+
+    A pool has a `volume` (um^3), no rows, and one node that is none of the mesh's points: its number is beyond them.
+    """
 
     name: str
     dimension: int
     rows: Ints
     nodes: Ints
+    volume: float | None = None
 
     def corners(self, mesh: Domain) -> Ints:
         """(c, 4) or (c, 3) rows of mesh.points of its cells."""
@@ -30,7 +34,34 @@ class BoundCompartment:
         """(m,) um^3 or um^2 that each of its nodes, or of the given rows of mesh.points, stands for."""
         if isinstance(mesh, WellMixed):
             return np.array([mesh.sizes[self.name]])
+        if self.volume is not None:
+            return np.array([self.volume])
         return np.asarray(fem.lumped_mass(mesh.points, self.corners(mesh))[self.nodes if nodes is None else nodes])
+
+    def require_places(self, what: str) -> None:
+        """Refuse a pool for what needs places."""
+        if self.volume is not None:
+            raise ValueError(
+                f"{what} needs places, and {self.name!r} is a pool, which lies nowhere; ask for its mean, or plot it "
+                "over time"
+            )
+
+    def xyz(self, mesh: Domain) -> Floats:
+        """(m, 3) um, where its nodes lie; a pool lies nowhere."""
+        return np.zeros((1, 3)) if self.volume is not None else mesh.points[self.nodes]
+
+
+@dataclass(frozen=True, eq=False)
+class WholeValue:
+    """A number that a whole state has and rates may read: `weights` (m,) times the values of a species at its nodes."""
+
+    species: str
+    weights: Floats
+
+    def of(self, values: Floats) -> float:
+        """Return it for values (m,) of the species."""
+        # Not a BLAS product, whose last bits hang on the number of rows and threads.
+        return float((values * self.weights).sum())
 
 
 def nodal(field: Field, place: BoundCompartment, mesh: TetMesh, what: str) -> Floats:

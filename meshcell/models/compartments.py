@@ -2,25 +2,35 @@
 
 "cytosol" is a region or a patch, "cytosol + psd" the union of two; ("cytosol", "outside") is the interface of a pair,
 ("cytosol + psd", "outside") that of a union, and (("er", "cytosol"), ("er", "psd")) lists the pairs one by one.
+A `Well` is the place of a pool: a volume that is not in the mesh.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-Place = str | tuple[str, str] | tuple[tuple[str, str], ...]
+
+@dataclass(frozen=True)
+class Well:
+    """Where a pool is: in a volume (um^3) of its own, which lies nowhere."""
+
+    volume: float
+
+
+Place = str | Well | tuple[str, str] | tuple[tuple[str, str], ...]
 Pair = frozenset[str]
 
 
-def parts(text: str) -> tuple[str, ...]:
-    """Split the text of a union into its names.
+def parts(text: str | Well) -> tuple[str, ...]:
+    """Split the text of a union into its names; a well has none.
 
     Examples
     --------
     >>> parts("cytosol + psd"), parts("Ca2+ store")
     (('cytosol', 'psd'), ('Ca2+ store',))
     """
-    return tuple(name.strip() for name in text.split(" + "))
+    return () if isinstance(text, Well) else tuple(name.strip() for name in text.split(" + "))
 
 
 def pairs(place: Place) -> tuple[Pair, ...]:
@@ -31,7 +41,7 @@ def pairs(place: Place) -> tuple[Pair, ...]:
     >>> [sorted(pair) for pair in pairs(("cytosol + psd", "outside"))]
     [['cytosol', 'outside'], ['outside', 'psd']]
     """
-    if isinstance(place, str):
+    if isinstance(place, (str, Well)):
         return ()
     written = [(place[0], place[1])] if isinstance(place[0], str) else list(place)
     return tuple(dict.fromkeys(frozenset((a, b)) for one, other in written for a in parts(one) for b in parts(other)))
@@ -52,13 +62,15 @@ def place_text(place: Place) -> str:
     """
     if isinstance(place, str):
         return place
+    if isinstance(place, Well):
+        return f"a pool of {place.volume:.4g} um^3"
     written = [place] if isinstance(place[0], str) else place
     return ", ".join(" | ".join(pair) for pair in written)
 
 
 def place_key(place: Place) -> Any:
     """Return what two spellings of the same place have in common."""
-    return frozenset(parts(place)) if isinstance(place, str) else frozenset(pairs(place))
+    return frozenset(parts(place)) if isinstance(place, (str, Well)) else frozenset(pairs(place))
 
 
 def reaches(home: Place, place: Place) -> bool | None:
@@ -69,6 +81,8 @@ def reaches(home: Place, place: Place) -> bool | None:
     >>> reaches("cytosol + psd", ("psd", "outside")), reaches("er", ("psd", "outside")), reaches("cytosol", "spot")
     (True, False, None)
     """
+    if isinstance(place, Well) or isinstance(home, Well):
+        return home is place
     if isinstance(place, str):
         return True if isinstance(home, str) and set(parts(place)) <= set(parts(home)) else None
     if isinstance(home, str):

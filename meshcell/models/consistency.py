@@ -8,10 +8,19 @@ from meshcell.core import units
 from meshcell.core.hints import nearest
 from meshcell.core.units import CONCENTRATION, DENSITY, DIFFUSION, NO_UNIT, Unit
 from meshcell.models import expressions
-from meshcell.models.compartments import Place, pairs, parts, place_text, reaches, regions_of
+from meshcell.models.compartments import Place, Well, pairs, parts, place_text, reaches, regions_of
 from meshcell.models.expressions import POSITION, Expression
+from meshcell.models.formula_trees import read_whole
 from meshcell.models.parameters import Given, number_and_unit
-from meshcell.models.species import Described, Reaction, Species, check_amount, diffusion_parts, diffusion_text
+from meshcell.models.species import (
+    Described,
+    Pool,
+    Reaction,
+    Species,
+    check_amount,
+    diffusion_parts,
+    diffusion_text,
+)
 
 REGION, INTERFACE = 3, 2
 _AMOUNTS = {REGION: CONCENTRATION, INTERFACE: DENSITY}
@@ -26,7 +35,10 @@ def check_reaction(model: Described, reaction: Reaction, dimensions: Mapping[str
     """
     used = _used_species(model, reaction)
     place = model.compartments[reaction.compartment]
-    elsewhere = [item for item in used if item.compartment != reaction.compartment]
+    # Pools have one value for all places.
+    elsewhere = [item for item in used if item.compartment != reaction.compartment and not isinstance(item, Pool)]
+    if isinstance(place, Well) and elsewhere:
+        raise ValueError(_far_from_pool(reaction, elsewhere[0]))
     dimension = dimensions.get(reaction.compartment)
     known = {item.name: reaches(model.compartments[item.compartment], place) for item in elsewhere}
     if dimension == REGION:
@@ -60,6 +72,39 @@ def _used_species(model: Described, reaction: Reaction) -> list[Species]:
     return [species[name] for name in names if name in species]
 
 
+def checked_wholes(model: Described, reaction: Reaction) -> list[str]:
+    """Return the means and totals that a rate reads, or refuse one that there is not."""
+    species = {item.name: item for item in model.species}
+    found = [name for name in reaction.formula.names if read_whole(name) is not None]
+    for name in found:
+        kind, own, place = read_whole(name) or ("", "", None)
+        what = f"{name} in the rate of reaction {reaction.name!r}"
+        if own not in species:
+            raise ValueError(
+                f"{what} should be of a species; the model has {', '.join(species)}, and none called {own!r}"
+                f"{nearest(own, species)}"
+            )
+        if place is None:
+            continue
+        if place not in model.compartments:
+            raise ValueError(
+                f"{what} should be over a compartment of the model, {', '.join(model.compartments)}; got {place!r}"
+                f"{nearest(place, model.compartments)}"
+            )
+        home, there = model.compartments[species[own].compartment], model.compartments[place]
+        if reaches(home, there) is False:
+            raise ValueError(
+                f"{what} has no place: {own!r} lives in {species[own].compartment!r} ({place_text(home)}), not in "
+                f"{place!r} ({place_text(there)}); write {kind}({own}), or take a species that lives there"
+            )
+        if kind == "total" and pairs(there) and not pairs(home):
+            raise ValueError(
+                f"{what} would be no number of molecules, as {own!r} lives beside {place!r}; write mean({own}, "
+                f'"{place}"), or total({own})'
+            )
+    return found
+
+
 def known_dimensions(model: Described) -> dict[str, int]:
     """Say for each compartment whether it is a region or an interface, as far as that follows without a mesh."""
     regions = set().union(*(regions_of(place) for place in model.compartments.values()))
@@ -67,7 +112,7 @@ def known_dimensions(model: Described) -> dict[str, int]:
     for name, place in model.compartments.items():
         if isinstance(place, tuple):
             dimensions[name] = INTERFACE
-        elif regions & set(parts(place)):
+        elif isinstance(place, Well) or regions & set(parts(place)):
             dimensions[name] = REGION
     for species in model.species:
         check_initial(model, species, dimensions.get(species.compartment))
@@ -109,6 +154,14 @@ def check_initial(model: Described, species: Species, dimension: int | None) -> 
     raise ValueError(
         f"initial of species {species.name!r} should be in {_AMOUNTS[dimension]} {_of_kind(dimension)} "
         f"({species.compartment!r}: {place}); got {species.initial!r} in {unit}"
+    )
+
+
+def _far_from_pool(reaction: Reaction, species: Species) -> str:
+    return (
+        f"reaction {reaction.name!r} is in pool {reaction.compartment!r}, where only pools are, but uses "
+        f"{species.name!r}, which lives in compartment {species.compartment!r}; put it there, or on an interface of "
+        f"it, where it may change the pool as well, or read mean({species.name})"
     )
 
 
@@ -215,15 +268,18 @@ def _read_units(
     known: dict[str, Unit] = dict(_VARIABLE_UNITS)
     plain, any_written = [], False
     for name in reaction.formula.names:
-        if name in species:
-            own = species[name].compartment
+        kind, read, place = read_whole(name) or ("", name, None)
+        if read in species:
+            own = species[read].compartment
             fallback = dimension if own == reaction.compartment else REGION
-            written = initial_unit(model, species[name])
-            if species[name].signed:
+            written = initial_unit(model, species[read])
+            if species[read].signed:
                 known[name], off = written or NO_UNIT, written is None
             else:
                 known[name] = _AMOUNTS[dimensions.get(own, fallback)]
-                off = written is None and not species[name].starts_at_zero
+                off = written is None and not species[read].starts_at_zero
+            if kind == "total":
+                known[name] *= _LENGTH ** dimensions.get(place or own, fallback)
             any_written |= written is not None
         elif name in model.parameters:
             _, unit = parameter(name, model.parameters[name])

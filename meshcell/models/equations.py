@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from meshcell.core import units
 from meshcell.models import expressions
-from meshcell.models.compartments import pairs, place_text
+from meshcell.models.compartments import Well, pairs, place_text
 from meshcell.models.expressions import POSITION
-from meshcell.models.formula_trees import FUNCTIONS, Tree
+from meshcell.models.formula_trees import FUNCTIONS, Tree, read_whole
 from meshcell.models.parameters import Field, written
 from meshcell.models.species import Described, Species, diffusion_parts, written_diffusion
 
@@ -129,6 +129,8 @@ def is_interface(model: Described, compartment: str) -> bool:
     place = model.compartments[compartment]
     if pairs(place):
         return True
+    if isinstance(place, Well):
+        return False
     homes = {item.name: item.compartment for item in model.species}
     for item in model.reactions:
         if item.compartment == compartment:
@@ -158,6 +160,10 @@ _FUNCTION_NAMES = {
 
 def symbol(name: str) -> str:
     """Write a name: one letter as it is, longer ones upright, what follows the first underscore below the line."""
+    if (found := read_whole(name)) is not None:
+        kind, species, place = found
+        left, right = (r"\langle ", r" \rangle") if kind == "mean" else (r"\textstyle\int ", "")
+        return rf"{left}{symbol(species)}{right}" + ("" if place is None else rf"_{{\text{{{_escaped(place)}}}}}")
     head, _, tail = name.partition("_")
     if not head:
         return rf"\mathrm{{{_escaped(name)}}}"

@@ -26,10 +26,12 @@ from meshcell.models.formula_trees import (
     FOLDING,
     FUNCTIONS,
     NUMPY,
+    WHOLES,
     Tree,
     folded,
     to_text,
     walk,
+    whole,
 )
 
 POSITION = ("x", "y", "z")
@@ -97,7 +99,8 @@ def parse(text: str, what: str = "expression", known: Iterable[str] | None = Non
     text : str
         Numbers, names, pi, + - * / **, parentheses, and exp, log (ln), log10, sqrt, sin, cos, tan, asin, acos, atan,
         atan2(y, x), sinh, cosh, tanh, abs, sign (0 at 0), floor, ceil, min, max, heaviside (1/2 at 0), and
-        where(condition, a, b), whose condition compares by < <= > >= and may join comparisons by and, or, not.
+        where(condition, a, b), whose condition compares by < <= > >= and may join comparisons by and, or, not. In rates
+        also mean(A) and total(A), of a species over its compartment, and mean(A, "PM") over another.
     what : str
         Names the formula in errors.
     known : names or None
@@ -315,14 +318,11 @@ def _python_tree(source: _Source) -> ast.expr:
         return ast.parse(text, mode="eval").body
     except SyntaxError as error:
         start = min(max((error.offset or 1) - 1, 0), len(text) - 1)
-        reason = "'=' is not allowed; write only the right-hand side" if _is_assignment(text) else error.msg
+        assigns = "=" in text and "==" not in text
+        reason = "'=' is not allowed; write only the right-hand side" if assigns else error.msg
         source.refuse(f"not a formula ({reason}); {_ALLOWED}", start, start + 1)
     except (RecursionError, MemoryError, ValueError) as error:
         raise ValueError(f"{source.what} cannot be read ({error or 'nested too deeply'}); {_ALLOWED}") from error
-
-
-def _is_assignment(text: str) -> bool:
-    return "=" in text and "==" not in text
 
 
 def _tree(node: ast.expr, source: _Source, depth: int) -> Tree:
@@ -398,6 +398,8 @@ def _name(node: ast.Name, source: _Source) -> Tree:
 def _call(node: ast.Call, source: _Source, depth: int) -> Tree:
     name = node.func.id if isinstance(node.func, ast.Name) else ""
     name = ALIASES.get(name, name)
+    if name in WHOLES:
+        return _whole(name, node, source)
     if isinstance(node.func, ast.Attribute):
         own = node.func.attr
         known = own in FUNCTIONS or own in ALIASES
@@ -419,6 +421,23 @@ def _call(node: ast.Call, source: _Source, depth: int) -> Tree:
     if least == most:
         return _folded_at(name, tuple(arguments), node, source)
     return functools.reduce(functools.partial(folded, name), arguments)
+
+
+def _whole(kind: str, node: ast.Call, source: _Source) -> Tree:
+    """Read mean(A), or total(A, "PM"), as one name."""
+    given: list[Any] = [*node.args, None, None]
+    species, place, *more = given
+    named = getattr(place, "value", getattr(place, "id", None))
+    wanted = isinstance(species, ast.Name) and not any(more) and not node.keywords
+    if not wanted or (place is not None and not (isinstance(named, str) and named and '"' not in named)):
+        source.refuse_node(
+            f'{kind} is of one species, over its compartment or another that is named: {kind}(A) or {kind}(A, "cyt")',
+            node,
+        )
+    if source.known is not None and species.id not in source.known:
+        hint = nearest(species.id, source.known) or f"; {kind} is of species, and stands in rates alone"
+        source.refuse_node(f"unknown name {species.id!r}{hint} (known names: {', '.join(source.known)})", species)
+    return whole(kind, species.id, named if isinstance(named, str) else None)
 
 
 def _folded_at(operation: str, operands: tuple[Tree, ...], node: ast.expr, source: _Source) -> Tree:

@@ -1,7 +1,8 @@
 """Formulas as small trees: a float, a name, or a tuple of an operation and its operands.
 
 Every view of a formula (values, derivatives, units, text) is one walk over its tree with a table that says what the
-operations mean. The leaves are trees themselves, so equal parts of a formula are equal and hash alike.
+operations mean. The leaves are trees themselves, so equal parts of a formula are equal and hash alike. A mean or total
+of a species is a name among the others: 'mean(A, "cyt")' has one value, and derivatives by it are taken as by any name.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -36,6 +38,9 @@ FUNCTIONS = {
 # Other names that formulas may use, and what they stand for.
 ALIASES = {"ln": "log"}
 CONSTANTS = {"pi": math.pi}
+# Of a species and, if need be, a compartment: one number of a whole state.
+WHOLES = ("mean", "total")
+_WHOLE = re.compile(r'(mean|total)\((\w+)(?:, "(.*)")?\)')
 # Only in the first argument of where.
 COMPARISONS = ("<", "<=", ">", ">=")
 CONDITIONS = (*COMPARISONS, "and", "or")
@@ -118,6 +123,32 @@ def check_powers(tree: Tree, what: str, product: float = 1.0) -> None:
             raise ValueError(f"{what}: powers should multiply to at most {MAX_POWER:g}; got {to_text(tree)}")
     for operand in tree[1:]:
         check_powers(operand, what, product)
+
+
+# --- numbers of a whole state ---
+
+
+def whole(kind: str, species: str, place: str | None) -> str:
+    """Name the mean or total of a species over its compartment or another.
+
+    Examples
+    --------
+    >>> whole("mean", "A", None), whole("total", "A", "PM")
+    ('mean(A)', 'total(A, "PM")')
+    """
+    return f"{kind}({species})" if place is None else f'{kind}({species}, "{place}")'
+
+
+def read_whole(name: str) -> tuple[str, str, str | None] | None:
+    """Return kind, species and compartment of such a name, None for any other name.
+
+    Examples
+    --------
+    >>> read_whole('total(A, "PM")'), read_whole("A")
+    (('total', 'A', 'PM'), None)
+    """
+    found = _WHOLE.fullmatch(name)
+    return None if found is None else (found[1], found[2], found[3])
 
 
 # --- text ---

@@ -13,7 +13,7 @@ import numpy as np
 from meshcell.core.arrays import Array, Floats
 from meshcell.geometry.point_location import containing, nearest_on_surface
 from meshcell.models.binding import BoundReaction, System
-from meshcell.models.bound_places import BoundCompartment
+from meshcell.models.bound_places import BoundCompartment, WholeValue
 
 # Species -> (m,) values at its nodes.
 State = Mapping[str, Floats]
@@ -73,6 +73,7 @@ def located(system: System, species: str, points: Floats) -> tuple[Array, Floats
         NaN for points outside the species' region.
     """
     mesh, home = system.mesh, system.species[species].compartment
+    home.require_places(f"a value of {species} at a point")
     cells = home.corners(mesh)
     if home.dimension == 3:
         rows, shares = containing(points, mesh.points, cells)
@@ -86,7 +87,7 @@ def events(system: System, reaction: BoundReaction, rows: Array | None = None) -
     home, rates = reaction.compartment, nodal_rates(system, reaction)
     part = home if rows is None else BoundCompartment(home.name, home.dimension, rows, home.nodes)
     own = part.mass(system.mesh)
-    return Functional(reaction.reads, lambda t, state: float((rates(t, state) * own).sum()))
+    return Functional(reaction.needs, lambda t, state: float((rates(t, state) * own).sum()))
 
 
 def gained(system: System, species: str, place: BoundCompartment | None = None) -> Functional | None:
@@ -94,8 +95,11 @@ def gained(system: System, species: str, place: BoundCompartment | None = None) 
     terms = []
     for reaction in system.reactions:
         home, change = reaction.compartment, reaction.change.get(species)
+        # A pool has no rows, and is the same or another.
+        whole = place is None or home.name == place.name
         rows = None if place is None or place.dimension != home.dimension else np.intersect1d(home.rows, place.rows)
-        if change and (place is None or (rows is not None and len(rows))):
+        if change and (whole or (rows is not None and len(rows))):
+            rows = None if home.volume is not None else rows
             terms.append((change, events(system, reaction, rows)))
     if not terms:
         return None
@@ -106,16 +110,17 @@ def gained(system: System, species: str, place: BoundCompartment | None = None) 
 def nodal_rates(system: System, reaction: BoundReaction) -> Callable[[float, State], Floats]:
     """Return a function of time and state that gives a reaction's rates (m,) at the nodes of its compartment."""
     nodes = reaction.compartment.nodes
-    xyz = system.mesh.points[nodes]
+    xyz = reaction.compartment.xyz(system.mesh)
     columns = {name: np.searchsorted(system.species[name].compartment.nodes, nodes) for name in reaction.reads}
 
     def rates(t: float, state: State) -> Floats:
         read = [state[name][own] for name, own in columns.items()]
+        read += [np.array(item.of(state[item.species])) for item in reaction.wholes]
         return np.broadcast_to(reaction.rate(read, t, xyz), len(nodes))
 
     return rates
 
 
 def _weighted(species: str, own: Floats) -> Functional:
-    # Not a BLAS product, whose last bits hang on the number of rows and threads.
-    return Functional((species,), lambda t, state: float((state[species] * own).sum()))
+    number = WholeValue(species, own)
+    return Functional((species,), lambda t, state: number.of(state[species]))

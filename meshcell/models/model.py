@@ -21,12 +21,13 @@ from meshcell.core.arrays import set_fields
 from meshcell.core.files import naming
 from meshcell.core.hints import nearest, require
 from meshcell.models import expressions
-from meshcell.models.compartments import Place, checked_place, place_key, place_text
+from meshcell.models.compartments import Place, Well, checked_place, place_key, place_text
 from meshcell.models.consistency import (
     PLAIN,
     check_diffusion,
     check_fixed,
     check_reaction,
+    checked_wholes,
     fixed_text,
     known_dimensions,
     parameter,
@@ -40,7 +41,7 @@ from meshcell.models.exchange.wishes import Wishes
 from meshcell.models.expressions import POSITION, VARIABLES, Expression
 from meshcell.models.formula_trees import switches
 from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit
-from meshcell.models.species import Reaction, Species, check_symbol, check_text, diffusion_parts, diffusion_text
+from meshcell.models.species import Pool, Reaction, Species, check_symbol, check_text, diffusion_parts, diffusion_text
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Model:
     compartments : dict[str, str | (str, str) | ((str, str), ...)]
         Own name -> a region's name, a pair of region names (their interface, in either order), or a patch's name. A
         union is written "cytosol + psd", also within a pair; interfaces may also be listed pair by pair.
-    species : sequence of Species
+    species : sequence of Species and Pool
+        A pool adds a compartment of its name.
     reactions : sequence of Reaction
     parameters : dict[str, number, text, pint quantity, function of time, Table, Course, array or Field]
         A text carries its unit ("0.02 um/s", "4"); a plain number is in base units (um, s, molecule). A function gets t
@@ -91,6 +93,7 @@ class Model:
     def __post_init__(self) -> None:
         set_fields(self, compartments=_checked_compartments(self.compartments))
         set_fields(self, species=_checked_items(self.species, Species, "species"))
+        set_fields(self, compartments=_with_wells(self.compartments, self.species))
         set_fields(self, reactions=_checked_items(self.reactions, Reaction, "reactions"))
         set_fields(self, parameters=_checked_parameters(self.parameters, [item.name for item in self.species]))
         for species in self.species:
@@ -137,7 +140,7 @@ class Model:
         rates = {}
         for reaction in self.reactions:
             what = f"rate of reaction {reaction.name!r}"
-            if not set(reaction.formula.names) <= set(known):
+            if not set(reaction.formula.names) <= {*known, *checked_wholes(self, reaction)}:
                 # Parsed again to say where.
                 expressions.parse(reaction.rate, what, known)
             rates[reaction.name] = self._with_numbers(reaction.formula, what)
@@ -195,7 +198,8 @@ class Model:
         Notes
         -----
         Tables [compartments] and [parameters], and [[species]] and [[reactions]] once for each, with the options of
-        `Species` and `Reaction` as keys. Pairs are lists; a `Table` is { times = [...], values = [...], unit = "uM" }.
+        `Species` and `Reaction` as keys; a species with a volume is a `Pool`. Pairs are lists; a `Table` is
+        { times = [...], values = [...], unit = "uM" }.
         """
         require(path, (str, PathLike), "Model.from_toml(path)")
         path = Path(path).expanduser()
@@ -423,6 +427,9 @@ def _checked_compartments(compartments: Any) -> dict[str, Place]:
     checked: dict[str, Place] = {}
     owners: dict[Any, str] = {}
     for name, place in compartments.items():
+        if isinstance(place, Well):
+            # Of a pool, which brings it along.
+            continue
         check_text(name, "name of a compartment")
         checked[name] = checked_place(name, place)
         key = place_key(checked[name])
@@ -432,6 +439,15 @@ def _checked_compartments(compartments: Any) -> dict[str, Place]:
             )
         owners[key] = name
     return checked
+
+
+def _with_wells(compartments: dict[str, Place], species: Iterable[Species]) -> dict[str, Place]:
+    """Add the compartments of pools."""
+    wells: dict[str, Place] = {item.name: item.place for item in species if isinstance(item, Pool)}
+    both = [name for name in wells if name in compartments]
+    if both:
+        raise ValueError(f"{both[0]!r} is a pool and a compartment at once; rename one of them")
+    return {**compartments, **wells}
 
 
 def _checked_items(items: Any, kind: Any, what: str) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from meshcell.core.validation import as_triple
 from meshcell.models import functionals
 from meshcell.models.binding import System, bound_compartment
 from meshcell.models.bound_places import BoundCompartment
-from meshcell.models.compartments import Place, checked_place, parts, place_text
+from meshcell.models.compartments import Place, checked_place, pairs, parts, place_text
 from meshcell.models.functionals import Functional
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
@@ -121,7 +121,7 @@ class Quantity:
         if isinstance(mesh, WellMixed):
             flat = mesh.dimensions[own.compartment] == 2
         else:
-            flat = not isinstance(home, str) or any(part in mesh.patches for part in parts(home))
+            flat = bool(pairs(home)) or (isinstance(home, str) and any(part in mesh.patches for part in parts(home)))
         density: Unit = (own.initial_unit or NO_UNIT) if own.signed else DENSITY if flat else CONCENTRATION
         whole = density * Unit.of(um=2 if flat else 3)
         time = Unit.of(s=1)
@@ -214,6 +214,8 @@ class Quantity:
         if self.place is None:
             return functionals.events(system, own)
         place = _place(system, self.place, self.name)
+        if place.name == own.compartment.name:
+            return functionals.events(system, own)
         rows = np.intersect1d(own.compartment.rows, place.rows)
         if place.dimension != own.compartment.dimension or not len(rows):
             raise ValueError(
@@ -241,8 +243,11 @@ class Quantity:
     def _require_home(self, system: System, place: BoundCompartment) -> None:
         """Refuse a place where the species has no values all over, or whose total would be no number of molecules."""
         home = system.species[self.species].compartment
+        if place.name == home.name:
+            return
         beside = home.dimension == 3 and place.dimension == 2 and bool(np.isin(place.nodes, home.nodes).all())
-        inside = np.isin(place.rows, home.rows) if place.dimension == home.dimension else np.zeros(1, bool)
+        alike = place.dimension == home.dimension and place.volume is None
+        inside = np.isin(place.rows, home.rows) if alike else np.zeros(1, bool)
         if inside.all() or (beside and self.what != "total"):
             return
         if beside:

@@ -9,7 +9,7 @@ from typing import Any
 
 from meshcell.models.consistency import initial_unit
 from meshcell.models.expressions import Expression
-from meshcell.models.formula_trees import NUMPY, SCALAR, Tree, names, to_text, walk
+from meshcell.models.formula_trees import NUMPY, SCALAR, Tree, names, read_whole, to_text, walk
 from meshcell.models.model import Model
 from meshcell.models.species import Reaction
 
@@ -83,9 +83,11 @@ def _pulls(model: Model, reaction: Reaction, name: str, signed: Collection[str])
     def leaf(part: Any) -> Interval:
         if isinstance(part, float):
             return part, part
-        return (0.0, 0.0) if part == name else ANY if part in signed else POSITIVE
+        _, read, _ = read_whole(part) or ("", part, None)
+        return (0.0, 0.0) if read == name else ANY if read in signed else POSITIVE
 
-    return name in rate.names and bool(walk(rate.tree, _INTERVALS, leaf)[0] < 0)
+    read = [(read_whole(part) or ("", part))[1] for part in rate.names]
+    return name in read and bool(walk(rate.tree, _INTERVALS, leaf)[0] < 0)
 
 
 # --- intervals ---

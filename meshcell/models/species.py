@@ -18,7 +18,7 @@ from meshcell.core import units
 from meshcell.core.arrays import Floats, set_fields
 from meshcell.core.units import CONCENTRATION, DENSITY, DIFFUSION, Unit
 from meshcell.models import expressions
-from meshcell.models.compartments import Place
+from meshcell.models.compartments import Place, Well
 from meshcell.models.expressions import VARIABLES, Expression
 from meshcell.models.formula_trees import ALIASES, CONSTANTS, FUNCTIONS
 from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit, written
@@ -151,6 +151,65 @@ class Species:
         return isinstance(self.initial, (float, str)) and self.initial_formula[0].tree == 0
 
 
+@dataclass(frozen=True, init=False)
+class Pool(Species):
+    """Something well mixed in a volume that is not in the mesh: one value for all, as a bath, a reservoir or the rest.
+
+    It is a species with a compartment of its own, of the same name. Rates anywhere may read it, and reactions anywhere
+    may change it: what an interface or a region brings is added up over it. Reactions in its own compartment are per
+    um^3 of the pool.
+
+    Parameters
+    ----------
+    name : str
+    volume : number (um^3), text or pint quantity
+        Such as "0.1 um^3" or "2 fl".
+    initial : number (molecules/um^3), text or pint quantity
+        Such as "1 mM"; texts may be formulas in the model's parameters.
+    signed : bool
+        As of a `Species`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A volume that is missing or not positive; names and initial values as `Species`.
+
+    Examples
+    --------
+    >>> Pool("ATP", volume="0.5 um^3", initial="1 mM").place
+    Well(volume=0.5)
+    """
+
+    compartment: str = field(init=False, repr=False)
+    diffusion: Any = field(init=False, repr=False)
+    fixed: Any = field(init=False, repr=False)
+    volume: float | str = 0.0
+
+    def __init__(self, name: str, volume: Any = None, initial: Any = 0.0, signed: bool = False) -> None:
+        set_fields(self, name=name, compartment=name, diffusion=0.0, fixed={}, initial=initial, signed=signed)
+        set_fields(self, volume=volume)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        what = f"initial of pool {self.name!r}"
+        if callable(self.initial) or isinstance(self.initial, Field):
+            raise TypeError(f"{what} should be one number, as it has no places; got {self.initial!r}")
+        if self.volume is None:
+            raise ValueError(f'pool {self.name!r} needs its volume, such as volume="0.5 um^3"; got none')
+        set_fields(self, volume=units.plain(self.volume, f"volume of pool {self.name!r}"))
+        _ = self.place
+
+    @property
+    def place(self) -> Well:
+        """Where it is: nowhere, in so many um^3."""
+        what = f"volume of pool {self.name!r}"
+        volume = units.convert(self.volume, "um^3", what)
+        if not 0 < volume < math.inf:
+            raise ValueError(f'{what} should be positive and finite, such as "0.5 um^3"; got {self.volume!r}')
+        return Well(volume)
+
+
 @dataclass(frozen=True)
 class Reaction:
     """An event that changes species at a rate; on an interface, a flux.
@@ -162,7 +221,8 @@ class Reaction:
         Key of `Model.compartments`: where it happens.
     rate : str or number
         Formula in species, parameters, t (s), x, y, z (um): events per um^3 and s in a region, per um^2 and s on an
-        interface or patch.
+        interface or patch. mean(A) and total(A) are the mean and the molecules of a species in its compartment,
+        mean(A, "PM") those in another where it has values; pools and these may be read anywhere.
     change : dict[str, number]
         Species -> by how much one event changes it, so that no sign is ever guessed.
 

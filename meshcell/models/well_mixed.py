@@ -13,6 +13,7 @@ from meshcell.core import units
 from meshcell.core.arrays import Floats, Ints
 from meshcell.core.hints import nearest
 from meshcell.core.types import TetMesh
+from meshcell.models.compartments import Well
 from meshcell.models.equations import is_interface
 from meshcell.models.species import Described
 
@@ -69,7 +70,9 @@ def checked_sizes(model: Described, sizes: Mapping[str, Any] | None) -> WellMixe
         As `well_mixed`.
     """
     names = list(model.compartments)
-    given = dict.fromkeys(names, 1.0) if sizes is None else dict(sizes)
+    # Pools bring their volumes along.
+    wells = {name: place.volume for name, place in model.compartments.items() if isinstance(place, Well)}
+    given = {**wells, **(dict.fromkeys([name for name in names if name not in wells], 1.0) if sizes is None else sizes)}
     unknown = [name for name in given if name not in names]
     if unknown:
         raise ValueError(

@@ -411,6 +411,7 @@ def _species_scene(
 ) -> tuple[Any, Any, Floats]:
     """Set a scene of (m, k) values; return plotter, the body whose "value" is shown, and its (points, k) values."""
     mesh = solution.mesh
+    solution.system.species[species].compartment.require_places(f"a picture of {species}")
     dimension, rows = compartment_rows(solution, species)
     field = np.zeros((len(mesh.points), values.shape[1]))
     factor, label = captions.scale_and_label(solution, species, dimension)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,38 +19,15 @@ from meshcell.models.well_mixed import Domain, WellMixed
 from meshcell.solving.coarsening import Blocks
 from meshcell.solving.diffusion import Diffusion
 from meshcell.solving.kept_sums import KeptSums, connected, parts_of
+from meshcell.solving.krylov import add_rows, dot
 from meshcell.solving.multigrid import Multigrid
+from meshcell.solving.reactions import NodalReaction, border
 
 Rows = npt.NDArray[np.int64]
 
 
 # Powers of the reactions' Jacobian that go into the measure of stiffness.
 POWERS = 4
-
-
-@dataclass(frozen=True, eq=False)
-class NodalReaction:
-    """A reaction with the unknowns that it reads and changes.
-
-    Parameters
-    ----------
-    weights : (m,) floats
-        um^3 or um^2 that each node stands for.
-    reads : list of unknowns (m,), in the order of the compartments' nodes
-    changes : list of (such unknowns, events' stoichiometry)
-    entries : per read species, per changed one: places (m,) in the flat node blocks
-    """
-
-    bound: BoundReaction
-    xyz: Floats
-    weights: Floats
-    reads: list[Rows | slice]
-    changes: list[tuple[Rows | slice, float]]
-    entries: list[list[Rows]]
-
-    def amounts(self, t: float, u: Floats) -> Floats:
-        """(m,) events per s at every node."""
-        return self.weights * self.bound.rate([u[rows] for rows in self.reads], t, self.xyz)
 
 
 class Discretisation:
@@ -65,7 +41,8 @@ class Discretisation:
         self.system, self.start = system, start
         self.names = list(system.species)
         homes = {name: species.compartment for name, species in system.species.items()}
-        order = _node_order(system.mesh, list(homes.values()))
+        self._n_points = len(system.mesh.points) + sum(home.volume is not None for home in homes.values())
+        order = _node_order(system.mesh.edges, self._n_points, list(homes.values()))
         self._places = {name: np.argsort(order[home.nodes]) for name, home in homes.items()}
         self.nodes = {name: home.nodes[self._places[name]] for name, home in homes.items()}
         sizes = [len(rows) for rows in self.nodes.values()]
@@ -143,17 +120,22 @@ class Discretisation:
         home, mesh = reaction.compartment, self.system.mesh
         if home.name not in self._weights:
             self._weights[home.name] = home.mass(mesh)
-        rows = {name: self._unknowns(name, home.nodes) for name in {*reaction.reads, *reaction.change}}
+        places = {name: item.compartment for name, item in self.system.species.items()}
+        pools = {name for name in reaction.change if places[name].volume is not None and places[name] is not home}
+        at_nodes = {name: change for name, change in reaction.change.items() if name not in pools}
+        rows = {name: self._unknowns(name, home.nodes) for name in {*reaction.reads, *at_nodes}}
         return NodalReaction(
             reaction,
-            mesh.points[home.nodes],
+            home.xyz(mesh),
             self._weights[home.name],
             [_as_slice(rows[name]) for name in reaction.reads],
-            [(_as_slice(rows[name]), change) for name, change in reaction.change.items()],
+            [(_as_slice(rows[name]), change) for name, change in at_nodes.items()],
             [
-                [self.blocks.entries(self._unknown_of[rows[to]], self._unknown_of[rows[by]]) for to in reaction.change]
+                [self.blocks.entries(self._unknown_of[rows[to]], self._unknown_of[rows[by]]) for to in at_nodes]
                 for by in reaction.reads
             ],
+            [(self.slices[item.species], item) for item in reaction.wholes],
+            [(self.slices[name].start, reaction.change[name]) for name in pools],
         )
 
     def _emptied(self, stiffness: dict[str, sp.csr_array]) -> tuple[dict[str, sp.csr_array], list[Any]]:
@@ -182,12 +164,16 @@ class Discretisation:
             species_of = np.append(species_of, np.full(count, k))
         ordered, events = labels[self._unknown_of], []
         for reaction in self.reactions:
-            if not reaction.changes:
+            if not reaction.bound.change:
                 continue
             # Every species in one piece, as most are, has one kind of event.
             seen = slice(None) if len(species_of) > len(self.names) else slice(1)
-            parts = distinct_rows(np.column_stack([ordered[rows][seen] for rows, _ in reaction.changes])).rows
-            change = np.broadcast_to([change for _, change in reaction.changes], parts.shape)
+            n = len(reaction.weights)
+            changed = [ordered[rows][seen] for rows, _ in reaction.changes]
+            changed += [np.full(n, ordered[row])[seen] for row, _ in reaction.pools]
+            parts = distinct_rows(np.column_stack(changed)).rows
+            changes = [change for _, change in [*reaction.changes, *reaction.pools]]
+            change = np.broadcast_to(changes, parts.shape)
             events.append((parts, change))
         held = np.unique(labels[self._held])[:, None]
         events.append((held, np.ones(held.shape)))
@@ -197,7 +183,7 @@ class Discretisation:
     def _unknowns(self, name: str, nodes: Ints) -> Rows:
         """Return the unknowns of a species at some nodes, in the order of the compartments' nodes."""
         home = self.system.species[name].compartment
-        lookup = np.full(len(self.system.mesh.points), -1, np.int64)
+        lookup = np.full(self._n_points, -1, np.int64)
         lookup[home.nodes] = np.arange(self.slices[name].start, self.slices[name].stop)
         return lookup[nodes]
 
@@ -242,12 +228,7 @@ class Discretisation:
         result, ordered = np.zeros(self.size), u[self._unknown_of]
         with np.errstate(all="ignore"):
             for reaction in self.reactions:
-                events = reaction.amounts(t, ordered)
-                for rows, change in reaction.changes:
-                    if change == -1:
-                        result[rows] -= events
-                    else:
-                        result[rows] += events if change == 1 else change * events
+                reaction.add(reaction.amounts(t, ordered), result)
         ours: Floats = result[self._row_of]
         for own, pull in self._pulls:
             ours[own] -= pull @ u[own]
@@ -262,14 +243,15 @@ class Discretisation:
 
     def linearise(self, t: float, u: Floats, storage: float) -> bool:
         """Set the matrix to storage * M + D K - d(reactions)/du; tell whether it is finite."""
-        values = self._slopes(t, u)
+        values, border = self._slopes(t, u), self._border(t, u)
         # A root is infinitely steep at zero: where a slope has no number the rate is taken as it stands.
-        values[~np.isfinite(values)] = 0
+        for slopes in (values, *border):
+            slopes[~np.isfinite(slopes)] = 0
         np.negative(values, out=values)
         values[self.diagonal] += storage * self.mass
         finite = bool(np.isfinite(values).all())
         if finite:
-            self.multigrid.update(values)
+            self.multigrid.update(values, border)
         return finite
 
     def sharpness(self, t: float, u: Floats) -> float:
@@ -280,12 +262,15 @@ class Discretisation:
         """
         blocks, slopes = self.blocks, np.abs(self._slopes(t, u))
         slopes /= self.mass[blocks.rows]
-        largest = float(slopes.max(initial=0))
+        left, right = self._border(t, u)
+        left, right = np.abs(left) / self.mass, np.abs(right)
+        largest = float(max(slopes.max(initial=0), (left.max(initial=0) * right.max(initial=0))))
         if not np.isfinite(largest) or largest == 0:
             return largest if largest == 0 else np.inf
         x, bound = np.ones(self.size), np.inf
         for _ in range(POWERS):
-            image = np.bincount(blocks.rows, slopes * x[blocks.columns], self.size)
+            image: Any = np.bincount(blocks.rows, slopes * x[blocks.columns], self.size)
+            add_rows(left, np.array([dot(row, x) for row in right]), image)
             bound = min(bound, float((image / x).max()))
             x = image / image.max() + 1e-9
         return bound
@@ -302,15 +287,14 @@ class Discretisation:
             for reaction in self.reactions:
                 events = np.abs(reaction.amounts(t, ordered))
                 brake, reads = np.ones(len(events)), reaction.bound.reads
-                read = [ordered[rows] for rows in reaction.reads]
-                for name, derivative, rows in zip(reads, reaction.bound.derivatives, reaction.reads, strict=True):
+                read = reaction.read(ordered)
+                for name, derivative, rows in zip(reads, reaction.bound.derivatives, reaction.reads, strict=False):
                     slope = reaction.bound.change.get(name, 0) * derivative(read, t, reaction.xyz)
                     loss = np.maximum(0, -slope) * reaction.weights / mass[rows]
                     brake += dt * loss
                     lost[rows] += loss
-                for rows, change in reaction.changes:
-                    far[rows] += abs(change) * events / brake
-                    made[rows] += abs(change) * events
+                reaction.add_size(events / brake, far)
+                reaction.add_size(events, made)
             bound: Floats = (dt * np.minimum(far, made / (1 + dt * lost)) / mass)[self._row_of]
         bound[self._held] = 0
         return bound
@@ -320,13 +304,17 @@ class Discretisation:
         values, ordered = np.zeros(len(self.blocks.rows)), self.held(t, u)[self._unknown_of]
         with np.errstate(all="ignore"):
             for reaction in self.reactions:
-                read = [ordered[rows] for rows in reaction.reads]
-                for derivative, entries in zip(reaction.bound.derivatives, reaction.entries, strict=True):
-                    slope = reaction.weights * derivative(read, t, reaction.xyz)
-                    for (_, change), where in zip(reaction.changes, entries, strict=True):
-                        values[where] += change * slope
+                reaction.add_slopes(t, ordered, values)
         values[self._cut] = 0
         return values
+
+    def _border(self, t: float, u: Floats) -> tuple[Floats, Floats]:
+        """Return the rest of d(reactions)/du as L^T R, (k, u) each."""
+        with np.errstate(all="ignore"):
+            left, right = border(self.reactions, t, self.held(t, u)[self._unknown_of])
+        left, right = left[:, self._row_of], right[:, self._row_of]
+        left[:, self._held], right[:, self._held] = 0, 0
+        return left, right
 
     def tolerances(self, atol: float | dict[str, float] | None) -> Floats | None:
         """Return the absolute tolerance of every species, or None for those that follow the species' size."""
@@ -338,16 +326,16 @@ class Discretisation:
     def place(self, unknown: int) -> tuple[str, Floats]:
         """Return the species and the position (um) of an unknown."""
         name = next(name for name in self.names if self.slices[name].stop > unknown)
-        return name, self.system.mesh.points[self.nodes[name][unknown - self.slices[name].start]]
+        home, row = self.system.species[name].compartment, unknown - self.slices[name].start
+        return name, home.xyz(self.system.mesh)[self._places[name][row]]
 
 
-def _node_order(mesh: Domain, homes: list[BoundCompartment]) -> Rows:
+def _node_order(edges: Ints, n: int, homes: list[BoundCompartment]) -> Rows:
     """Number the points that carry species so that neighbours stand close together; -1 for the others."""
-    n = len(mesh.points)
     used = np.zeros(n, bool)
     for home in homes:
         used[home.nodes] = True
-    graph = _adjacency(mesh.edges, n)
+    graph = _adjacency(edges, n)
     by_bandwidth = adjacency.cuthill_mckee(graph.indptr, graph.indices)[::-1]
     order = np.full(n, -1, np.int64)
     kept = by_bandwidth[used[by_bandwidth]]
@@ -369,7 +357,7 @@ def _operators(
     mesh: Domain, home: BoundCompartment, nodes: Ints, shares: Floats | None = None
 ) -> tuple[sp.csr_array, Floats]:
     """Stiffness, weighted with `shares` cell by cell, and lumped mass of a compartment, on its nodes in this order."""
-    if isinstance(mesh, WellMixed):
+    if isinstance(mesh, WellMixed) or home.volume is not None:
         return sp.csr_array((1, 1)), home.mass(mesh)
     lookup = np.full(len(mesh.points), -1, np.int32)
     lookup[nodes] = np.arange(len(nodes))

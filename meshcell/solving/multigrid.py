@@ -3,10 +3,15 @@
 The matrix is diffusion (fixed in time, sparse, one species each) plus a small dense block at every mesh node (storage
 and reactions, new at every step). Aggregates are taken over mesh nodes, so that on a coarse level the blocks are sums
 of fine ones: a new step size or Jacobian costs one pass over the blocks, never a new hierarchy.
+
+What one number of the whole state does to every node, as a pool or a mean in a rate does, is a product of two vectors
+more: it enters the matrix as it is, and the cycle by the formula of Sherman, Morrison and Woodbury.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +22,7 @@ import scipy.sparse as sp
 from meshcell.core.kernels import njit
 from meshcell.core.threads import share, spread
 from meshcell.solving.coarsening import Blocks, levels_of
-from meshcell.solving.krylov import Directions, gmres, norm
+from meshcell.solving.krylov import Directions, add_rows, dot, gmres, norm
 from meshcell.solving.sparse_products import row_product
 
 Floats = npt.NDArray[np.float64]
@@ -48,10 +53,14 @@ class Multigrid:
         self._widest = [int(np.diff(level.blocks.node_start).max()) for level in self.levels]
         self._known = Directions(fine.size)
         self._weights: Floats | None = None
+        self._border: Border | None = None
 
-    def update(self, values: Floats) -> None:
-        """Set the node blocks (z,) of the finest level and sum them up for the others."""
-        self._singles, self._inverses, self._weights = [], [], None
+    def update(self, values: Floats, border: tuple[Floats, Floats] | None = None) -> None:
+        """Set the node blocks (z,) of the finest level and sum them up for the others.
+
+        `border`: L and R, (k, u) each; A is then less L^T R.
+        """
+        self._singles, self._inverses, self._weights, self._border = [], [], None, None
         for depth, level in enumerate(self.levels):
             data = level.fixed.copy()
             data[level.slots] += values
@@ -69,11 +78,15 @@ class Multigrid:
             pattern = data, last.product.indices.astype(np.int32), last.product.indptr.astype(np.int32)
             matrix = sp.csr_array(pattern, shape=(last.size, last.size)).toarray()
             self._dense = _factors(matrix)
+        if border is not None and len(border[0]):
+            self._border = Border.of(*border, self.precondition)
 
     def multiply(self, x: Floats) -> Floats:
         """Return A x."""
         y = np.empty_like(x)
         self.levels[0].product.apply(self._data, x, y)
+        if self._border is not None:
+            self._border.take(x, y)
         return y
 
     def diffuse(self, x: Floats) -> Floats:
@@ -89,7 +102,10 @@ class Multigrid:
         if size == 0 or not np.isfinite(size):
             return np.zeros_like(r)
         x = self._cycle(0, spread(np.divide, r, size, out=np.empty(len(r), np.float32)))
-        return spread(np.multiply, x, size, out=np.empty_like(r))
+        y = spread(np.multiply, x, size, out=np.empty_like(r))
+        if self._border is not None:
+            self._border.correct(y)
+        return y
 
     def solve(
         self, b: Floats, weights: Floats, tolerance: float, guess: Floats | None = None, most: int = 120
@@ -157,6 +173,48 @@ class Multigrid:
             more = level.product.indptr, indices, data, inverse, r, old, x, widest
             share(_sweep_back, n_pieces, data.size, *places, *more)
         return x
+
+
+@dataclass(frozen=True, eq=False)
+class Border:
+    """The part -left^T right of a matrix A - left^T right, and what it does to B, about the inverse of A.
+
+    Parameters
+    ----------
+    left, right, images : (k, u) floats
+        `images` are B left.
+    coupling : (k, k) floats
+        The inverse of 1 - right B left^T.
+
+    Notes
+    -----
+    Source: Golub and Van Loan, Matrix Computations (2013), 2.1.4.
+    """
+
+    left: Floats
+    right: Floats
+    images: Floats
+    coupling: Floats
+
+    @classmethod
+    def of(cls, left: Floats, right: Floats, precondition: Callable[[Floats], Floats]) -> Border:
+        """Apply B to every row of `left`."""
+        images = np.array([precondition(row) for row in left])
+        inner = np.eye(len(left)) - np.array([[dot(row, image) for image in images] for row in right])
+        try:
+            coupling = np.linalg.inv(inner)
+        except np.linalg.LinAlgError:
+            # As close to a blow-up: the iteration has to find out alone.
+            coupling = np.zeros_like(inner)
+        return cls(left, right, images, coupling)
+
+    def take(self, x: Floats, y: Floats) -> None:
+        """Take left^T right x from y."""
+        add_rows(self.left, -np.array([dot(row, x) for row in self.right]), y)
+
+    def correct(self, y: Floats) -> None:
+        """Turn y = B r, in place, into what B would be of the whole matrix."""
+        add_rows(self.images, self.coupling @ np.array([dot(row, y) for row in self.right]), y)
 
 
 def _factors(matrix: Floats) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meshcell.core.files import FileError, commented, tagged
-from meshcell.models.exchange.sbml import fields_of_document, sbml_of
+from meshcell.models.exchange.sbml import fields_of_document, fields_of_notes, sbml_of
 from meshcell.models.exchange.sbml_document import KIND, document_of, text_of
 from meshcell.models.exchange.toml import check_free, toml_of, write_whole
 from meshcell.models.exchange.wishes import Wishes
@@ -28,9 +28,12 @@ def read_antimony(source: str | PathLike[str], wishes: Wishes, what: str) -> dic
     """
     text = text_of(source, MARKS, "Antimony")
     notes = commented(text.encode("utf-8"), KIND)
-    document = document_of(_sbml_of_antimony(text, what), what)
     toml = notes.get("toml")
-    return fields_of_document(document, wishes, what, toml, notes.get("digest") == _digest(text, toml or ""))
+    untouched = toml is not None and notes.get("digest") == _digest(text, toml)
+    if toml is not None and untouched and wishes.none:
+        return fields_of_notes(toml, what)
+    document = document_of(_sbml_of_antimony(text, what), what)
+    return fields_of_document(document, wishes, what, toml, untouched)
 
 
 def antimony_of(model: Described, sizes: Any) -> str:

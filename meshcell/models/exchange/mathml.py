@@ -334,7 +334,8 @@ _WRITTEN: dict[str, Callable[..., str]] = {
             *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh"),
         )
     },
-    "neg": lambda a: f"-({a})",
+    # Antimony writes two signs in a row, which it does not read.
+    "neg": lambda a: a[2:-1] if a.startswith("-(") else f"-({a})",
     "**": lambda a, b: f"({a})^({b})",
     "log": lambda a: f"ln({a})",
     "log10": lambda a: f"log10({a})",

@@ -16,7 +16,7 @@ from meshcell.models.exchange.sbml_reading import model_fields
 from meshcell.models.exchange.sbml_writing import document_of_model, identifiers
 from meshcell.models.exchange.toml import check_free, fields_of, write_whole
 from meshcell.models.exchange.wishes import Wishes
-from meshcell.models.species import Described
+from meshcell.models.species import Described, Pool
 from meshcell.models.well_mixed import WellMixed, checked_sizes
 
 NEAR_THE_BEGINNING = 1000
@@ -51,13 +51,7 @@ def fields_of_document(document: Any, wishes: Wishes, what: str, toml: str | Non
     """
     if toml is None:
         return model_fields(document, wishes, what)
-    try:
-        ours = fields_of(tomllib.loads(toml))
-    except (TypeError, ValueError) as error:
-        raise FileError(
-            f"{what}: the notes in which meshcell keeps a model cannot be read ({error}); delete them (the "
-            "annotation, in Antimony the first line) and give places="
-        ) from error
+    ours = fields_of_notes(toml, what)
     if untouched and wishes.none:
         return ours
     if not untouched:
@@ -70,12 +64,24 @@ def fields_of_document(document: Any, wishes: Wishes, what: str, toml: str | Non
     return model_fields(document, _with_defaults(wishes, ours), what)
 
 
+def fields_of_notes(toml: str, what: str) -> dict[str, Any]:
+    """Return the fields of the model of ours that travels in a file of others."""
+    try:
+        return fields_of(tomllib.loads(toml))
+    except (TypeError, ValueError) as error:
+        raise FileError(
+            f"{what}: the notes in which meshcell keeps a model cannot be read ({error}); delete them (the "
+            "annotation, in Antimony the first line) and give places="
+        ) from error
+
+
 def _with_defaults(wishes: Wishes, ours: dict[str, Any]) -> Wishes:
     """Take from a model of ours what SBML does not say, where the caller says nothing else."""
     own = identifiers(
         [item.name for item in ours["species"]],
         ours.get("parameters", {}),
-        ours["compartments"],
+        # Pools bring compartments of their own, as in a model.
+        [*ours["compartments"], *(item.name for item in ours["species"] if isinstance(item, Pool))],
         [item.name for item in ours.get("reactions", [])],
     )
     places = {own.compartments[name]: place for name, place in ours["compartments"].items()}

@@ -118,6 +118,9 @@ def annotated(document: Any) -> tuple[str | None, bool]:
 
 def digest(document: Any, toml: str) -> str:
     """Return a number for all of a document and for the notes that it is to carry."""
+    libsbml = library()
     bare = document.clone()
     bare.getModel().unsetAnnotation()
-    return hashlib.sha256((toml + library().writeSBMLToString(bare)).encode()).hexdigest()
+    # Read once more, as libsbml makes pairs of products of three when it reads them.
+    again = libsbml.readSBMLFromString(libsbml.writeSBMLToString(bare))
+    return hashlib.sha256((toml + libsbml.writeSBMLToString(again)).encode()).hexdigest()

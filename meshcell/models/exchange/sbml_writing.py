@@ -20,7 +20,7 @@ from meshcell.models.exchange.sbml_document import annotate, library
 from meshcell.models.exchange.sbml_laws import substituted
 from meshcell.models.exchange.toml import toml_of
 from meshcell.models.expressions import POSITION
-from meshcell.models.formula_trees import Tree, names
+from meshcell.models.formula_trees import Tree, names, read_whole
 from meshcell.models.parameters import Course, Field, Table, number_and_unit
 from meshcell.models.species import Described, Reaction, Species, diffusion_parts
 from meshcell.models.well_mixed import WellMixed
@@ -56,10 +56,16 @@ class Identifiers:
     compartments: dict[str, str]
     reactions: dict[str, str]
 
-    @property
-    def symbols(self) -> dict[str, Tree]:
-        """What rates read."""
-        return {**self.parameters, **self.species}
+    def symbols(self, model: Described, tree: Tree) -> dict[str, Tree]:
+        """Return what the names in a tree are called; where all is well mixed, a mean is the value itself."""
+        homes = {item.name: item.compartment for item in model.species}
+        found: dict[str, Tree] = {**self.parameters, **self.species}
+        for name in names(tree):
+            if whole := read_whole(name):
+                kind, species, place = whole
+                size = self.compartments[place or homes[species]]
+                found[name] = self.species[species] if kind == "mean" else ("*", self.species[species], size)
+        return found
 
 
 def identifiers(
@@ -274,17 +280,17 @@ class _Writer:
             _done(reference.setSpecies(self.own.species[name]))
             _done(reference.setStoichiometry(written_number(abs(times))))
             _done(reference.setConstant(True))
-        for name in reaction.formula.names:
+        for name in dict.fromkeys((read_whole(name) or ("", name))[1] for name in reaction.formula.names):
             if name in self.own.species and name not in reaction.change:
                 _done(item.createModifier().setSpecies(self.own.species[name]))
-        formula = formula_of(substituted(reaction.formula.tree, self.own.symbols))
+        formula = formula_of(substituted(reaction.formula.tree, self.own.symbols(self.model, reaction.formula.tree)))
         _done(item.createKineticLaw().setMath(self._math(f"{home}*({formula})")))
 
     def _with_tables(self, tree: Tree, varying: Mapping[str, Any]) -> str:
         """Write the formula of a fixed value; a table that was given in place has no name."""
         if tree == "given":
             return _table_formula(varying["given"])
-        return formula_of(substituted(tree, self.own.symbols))
+        return formula_of(substituted(tree, self.own.symbols(self.model, tree)))
 
     def _rule(self, own: str, formula: str) -> None:
         rule = self.made.createAssignmentRule()

@@ -11,9 +11,9 @@ from typing import Any
 from meshcell.core import toml_text
 from meshcell.core.files import replacing
 from meshcell.core.hints import nearest
-from meshcell.models.compartments import Place
+from meshcell.models.compartments import Place, Well
 from meshcell.models.parameters import Course, Field, Given, Table
-from meshcell.models.species import Reaction, Species
+from meshcell.models.species import Pool, Reaction, Species
 
 HEAD = "# A model of meshcell. Numbers without a unit are in um, s and molecules."
 # Part of a model that is a list -> what it is a list of, and how one of them is called; the others are dicts.
@@ -68,7 +68,9 @@ def toml_of(model: Any) -> str:
                 what = f"{{}} of {ITEMS[part.name][1]} {item.name}"
                 lines += ["", f"[[{part.name}]]", *_lines(_entries(item), what, problems)]
         elif held:
-            lines += ["", f"[{part.name}]", *_lines(held.items(), f"{part.name.removesuffix('s')} {{}}", problems)]
+            # The place of a pool comes with it.
+            entries = [(key, given) for key, given in held.items() if not isinstance(given, Well)]
+            lines += ["", f"[{part.name}]", *_lines(entries, f"{part.name.removesuffix('s')} {{}}", problems)]
     if problems:
         raise ValueError(f"a TOML file holds texts and numbers, and {'; '.join(problems)}")
     return "\n".join(lines) + "\n"
@@ -76,7 +78,7 @@ def toml_of(model: Any) -> str:
 
 def _entries(item: Any) -> Iterable[tuple[str, Any]]:
     """Yield the fields of a species or reaction that are not as they are by default."""
-    for part in fields(item):
+    for part in (part for part in fields(item) if part.init):
         held, usual = getattr(item, part.name), _default(part)
         if isinstance(held, Field) or usual is MISSING or held != usual:
             yield part.name, held
@@ -156,13 +158,14 @@ def _dict(part: str, held: Any) -> dict[str, Place | Given]:
 
 def _items(part: str, held: Any) -> list[Any]:
     """Make the species or reactions."""
-    kind, what = ITEMS[part]
+    kind_of_most, what = ITEMS[part]
     if not isinstance(held, list) or not all(isinstance(entry, dict) for entry in held):
         raise ValueError(f"{part} should be written as [[{part}]], once for each; got {held!r:.80}")
-    known = {item.name: item for item in fields(kind)}
-    needed = [name for name, item in known.items() if _default(item) is MISSING]
     made = []
     for row, entry in enumerate(held, 1):
+        kind = Pool if what == "species" and "volume" in entry else kind_of_most
+        known = {item.name: item for item in fields(kind) if item.init}
+        needed = [name for name, item in known.items() if _default(item) is MISSING]
         own = f"{what} {entry['name']!r}" if "name" in entry else f"{what} {row}"
         _require_keys(entry, known, needed, own)
         given = {key: _read(key, value, own) for key, value in entry.items()}

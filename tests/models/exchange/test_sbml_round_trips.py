@@ -195,3 +195,32 @@ def test_no_antimony_is_told_with_its_line():
         Model.from_antimony("nowhere.ant")
     with pytest.raises(TypeError, match=r"Model.from_antimony\(source\) needs a str"):
         Model.from_antimony(3)
+
+
+@pytest.mark.parametrize("rate", ["k*(A*(A*(A*(A*k))))", "k + (A + (A + (A*(k*(A*A)) + A)))", "-(-(-(A*(k*A))))"])
+def test_brackets_that_libsbml_leaves_out_do_not_break_the_seal(rate):
+    model = Model(
+        {"cyt": "cytosol"}, [Species("A", "cyt", 1, 2.0)], [Reaction("r", "cyt", rate, {"A": -1})], {"k": 0.1}
+    )
+    assert Model.from_sbml(model.to_sbml()) == model
+    assert Model.from_antimony(model.to_antimony()) == model
+
+
+def test_pools_and_means_are_what_they_are_in_a_well_mixed_cell():
+    species = [Species("A", "cyt", 1, "1 uM"), mc.Pool("bath", "2 um^3", "5 uM")]
+    reactions = [
+        Reaction("enter", "PM", "p*(bath - A)", {"bath": -1, "A": 1}),
+        Reaction("sense", "cyt", "k*mean(A)*total(A)/N", {"A": -1}),
+    ]
+    places = {"cyt": "cytosol", "PM": ("cytosol", "outside")}
+    model = Model(places, species, reactions, {"p": "0.1 um/s", "k": "1 1/s", "N": "100 molecule"})
+    text = model.to_sbml(sizes={"cyt": 0.6, "PM": "3 um^2"})
+    assert Model.from_sbml(text) == model
+    document = libsbml.readSBMLFromString(text)
+    document.checkConsistency()
+    assert document.getNumErrors(libsbml.LIBSBML_SEV_ERROR) == 0
+    formulas = [document.getModel().getReaction(k).getKineticLaw().getFormula() for k in (0, 1)]
+    plain = [
+        formula.replace("(k", "k").replace("(A", "A").replace("cyt)", "cyt").replace("N)", "N") for formula in formulas
+    ]
+    assert plain == ["PM * p * (bath - A)", "cyt * k * A * A * cyt / N"]
