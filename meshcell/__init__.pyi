@@ -42,6 +42,7 @@ from .imaging.tomograms import tomogram as tomogram
 from .io import load as load, save as save
 from .meshing.improvement import improve as improve
 from .meshing.tetrahedra import tetrahedralize as tetrahedralize
+from .models.events import Event as Event
 from .models.mixing import well_mixed as well_mixed
 from .models.model import Model as Model
 from .models.observables import Quantity as Quantity

@@ -6,6 +6,7 @@ from .binding import (
     bind as bind,
 )
 from .bound_places import BoundCompartment as BoundCompartment
+from .events import Event as Event
 from .mixing import well_mixed as well_mixed
 from .model import Model as Model
 from .observables import Quantity as Quantity

@@ -324,7 +324,7 @@ def _species(model: Model, species: Species, compartments: dict[str, BoundCompar
 def _initial(model: Model, species: Species, home: BoundCompartment, mesh: Domain) -> Floats:
     points, what = home.xyz(mesh), f"initial of species {species.name!r}"
     if not callable(species.initial):
-        return _nodal_rate(*model.initial_formula(species), (), home, mesh, what)((), 0.0, points)
+        return nodal_rate(*model.initial_formula(species), (), home, mesh, what)((), 0.0, points)
     if isinstance(mesh, WellMixed):
         raise _without_places(what, "it is a function of place")
     values = np.asarray(species.initial(points.copy()), np.float64)
@@ -355,7 +355,7 @@ def _fixed(
         own = np.flatnonzero(free[place.nodes])
         free[place.nodes] = False
         formula, varying = model.fixed_formula(species, name)
-        rate = _nodal_rate(formula, varying, (), place, mesh, what)
+        rate = nodal_rate(formula, varying, (), place, mesh, what)
         bound.append(BoundFixed(place, place.nodes[own], own, mesh.points[place.nodes], rate))
     return tuple(bound)
 
@@ -368,19 +368,19 @@ def _reaction(
     mesh: Domain,
 ) -> BoundReaction:
     rate, home = model.rates[reaction.name], compartments[reaction.compartment]
-    whole = {name: found for name in rate.names if (found := _whole(name, home, compartments, species, mesh))}
+    whole = {name: found for name in rate.names if (found := whole_value(name, home, compartments, species, mesh))}
     reads = tuple(name for name in rate.names if name in species and name not in whole)
     names = (*reads, *whole)
     positive = [name for name in names if not species[whole[name].species if name in whole else name].signed]
     formulas = [rate, *(expressions.derivative(rate, name) for name in names)]
     formulas = [signs.clipped(formula, positive) for formula in formulas]
     what = f"rate of reaction {reaction.name!r}"
-    own, *derivatives = (_nodal_rate(formula, model.varying, names, home, mesh, what) for formula in formulas)
+    own, *derivatives = (nodal_rate(formula, model.varying, names, home, mesh, what) for formula in formulas)
     change, wholes = dict(reaction.change), tuple(whole.values())
     return BoundReaction(reaction.name, home, reads, change, own, tuple(derivatives), wholes)
 
 
-def _whole(
+def whole_value(
     name: str,
     home: BoundCompartment,
     compartments: Mapping[str, BoundCompartment],
@@ -404,7 +404,7 @@ def _whole(
     return WholeValue(own, weights / weights.sum() if kind == "mean" else weights)
 
 
-def _nodal_rate(
+def nodal_rate(
     formula: Expression,
     varying: Mapping[str, Varying],
     reads: Sequence[str],

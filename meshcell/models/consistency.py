@@ -144,6 +144,11 @@ def _formula_unit(model: Described, parsed: Expression, what: str) -> Unit | Non
         raise ValueError(f"{what}, {parsed.text!r}: {error}") from error
 
 
+def amount_unit(model: Described, species: Species, dimension: int) -> Unit | None:
+    """Return the unit of a species' values where it lives, None of a signed one that has none."""
+    return initial_unit(model, species) if species.signed else _AMOUNTS[dimension]
+
+
 def check_initial(model: Described, species: Species, dimension: int | None) -> None:
     """Refuse an initial value per volume on an interface, and one per area in a region."""
     unit = initial_unit(model, species)

@@ -21,7 +21,7 @@ from meshcell.solving.state import TimeState
 
 # Seconds between two writes, or as many times as long as the last one took, whichever is more.
 PAUSE, PAUSE_SHARE = 60.0, 30.0
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(eq=False)
@@ -68,6 +68,7 @@ class Checkpoint:
         notes["past"] = [(length, len(stages)) for length, stages in past]
         notes["history"] = [t for t, _ in history]
         notes["choice"] = asdict(state.choice)
+        notes["acted"] = [(act.t, act.events, act.molecules) for act in state.acted]
         arrays["values"] = np.array(values[: state.rows])
         arrays["checkpoint"] = np.array(json.dumps({"version": VERSION, "own": self.own, "state": notes}))
         with replacing(self.path) as temporary, temporary.open("wb") as file:
@@ -118,7 +119,7 @@ def _digests(options: Options, problem: Discrete, times: Floats) -> dict[str, st
     moments = times[0], (times[0] + times[-1]) / 2, times[-1]
     rates = [problem.rate(float(t), state) for t in moments for state in (u, shaken)]
     settings: tuple[Any, ...] = (options.rtol, options.atol, options.step, options.scheme, options.events)
-    settings += (options.longest,)
+    settings += (options.longest, options.acts)
     if options.keep == "observed":
         # All states serve any questions, numbers only those that they answer.
         settings += tuple(options.observe.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -201,6 +201,13 @@ class Discretisation:
         for rows, part in self._parts:
             u[rows] = part.values(t)
         return u
+
+    def changed(self, t: float, u: Floats, values: Mapping[str, Floats]) -> Floats:
+        """(u,) the state with other values of some species: one for all, or (m,) in the order of their nodes."""
+        u = u.copy()
+        for name, own in values.items():
+            u[self.slices[name]] = own[self._places[name]] if np.ndim(own) else own
+        return self.held(t, u)
 
     def outward(self, states: list[Floats], times: Floats) -> dict[str, Floats]:
         """Turn states (u,) into values per species (k, m) in the order of their compartments' nodes."""

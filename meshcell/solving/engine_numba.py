@@ -8,14 +8,19 @@ unknowns of one mesh node, and with the zero column sums of the stiffness matrix
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
+
+import numpy as np
 
 from meshcell.core.arrays import Floats, set_fields
 from meshcell.core.errors import SolveError
-from meshcell.models.binding import System, bind
+from meshcell.models.binding import bind
+from meshcell.models.events import bind_event, with_switches, with_tables
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
 from meshcell.models.well_mixed import Domain
+from meshcell.solving.acting import Acting
 from meshcell.solving.discretisation import Discretisation
 from meshcell.solving.observing import Observer
 from meshcell.solving.options import Options
@@ -42,21 +47,24 @@ def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution
     SolveError
         With what was computed so far, unless `options.throw` is False.
     """
-    return simulate(bind(model, mesh), model, times, options)
-
-
-def simulate(system: System, model: Model, times: Floats, options: Options) -> Solution:
-    """Simulate a system that is bound to its mesh already; `model` is only passed on to the Solution."""
+    switchable, switches = with_switches(model, options.acts)
+    system = bind(switchable, mesh)
     problem = Discretisation(system, float(times[0]))
     observer = Observer(problem, options)
-    story = Stepper(problem, options, problem.tolerances(options.atol), observer.note).run(times)
+    acts = [bind_event(event, switchable, system) for event in options.acts]
+    acting = Acting(problem, acts, switches) if acts else None
+    story = Stepper(problem, options, problem.tolerances(options.atol), observer.note, acting).run(times)
+    model = with_tables(model, switches, times)
     kept_times, states = observer.states(story, times)
-    drift = problem.sums.drift((*(states if observer.states_too else [problem.initial()]), story.last))
+    seen = [*zip(kept_times.tolist(), states, strict=True)] if observer.states_too else [(-math.inf, problem.initial())]
+    seen.append((story.stats["time"], story.last))
+    given = [sum((np.array(act.molecules) for act in story.acted if act.t <= t), np.zeros(1)) for t, _ in seen]
+    drift = problem.sums.drift([u for _, u in seen], given)
     values = problem.outward(states, kept_times)
     # What is asked of a mesh answers for itself where there is none.
-    mesh: Any = system.mesh
+    where: Any = mesh
     solution = Solution(
-        mesh,
+        where,
         model,
         kept_times,
         values,

@@ -131,9 +131,14 @@ class KeptSums:
         for rows, share, trace in zip(self.own, shares, traces, strict=True):
             stage[rows] -= share * (held[rows] + trace)
 
-    def drift(self, states: Sequence[Floats]) -> float | None:
-        """Return how far sums have moved, relative to all molecules that take part; None without any."""
+    def drift(self, states: Sequence[Floats], given: Sequence[Floats] = ()) -> float | None:
+        """Return how far sums have moved, relative to all molecules that take part; None without any.
+
+        `given` (parts,) molecules came into the states from outside.
+        """
         totals, worst = np.array([self.molecules(u) for u in states]), []
+        if len(given):
+            totals = totals - np.array([np.broadcast_to(part, totals.shape[1]) for part in given])
         for kept, parts in self.groups:
             own = totals[:, parts]
             size = np.einsum("ckm,tcm->tck", np.abs(kept), np.abs(own)).max(axis=0)

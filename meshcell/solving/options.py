@@ -14,6 +14,7 @@ import numpy as np
 from meshcell.core.arrays import Floats
 from meshcell.core.hints import nearest, require
 from meshcell.core.types import TetMesh
+from meshcell.models.events import Event
 from meshcell.models.model import Model
 from meshcell.models.observables import Quantity
 from meshcell.models.well_mixed import WellMixed
@@ -36,6 +37,7 @@ class Options:
     longest: float | None = None
     observe: Mapping[str, Quantity] = field(default_factory=dict)
     keep: str = "all"
+    acts: tuple[Event, ...] = ()
 
 
 def checked_input(mesh: Any, model: Any, call: str = "solve(mesh, model, times)") -> None:
@@ -86,6 +88,17 @@ def checked_scheme(scheme: str, step: float | None) -> str | None:
     if scheme == "imex2" and step is None:
         raise ValueError("scheme 'imex2' does not know its error and needs fixed steps: give step=, or take 'imex'")
     return None if scheme == "auto" else scheme
+
+
+def parted_events(events: Any) -> tuple[list[Any], tuple[Event, ...]]:
+    """Part what solve is given as events: times at which rates may jump, and what is done to the run."""
+    given = [events] if isinstance(events, Event) else np.atleast_1d(np.asarray(events, object)).tolist()
+    acts = tuple(item for item in given if isinstance(item, Event))
+    times = [item for item in given if not isinstance(item, Event)]
+    for item in times:
+        if not isinstance(item, (int, float, np.number)):
+            raise TypeError(f"events should be times in s, or Event(when, set=..., add=...); got {item!r}")
+    return [*map(float, times), *(t for act in acts for t in act.times)], acts
 
 
 def checked_events(events: list[float]) -> tuple[float, ...]:

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from meshcell.core.hints import require
 from meshcell.models.mixing import well_mixed
 from meshcell.models.model import Model
@@ -25,6 +23,7 @@ from meshcell.solving.options import (
     checked_rtol,
     checked_scheme,
     checked_times,
+    parted_events,
 )
 
 # Engine -> its module; each has run(mesh, model, times, options) -> Solution.
@@ -82,11 +81,12 @@ def solve(
         times the speed of the fastest reaction (a bound of its Jacobian's spectral radius at any node) is below 2.
         "imex2" is of order 2 at two thirds of the cost of "imex", for fixed steps only, as it does not know its error.
         `stats` has "implicit_steps" and "imex_steps".
-    events : floats, optional, s
-        Times at which rates may jump, such as t0 of heaviside(t - t0), beside those that `model.events` has: no step
-        goes over them, and steps are small again after them. Functions of time, and parts of rates that depend on time
-        alone, are looked through beforehand: jumps are found, and steps are short where they change quickly, if that
-        lasts a millionth of the simulated time or more.
+    events : list of times (s) and Events, optional
+        An `Event` adds to species, or sets species and parameters, at a time or when a condition becomes true, found to
+        `rtol` (with `step`, at the end of the step). A number is a time at which rates may jump, such as t0 of
+        heaviside(t - t0), beside those that `model.events` has: no step goes over it, and steps are small again after
+        it. Functions of time, and parts of rates that depend on time alone, are looked through beforehand: jumps are
+        found, and steps are short where they change quickly, if that lasts a millionth of the simulated time or more.
     checkpoint : path, optional
         File that keeps how far the run has come, written every minute or so, at its end and at an interrupt. Where it
         is there already, the run goes on from it, with the same bytes as if it had never stopped. An npz about as
@@ -130,6 +130,7 @@ def solve(
         mesh = well_mixed(model, mesh)
     checked_input(mesh, model)
     moments = checked_times(times)
+    breaks, acts = parted_events(events)
     options = Options(
         checked_rtol(rtol),
         checked_atol(atol, [item.name for item in model.species]),
@@ -137,11 +138,12 @@ def solve(
         throw,
         progress,
         checked_scheme(scheme, step),
-        checked_events([*getattr(model, "events", ()), *np.atleast_1d(np.asarray(events, np.float64))]),
+        checked_events([*getattr(model, "events", ()), *breaks]),
         None if checkpoint is None else Path(checkpoint),
         _checked_length(longest, "longest"),
         checked_observe(observe, keep, moments),
         keep,
+        acts,
     )
     run = importlib.import_module(_checked_engine(engine)).run
     solution: Solution = run(mesh, model, moments, options)

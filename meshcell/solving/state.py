@@ -1,14 +1,66 @@
-"""Where a run stands in time."""
+"""Where a run stands in time, and what it knows of its two schemes: which gets further for the same work."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshcell.core.arrays import Floats
-from meshcell.solving.scheme_choice import Choice
 
 HOLD = 4
+# Steps between two trials of the other scheme: few at first, then more and more.
+FIRST_TRIAL, WAIT, LONGEST_WAIT = 2, 5, 80
+# How much faster the other scheme has to be: a change costs the guesses that the last steps give.
+GAIN = 1.2
+OTHER = {"implicit": "imex", "imex": "implicit"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is known of the two schemes.
+
+    Speeds are simulated seconds, as far as the step's error would have allowed, per unit of work. Work is counted in
+    iterations and never measured in seconds, so that the same run takes the same steps on every machine. It says
+    nothing about the other scheme's step: how stiff the reactions are, how rough the state is, how exactly the linear
+    solver has to work, all that is in the error and the work of one step that was really taken.
+
+    Parameters
+    ----------
+    home : {"implicit", "imex"}
+        The scheme in use.
+    speed : float
+        Its speed in its last step.
+    trial, wait : int
+        The number of steps after which the other one is tried next, and what was waited for that.
+    """
+
+    home: str = "imex"
+    speed: float = 0.0
+    trial: int = FIRST_TRIAL
+    wait: int = WAIT
+
+    def scheme(self, steps: int, *, troubled: bool = False) -> str:
+        """Return the scheme of the next step, after so many; a step that fails again and again is taken implicitly."""
+        if troubled:
+            return "implicit"
+        return OTHER[self.home] if steps >= self.trial else self.home
+
+    def noted(self, steps: int, scheme: str, speed: float) -> Choice:
+        """Return what is known after a step, taken or refused."""
+        if scheme == self.home:
+            return replace(self, speed=speed)
+        better = speed > GAIN * self.speed
+        home, best = (scheme, speed) if better else (self.home, self.speed)
+        return Choice(home, best, steps + self.wait, min(2 * self.wait, LONGEST_WAIT))
+
+    def barred(self, steps: int) -> Choice:
+        """Return what is known when explicit reactions would be unstable: errors at that border say nothing."""
+        speed = self.speed if self.home == "implicit" else 0.0
+        return Choice("implicit", speed, steps + self.wait, min(2 * self.wait, LONGEST_WAIT))
+
+    def after_event(self, steps: int) -> Choice:
+        """Return what is still known after an event: which scheme was better, but not by how much."""
+        return Choice(self.home, 0.0, steps + FIRST_TRIAL)
 
 
 @dataclass(eq=False)
@@ -20,6 +72,16 @@ class Story:
     stats: dict[str, Any]
     message: str = ""
     interrupted: bool = False
+    acted: tuple[Act, ...] = ()
+
+
+@dataclass(frozen=True)
+class Act:
+    """What events did at a time (s): which ones, and by how many molecules every part of the problem changed."""
+
+    t: float
+    events: tuple[int, ...]
+    molecules: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +115,10 @@ class TimeState:
     history : tuple of (t, u)
         States before this one, the latest last.
     stats : dict
+    acted : tuple of Act
+        What events did to the run so far.
+    held : tuple of bools
+        Which of their conditions hold, as far as was looked.
     """
 
     t: float
@@ -70,6 +136,8 @@ class TimeState:
     past: tuple[tuple[float, list[Floats]], ...] = ()
     history: tuple[tuple[float, Floats], ...] = ()
     stats: dict[str, Any] = field(default_factory=dict)
+    acted: tuple[Act, ...] = ()
+    held: tuple[bool, ...] = ()
 
 
 @dataclass(eq=False)

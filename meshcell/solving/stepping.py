@@ -18,13 +18,13 @@ import numpy as np
 from meshcell.core.arrays import Floats
 from meshcell.core.progress import bar
 from meshcell.models.stimuli import SHORTEST as SHORTEST_SEEN
+from meshcell.solving.acting import Acting
 from meshcell.solving.checkpoints import Checkpoint
 from meshcell.solving.dense_output import STATES, interpolated
 from meshcell.solving.error_norms import Tolerance
 from meshcell.solving.options import Options
-from meshcell.solving.scheme_choice import Choice
 from meshcell.solving.schemes import Discrete, Step, Trial, imex, imex2, rosenbrock
-from meshcell.solving.state import HOLD, Plan, StopError, Story, TimeState
+from meshcell.solving.state import HOLD, Act, Choice, Plan, StopError, Story, TimeState
 
 Note = Callable[[float, Floats], Floats]
 SCHEMES = {"implicit": rosenbrock, "imex": imex, "imex2": imex2}
@@ -41,6 +41,8 @@ LONGEST = 1 / 8
 # Between the ends of steps the error may be as large as that of a step. Where it is larger, so many steps end at asked
 # times before passing one is tried again: doubled at every failure.
 LONGEST_HOLD = 64
+# The times of events are found to rtol of the step, and need not be to rtol of less than this share of the run.
+FINEST = 1e-4
 # Below this share of the simulated time, times are as good as zero.
 SHORTEST = 1e-16
 # So many steps that get on by less than that share of the simulated time, and so many before them, would take days.
@@ -66,10 +68,19 @@ class Stepper:
         Per species; NaN or None: rtol * 1e-3 * the largest value that the species has had.
     note : callable(t, u) -> array
         What is kept of the state at an asked time (s); a copy of it by default.
+    acting : Acting, optional
+        What happens to the run.
     """
 
-    def __init__(self, problem: Discrete, options: Options, atol: Floats | None, note: Note | None = None) -> None:
-        self.problem, self.options = problem, options
+    def __init__(
+        self,
+        problem: Discrete,
+        options: Options,
+        atol: Floats | None,
+        note: Note | None = None,
+        acting: Acting | None = None,
+    ) -> None:
+        self.problem, self.options, self.acting = problem, options, acting
         self.note: Note = note or (lambda _, u: u.copy())
         self.u = problem.initial()
         self.tolerance = Tolerance(problem, self.u, options.rtol, atol)
@@ -90,12 +101,18 @@ class Stepper:
         checkpoint = Checkpoint.of(self.options, self.problem, times)
         self.checkpoint = checkpoint
         self._take_up(checkpoint)
+        self.window = -np.inf, np.inf
+        if self.acting is not None:
+            self.acting.begin(self.state.t, self.u, self.state.acted, self.state.held)
+            # A run that was stopped just before one.
+            self._watch(self.state.t)
         spent = self.stats["seconds"] - begun
         bar = _Bar(self.options.progress, self.span, self.state.t - self.begin)
         try:
             for begin, end in self._pieces():
                 self._enter(begin, end)
                 (self._march if self.options.step is None else self._march_evenly)(begin, end, bar)
+            self._act_at(self.end)
         except StopError as stop:
             story.message = str(stop)
         except KeyboardInterrupt:
@@ -103,6 +120,7 @@ class Stepper:
             story.interrupted = True
         bar.close()
         self.u = story.last = self.state.u
+        story.acted = self.state.acted
         self.stats.update(time=self.state.t, seconds=time.perf_counter() + spent, unknowns=self.problem.size)
         if checkpoint is not None:
             checkpoint.write(self.state, self.values)
@@ -113,7 +131,9 @@ class Stepper:
         found = None if checkpoint is None else checkpoint.read()
         if found is not None:
             fields, rows = found
-            self.state = TimeState(**{**fields, "choice": Choice(**fields["choice"])})
+            acted = tuple(Act(t, tuple(rows), tuple(change)) for t, rows, change in fields["acted"])
+            own = {"choice": Choice(**fields["choice"]), "acted": acted, "held": tuple(fields["held"])}
+            self.state = TimeState(**{**fields, **own})
             self.values[:] = rows
             self.u, self.largest = self.state.u, self.state.largest
             self.stats.update(self.state.stats)
@@ -148,9 +168,45 @@ class Stepper:
         high = np.nextafter(end, -np.inf) if end in self.jumps else np.inf
         self.window = float(low), float(high)
         if self.state.t == begin and begin in self.events:
-            choice = self.state.choice.after_event(self.stats["steps"])
-            self.state = replace(self.state, past=(), history=(), wish=0.0, before=None, sharpness=-1.0, choice=choice)
+            self._forget()
+            self._act_at(begin)
         self.reacted = self.problem.reacted(self._when(self.state.t), self.u)
+
+    def _forget(self) -> None:
+        choice = self.state.choice.after_event(self.stats["steps"])
+        self.state = replace(self.state, past=(), history=(), wish=0.0, before=None, sharpness=-1.0, choice=choice)
+
+    def _act_at(self, t: float) -> None:
+        """Do what is to be done at a time, unless the run was taken up after that."""
+        if self.acting is not None and not any(act.t == t for act in self.state.acted):
+            self._act(t, self.acting.at(t))
+
+    def _act(self, t: float, rows: Sequence[int]) -> None:
+        """Let events happen now; an asked time shows the state after them."""
+        if self.acting is None or not rows:
+            return
+        self.u, act = self.acting.act(t, self.u, rows)
+        acted = (*self.state.acted, act)
+        self.acting.require_end(acted, self.span)
+        self.largest = np.maximum(self.largest, self.tolerance.sizes(self.u))
+        if self.times[self.state.rows - 1] == t:
+            self.values[self.state.rows - 1] = self.note(t, self.u)
+        held = tuple(self.acting.held)
+        self.state = replace(self.state, u=self.u, largest=self.largest, acted=acted, held=held)
+        self._forget()
+        self.reacted = self.problem.reacted(self._when(t), self.u)
+
+    def _watch(self, t: float) -> bool:
+        """Let events happen whose conditions have become true; tell whether there were any."""
+        if self.acting is None:
+            return False
+        rows = list(self.acting.crossed(t, self.u))
+        if rows:
+            self._act(t, rows)
+        else:
+            self.acting.settle(t, self.u)
+            self.state = replace(self.state, held=tuple(self.acting.held))
+        return bool(rows)
 
     def _when(self, t: float) -> float:
         return min(max(t, self.window[0]), self.window[1])
@@ -170,21 +226,26 @@ class Stepper:
                 trouble, worst = (trial.trouble, trial.worst) if bad is None else ("negative", bad)
                 raise StopError(self._text(t, dt, trouble, worst))
             self._advance(new_t, dt, scheme, trial, bar, count=k % steps, sharpness=sharpness)
+            self._watch(new_t)
 
     def _march(self, begin: float, end: float, bar: _Bar) -> None:
         """Choose steps and schemes by errors."""
-        plan = Plan(self.state.wish or self._first_step(), self.state.hold, self.state.choice)
+        plan, most = Plan(self.state.wish or self._first_step(), self.state.hold, self.state.choice), np.inf
         while self.state.t < end:
             t, steps = self.state.t, self.stats["steps"]
             passing = len(self.state.history) == STATES - 2 and steps >= plan.hold[0]
             target = end if passing else min(float(self.times[self.state.rows]), end)
-            dt = self._resolved(t, self._fitted(target - t, plan.wish))
+            dt = min(self._resolved(t, self._fitted(target - t, plan.wish)), most)
             new_t = target if dt >= target - t else t + dt
             scheme, plan.choice, sharpness = self._chosen(plan.choice, t, dt, troubled=plan.refused > 1)
             visiting = scheme != (self.options.scheme or plan.choice.home)
             trial = self._judged(self._try(scheme, t, dt), new_t, soft=plan.negative < NEGATIVE_RETRIES)
             reach = min(dt * _factor(trial), target - t, self.longest)
             plan.choice = plan.choice.noted(steps, scheme, reach / max(trial.work, 1.0))
+            if (shorter := self._before_event(t, dt, trial)) is not None:
+                most = shorter
+                continue
+            most = np.inf
             passed = self._passed(t, new_t, trial) if trial.right else None
             if passed is None:
                 self._refuse(plan, trial, t, dt, visiting=visiting)
@@ -195,7 +256,15 @@ class Stepper:
             hold = (plan.hold[0], HOLD) if passed else plan.hold
             mark = self._marked(t, dt, trial)
             self._advance(new_t, dt, scheme, trial, bar, passed, hold=hold, mark=mark, sharpness=sharpness, **pace)
-            plan = Plan(self.state.wish, hold, plan.choice)
+            acted = self._watch(new_t)
+            plan = Plan(self.state.wish or self._first_step(), hold, self.state.choice if acted else plan.choice)
+
+    def _before_event(self, t: float, dt: float, trial: Trial) -> float | None:
+        """Return a shorter step that ends where a condition becomes true, to rtol of it."""
+        if self.acting is None or not trial.right or trial.new is None:
+            return None
+        tolerance = self.options.rtol * max(dt, FINEST * self.span)
+        return self.acting.shorter(t, self.u, dt, trial.new, tolerance)
 
     def _refuse(self, plan: Plan, trial: Trial, t: float, dt: float, *, visiting: bool) -> None:
         """Plan anew after a step that may not be taken, or that asked times may not be passed with."""
@@ -285,6 +354,8 @@ class Stepper:
             "past": past,
             "history": history,
             "stats": stats,
+            "acted": self.state.acted,
+            "held": self.state.held,
             **pace,
         }
         # All at once, so that an interrupt finds either the old or the new one whole.
