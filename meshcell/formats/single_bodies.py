@@ -6,6 +6,7 @@ import logging
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,17 +57,21 @@ def by_arrays(
 ) -> Surface:
     """Make a surface by the arrays of its triangles.
 
-    An array of two whole numbers per triangle holds both sides (VTK's BoundaryLabels), one of one number the body that
-    the triangle belongs to (see `region_array`); without any the surface is one body.
+    An array of two whole numbers per triangle holds both sides (VTK's BoundaryLabels), and so do our `side0` and
+    `side1`; one of one number holds the body that the triangle belongs to (see `region_array`); without any the surface
+    is one body.
     """
+    patches = {name: np.flatnonzero(arrays[array]) for name, array in named_patches(arrays).items()}
+    if regions is None and {"side0", "side1"} <= set(arrays):
+        sides = np.stack([arrays["side0"], arrays["side1"]], axis=1)
+        return _by_sides(path, points, triangles, sides, names, patches)
     pairs = {
         name: own for name, own in arrays.items() if own.ndim == 2 and own.shape[1] == 2 and own.dtype.kind in "iu"
     }
     both = regions if regions in pairs else next((n for n in pairs if regions is None and SIDE_ARRAYS.search(n)), None)
     if both is not None:
-        return _by_sides(path, points, triangles, pairs[str(both)], names)
+        return _by_sides(path, points, triangles, pairs[str(both)], names, patches)
     found = region_array(path, arrays, regions)
-    patches = {name: np.flatnonzero(arrays[array]) for name, array in named_patches(arrays).items()}
     if found is None or (arrays[found] == arrays[found][0]).all():
         label = 0 if found is None else int(arrays[found][0])
         return body(path, points, triangles, names or ({label: path.stem} if label > 0 else None), patches)
@@ -74,15 +79,30 @@ def by_arrays(
     return bodies(path, points, triangles, labels, {**fresh, **(names or {})})
 
 
-def _by_sides(path: Path, points: Array, triangles: Array, sides: Array, names: Mapping[int, str] | None) -> Surface:
+def _by_sides(
+    path: Path,
+    points: Array,
+    triangles: Array,
+    sides: Array,
+    names: Mapping[int, str] | None,
+    patches: Mapping[str, Array],
+) -> Surface:
     """Take both sides from the file; where the outside would have a positive volume, the normals run the other way."""
     points, triangles = _cells(path, points, triangles)
     # Labels below 0 are SurfaceNets' word for the outside.
-    surface = Surface(points, triangles, np.maximum(sides, 0), dict(names or {}))
+    sides = np.maximum(sides, 0)
+    apart = sides[:, 0] != sides[:, 1]
+    if not apart.all():
+        # Walls of the cells of a volume mesh, of which another program took the surface.
+        warnings.warn(f"{path}: {(~apart).sum():,} triangles with one region on both sides are left out", stacklevel=2)
+        place = np.cumsum(apart) - 1
+        patches = {name: place[rows[apart[rows]]] for name, rows in patches.items()}
+        triangles, sides = triangles[apart], sides[apart]
+    surface = Surface(points, triangles, sides, dict(names or {}), dict(patches))
     outward = np.einsum("ij,ij,i->", points[triangles[:, 0]] - points.mean(axis=0), surface.area_vectors, _signs(sides))
     if outward < 0:
         log.info("%s: normals point from the second label into the first; the triangles are turned over", path)
-        surface = Surface(points, triangles[:, ::-1], surface.sides, surface.names)
+        surface = replace(surface, triangles=triangles[:, ::-1])
     return surface
 
 

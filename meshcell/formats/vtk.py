@@ -6,13 +6,14 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from meshcell.core.arrays import Array, Ints
 from meshcell.core.files import (
     FileError,
+    checksum,
     merged_names,
     names_from_json,
     names_to_json,
@@ -23,11 +24,12 @@ from meshcell.core.files import (
 )
 from meshcell.core.types import Surface, TetMesh
 from meshcell.formats.cell_arrays import Choice
-from meshcell.formats.foreign import by_tags, named_patches
+from meshcell.formats.foreign import by_tags
 from meshcell.formats.single_bodies import by_arrays
 from meshcell.formats.vtk_xml import Piece, Sections, read_vtk, write_vtk
 
 TRIANGLE, TETRA = 5, 10
+Cells = TypeVar("Cells")
 # Letters that neither XML nor ParaView's calculator trips over.
 PLAIN = re.compile(r"[A-Za-z0-9_ .+-]+")
 
@@ -52,12 +54,14 @@ def surface_in(path: Path, piece: Piece, names: Mapping[int, str] | None, region
         warnings.warn(f"{path}: {others} vertices and lines beside the triangles are left out", stacklevel=2)
         cells = {name: array[others:] for name, array in cells.items()}
     notes = untagged(piece.texts.get("meshcell"), "Surface")
-    if "side0" not in cells or "side1" not in cells:
+    if not notes or not {"side0", "side1"} <= set(cells):
         return by_arrays(path, points, triangles, cells, names, regions)
-    stored = names_from_json(notes["names"]) if notes else {}
+    stored = names_from_json(notes["names"])
     sides = np.stack([cells["side0"], cells["side1"]], axis=1)
-    arrays = notes["patches"] if notes else named_patches(cells)
-    patches = {name: rows_of(cells[array]) for name, array in arrays.items()}
+    if _changed(notes, points, triangles, sides):
+        # Cut, moved or mirrored by another program: the sides tell the labels, the points which way is out.
+        return by_arrays(path, points, triangles, _titled(notes, cells), _present(stored, sides, names), regions)
+    patches = {name: rows_of(cells[array]) for name, array in notes["patches"].items()}
     return Surface(points, triangles, sides, merged_names(path, stored, names), patches, notes.get("resolution"))
 
 
@@ -72,7 +76,13 @@ def surface_arrays(surface: Surface) -> tuple[tuple[dict[str, int], Sections], d
     arrays = patch_arrays(surface.patches)
     cells = {"side0": surface.sides[:, 0], "side1": surface.sides[:, 1]}
     cells |= {array: row_mask(surface.patches[name], len(surface.triangles)) for name, array in arrays.items()}
-    notes = tagged("Surface", names=names_to_json(surface.names), patches=arrays, resolution=surface.resolution)
+    notes = tagged(
+        "Surface",
+        names=names_to_json(surface.names),
+        patches=arrays,
+        resolution=surface.resolution,
+        crc=_sum(surface.points, surface.triangles, surface.sides),
+    )
     return polygons(surface.points, surface.triangles, cells), {"meshcell": notes}
 
 
@@ -102,17 +112,15 @@ def mesh_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: 
     tets, facets = (_of_size(path, corners, n, types == kind) for n, kind in ((4, TETRA), (3, TRIANGLE)))
     by_kind = {name: (array[types == TETRA], array[types == TRIANGLE]) for name, array in cells.items()}
     notes = untagged(piece.texts.get("meshcell"), "TetMesh")
-    if not notes:
+    if not notes or not {"region", "side0", "side1"} <= set(cells):
         return by_tags(path, points, tets, facets, by_kind, names, regions)
-    return TetMesh(
-        points,
-        tets,
-        by_kind["region"][0],
-        facets,
-        np.stack([by_kind["side0"][1], by_kind["side1"][1]], axis=1),
-        merged_names(path, names_from_json(notes["names"]), names),
-        {name: rows_of(by_kind[array][1]) for name, array in notes["patches"].items()},
-    )
+    stored, own = names_from_json(notes["names"]), by_kind["region"][0]
+    sides = np.stack([by_kind["side0"][1], by_kind["side1"][1]], axis=1)
+    if _changed(notes, points, tets, own, facets, sides):
+        # Cut by another program: the interfaces follow from what regions are left.
+        return by_tags(path, points, tets, facets, _titled(notes, by_kind), _present(stored, own, names), regions)
+    patches = {name: rows_of(by_kind[array][1]) for name, array in notes["patches"].items()}
+    return TetMesh(points, tets, own, facets, sides, merged_names(path, stored, names), patches)
 
 
 def write_vtu(path: Path, mesh: TetMesh) -> None:
@@ -130,7 +138,8 @@ def mesh_arrays(mesh: TetMesh) -> tuple[tuple[dict[str, int], Sections], dict[st
     cells: dict[str, Array] = {"region": np.concatenate([mesh.regions, behind])}
     cells |= {f"side{k}": np.concatenate([np.zeros(n, np.int32), mesh.sides[:, k]]) for k in (0, 1)}
     cells |= {array: row_mask(n + mesh.patches[name], n + f) for name, array in arrays.items()}
-    notes = tagged("TetMesh", names=names_to_json(mesh.names), patches=arrays)
+    crc = _sum(mesh.points, mesh.tets, mesh.regions, mesh.facets, mesh.sides)
+    notes = tagged("TetMesh", names=names_to_json(mesh.names), patches=arrays, crc=crc)
     return tet_grid(mesh.points, mesh.tets, mesh.facets, cells), {"meshcell": notes}
 
 
@@ -159,6 +168,28 @@ def row_mask(rows: Array, n: int) -> Array:
     mask = np.zeros(n, np.uint8)
     mask[rows] = 1
     return mask
+
+
+def _sum(points: Array, *cells: Array) -> int:
+    """Return the checksum of points and cells, whatever the types in which a file keeps them."""
+    return checksum(np.asarray(points, np.float64), *(np.asarray(own).astype(np.int32) for own in cells))
+
+
+def _changed(notes: Mapping[str, Any], *arrays: Array) -> bool:
+    """Tell whether another program has changed what our note is about; our files of old have no sum."""
+    return "crc" in notes and notes["crc"] != _sum(*arrays)
+
+
+def _titled(notes: Mapping[str, Any], cells: Mapping[str, Cells]) -> dict[str, Cells]:
+    """Give the arrays of patches whole names, as other files have them."""
+    titles = {array: f"patch:{name}" for name, array in notes["patches"].items()}
+    return {titles.get(name, name): own for name, own in cells.items()}
+
+
+def _present(stored: Mapping[int, str], labels: Array, names: Mapping[int, str] | None) -> dict[int, str]:
+    """Return the names of the labels that are left, and those that are given."""
+    left = set(np.unique(labels).tolist())
+    return {**{label: name for label, name in stored.items() if label in left}, **(names or {})}
 
 
 def _points(path: Path, piece: Piece) -> Array:
