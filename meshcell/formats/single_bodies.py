@@ -54,6 +54,7 @@ def by_arrays(
     arrays: Mapping[str, Array],
     names: Mapping[int, str] | None,
     regions: Choice = None,
+    on_points: Mapping[str, Array] | None = None,
 ) -> Surface:
     """Make a surface by the arrays of its triangles.
 
@@ -71,7 +72,7 @@ def by_arrays(
     both = regions if regions in pairs else next((n for n in pairs if regions is None and SIDE_ARRAYS.search(n)), None)
     if both is not None:
         return _by_sides(path, points, triangles, pairs[str(both)], names, patches)
-    found = region_array(path, arrays, regions)
+    found = region_array(path, arrays, regions, on_points)
     if found is None or (arrays[found] == arrays[found][0]).all():
         label = 0 if found is None else int(arrays[found][0])
         return body(path, points, triangles, names or ({label: path.stem} if label > 0 else None), patches)

@@ -55,7 +55,7 @@ def surface_in(path: Path, piece: Piece, names: Mapping[int, str] | None, region
         cells = {name: array[others:] for name, array in cells.items()}
     notes = untagged(piece.texts.get("meshcell"), "Surface")
     if not notes or not {"side0", "side1"} <= set(cells):
-        return by_arrays(path, points, triangles, cells, names, regions)
+        return by_arrays(path, points, triangles, cells, names, regions, piece.sections.get("PointData"))
     stored = names_from_json(notes["names"])
     sides = np.stack([cells["side0"], cells["side1"]], axis=1)
     if _changed(notes, points, triangles, sides):
@@ -113,7 +113,7 @@ def mesh_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: 
     by_kind = {name: (array[types == TETRA], array[types == TRIANGLE]) for name, array in cells.items()}
     notes = untagged(piece.texts.get("meshcell"), "TetMesh")
     if not notes or not {"region", "side0", "side1"} <= set(cells):
-        return by_tags(path, points, tets, facets, by_kind, names, regions)
+        return by_tags(path, points, tets, facets, by_kind, names, regions, piece.sections.get("PointData"))
     stored, own = names_from_json(notes["names"]), by_kind["region"][0]
     sides = np.stack([by_kind["side0"][1], by_kind["side1"][1]], axis=1)
     if _changed(notes, points, tets, own, facets, sides):

@@ -35,6 +35,7 @@ class Grid:
     triangles: Array
     arrays: dict[str, tuple[Array, Array]]
     points: Array | None
+    on_points: dict[str, Array]
 
 
 def read_grids(
@@ -55,12 +56,13 @@ def read_grids(
         )
     others = [grid for grid in grids if grid is not main]
     if not others:
-        return by_tags(path, points, main.tets, main.triangles, main.arrays, names, regions)
+        return by_tags(path, points, main.tets, main.triangles, main.arrays, names, regions, main.on_points)
     on_tets = {name: own for name, (own, _) in main.arrays.items()}
     for grid in others:
         if len(grid.tets):
             on_tets |= {name: _spread(path, main.tets, grid.tets, own) for name, (own, _) in grid.arrays.items()}
-    labels, fresh = region_labels(path, on_tets, len(main.tets), region_array(path, on_tets, regions))
+    found = region_array(path, on_tets, regions, main.on_points)
+    labels, fresh = region_labels(path, on_tets, len(main.tets), found)
     facets, groups = _facet_groups([main, *others])
     return assembled(path, points, main.tets, labels, {**fresh, **(names or {})}, facets, groups)
 
@@ -127,16 +129,22 @@ class Items:
             raise FileError(
                 f"{self.path} should hold linear tetrahedra and triangles; got {kind or 'none'}; convert it"
             )
-        arrays = {}
+        found = self.attributes(grid)
+        n = len(is_tet) + len(is_triangle)
+        arrays = {name: (own[is_tet], own[is_triangle]) for name, own in found["Cell"].items() if len(own) >= n}
+        points = None if geometry is None else self.array(geometry)
+        return Grid(grid.get("Name", ""), tets.reshape(-1, 4), triangles.reshape(-1, 3), arrays, points, found["Node"])
+
+    def attributes(self, grid: ElementTree.Element) -> dict[str, dict[str, Array]]:
+        """Read the arrays of the cells, and those of the points."""
+        found: dict[str, dict[str, Array]] = {"Cell": {}, "Node": {}}
         for attribute in grid.iterfind("Attribute"):
-            data = attribute.find("DataItem")
-            if attribute.get("Center", "Node") == "Cell" and data is not None:
+            data, center = attribute.find("DataItem"), attribute.get("Center", "Node")
+            if center in found and data is not None:
                 own = self.array(data)
                 own = own.reshape(-1) if own.ndim == 2 and own.shape[1] == 1 else own
-                if len(own) >= len(is_tet) + len(is_triangle):
-                    arrays[attribute.get("Name", "")] = own[is_tet], own[is_triangle]
-        points = None if geometry is None else self.array(geometry)
-        return Grid(grid.get("Name", ""), tets.reshape(-1, 4), triangles.reshape(-1, 3), arrays, points)
+                found[center][attribute.get("Name", "")] = own
+        return found
 
     def array(self, item: ElementTree.Element) -> Array:
         """Read one array, from its text or an HDF5 file."""

@@ -207,7 +207,7 @@ class Reader:
                 texts[name] = own.astype(np.uint8).tobytes().decode("ascii", "replace")
 
     def attribute(self, title: str, rest: list[str], rows: int, target: dict[str, Array]) -> None:
-        """Take scalars, vectors and the like; all but whole numbers of cells are of no use here."""
+        """Take scalars, vectors and the like; colours and textures are of no use here."""
         columns = {"VECTORS": 3, "NORMALS": 3, "TENSORS": 9}
         if title == "SCALARS":
             width = int(rest[2]) if len(rest) > 2 else 1
@@ -217,7 +217,7 @@ class Reader:
             own = self.array(rest[1], rows * width)
             target[_unquoted(rest[0])] = own.reshape(rows, width) if width > 1 else own
         elif title in columns:
-            self.array(rest[1], rows * columns[title])
+            target[_unquoted(rest[0])] = self.array(rest[1], rows * columns[title]).reshape(rows, -1)
         elif title == "TEXTURE_COORDINATES":
             self.array(rest[2], rows * int(rest[1]))
         elif title in ("COLOR_SCALARS", "LOOKUP_TABLE"):
