@@ -153,6 +153,19 @@ def mrc(path, data=ZYX, size=13.68, **header):
     return path
 
 
+@pytest.mark.parametrize("group", [401, 630])
+def test_a_stack_of_volumes_is_refused(tmp_path, group):
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(np.stack([ZYX.astype(np.int16)] * 2))
+        file.voxel_size = 13.68
+        file.header.ispg = group
+    with pytest.raises(ValueError, match=rf"a stack of 2 volumes of {len(ZYX)} sections; write the wanted one"):
+        mc.load(tmp_path / "a.mrc")
+    # One volume is none, whatever its group says.
+    mrc(tmp_path / "b.mrc", ispg=group)
+    np.testing.assert_array_equal(mc.load(tmp_path / "b.mrc").data, ZYX.T)
+
+
 def imod(path, flags):
     content = bytearray(path.read_bytes())
     content[152:160] = struct.pack("<2i", 1146047817, flags)
