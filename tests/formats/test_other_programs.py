@@ -282,7 +282,7 @@ def test_scenes_of_trimesh_become_bodies(tmp_path, ending):
     shift = trimesh.transformations.translation_matrix((0.5, 0, 0))
     scene.add_geometry(trimesh.creation.box((1, 1, 1)), geom_name="er", node_name="er", transform=shift)
     scene.export(tmp_path / f"a{ending}")
-    again = load(tmp_path / f"a{ending}")
+    again = load(tmp_path / f"a{ending}", unit="um")
     assert np.ptp(again.points, axis=0) == pytest.approx(4)
     assert set(again.interfaces) == {("cell", "outside"), ("er", "cell")}
 
