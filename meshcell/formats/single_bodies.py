@@ -17,6 +17,7 @@ from meshcell.core.types import Surface
 from meshcell.formats.cell_arrays import Choice, positive, region_array
 from meshcell.formats.foreign import named_patches
 from meshcell.formats.nested_bodies import bodies
+from meshcell.formats.shells import outward
 
 log = logging.getLogger("meshcell")
 
@@ -31,18 +32,14 @@ def body(
     names: Mapping[int, str] | None,
     patches: Mapping[str, Array] | None = None,
 ) -> Surface:
-    """Make one region of a closed surface, its normals outward.
+    """Make one region of a closed surface, its normals outward; shells within it are walls of its cavities.
 
     The region is label 1 under the name of the file, or the one label that `names` gives.
     """
     named = {1: path.stem} if not names else dict(names)
     label = next(iter(named)) if len(named) == 1 else 1
     points, triangles = _cells(path, points, triangles)
-    a, b, c = (points[triangles[:, k]] - points.mean(axis=0) for k in range(3))
-    volume = np.einsum("ij,ij->", a, np.cross(b, c)) / 6
-    if volume < 0:
-        log.info("%s: normals point inward (enclosed volume %.4g um^3); the triangles are turned over", path, volume)
-        triangles = triangles[:, ::-1]
+    triangles, _ = outward(path, points, triangles)
     sides = np.tile(np.array([label, 0], np.int32), (len(triangles), 1))
     return Surface(points, triangles, sides, named, dict(patches or {}))
 
