@@ -11,6 +11,8 @@ import numpy as np
 
 from meshcell.core.arrays import Array
 from meshcell.core.files import FileError
+from meshcell.core.types import Surface, TetMesh
+from meshcell.core.validation import OUTSIDE
 
 # The name of a cell array; False takes all cells as one region, None leaves the choice to the reader.
 Choice = str | bool | None
@@ -160,6 +162,17 @@ def is_whole(array: Array) -> bool:
     if array.ndim != 1 or not len(array) or array.dtype.kind not in "iuf":
         return False
     return array.dtype.kind in "iu" or bool(np.all(np.isfinite(array)) and np.all(array == np.round(array)))
+
+
+def mention_absent(path: Path, thing: Surface | TetMesh, names: Mapping[int, str]) -> None:
+    """Warn of names for labels that a surface or mesh has not."""
+    there = set(np.unique(thing.sides if isinstance(thing, Surface) else thing.regions).tolist()) - {OUTSIDE}
+    absent = {label: name for label, name in names.items() if label not in there and label != OUTSIDE}
+    if absent:
+        listed = ", ".join(map(str, sorted(there)[:12])) or "none"
+        warnings.warn(
+            f"{path}: names= has labels that are not there: {absent}; the labels there are {listed}", stacklevel=2
+        )
 
 
 def same_division(a: Array, b: Array) -> bool:

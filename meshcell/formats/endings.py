@@ -14,7 +14,8 @@ from meshcell.core.files import FileError, naming, reading
 from meshcell.core.measures import odd_extent
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.units import convert
-from meshcell.formats.cell_arrays import Choice
+from meshcell.core.validation import checked_names
+from meshcell.formats.cell_arrays import Choice, mention_absent
 from meshcell.formats.exchange.abaqus import read_abaqus, write_abaqus
 from meshcell.formats.exchange.legacy_vtk import read_legacy_vtk, write_legacy_vtk
 from meshcell.formats.exchange.medit import read_medit, write_medit
@@ -128,6 +129,8 @@ def read(
     ending = ending_of(path, [".npz", *VOLUME_READERS, *ARCHIVE_READERS, *MESH_READERS])
     check_there(path)
     check_regions(path, ending, regions)
+    with naming(path):
+        checked_names({} if names is None else names)
     if ending == ".npz":
         with reading(path, "a NumPy archive"):
             return scaled(path, read_npz(path, spacing, names, dataset, kind), unit)
@@ -146,6 +149,7 @@ def read(
     expected, read_mesh = MESH_READERS[ending]
     with reading(path, expected):
         thing = read_mesh(path, names, regions) if ending in BY_REGIONS else read_mesh(path, names)
+        mention_absent(path, thing, names or {})
         own = scene_unit(path) if unit is None else None
         return scaled(path, thing if own is None else _times(thing, own), unit)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Ints
-from meshcell.core.files import FileError
+from meshcell.core.files import FileError, merged_names
 from meshcell.core.types import TetMesh
 from meshcell.formats.cell_arrays import Choice, is_whole, region_array, region_labels
 
@@ -132,7 +132,7 @@ def by_tags(
         if tagged is None or not tagged.any():
             tagged = on_facets.get(facet_array(on_facets) or "")
         groups |= {} if tagged is None else tagged_groups(tagged)
-    return assembled(path, points, tets, labels, {**fresh, **(names or {})}, facets, groups)
+    return assembled(path, points, tets, labels, merged_names(path, fresh, names), facets, groups)
 
 
 def named_patches(arrays: Mapping[str, Array]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array
-from meshcell.core.files import FileError, numbers_of, truncated
+from meshcell.core.files import FileError, merged_names, numbers_of, truncated
 from meshcell.core.types import TetMesh
 from meshcell.formats.cell_arrays import Choice, positive, region_array, same_division
 from meshcell.formats.foreign import assembled, runs_of_cells
@@ -89,7 +89,7 @@ def read_foreign(path: Path, content: bytes, names: Mapping[int, str] | None, re
         if tag != 0
     }
     rows = [_rows_of_nodes(path, tags, corners) for corners in (tets, triangles)]
-    return assembled(path, points, rows[0], labels, {**stored, **fresh, **(names or {})}, rows[1], patches)
+    return assembled(path, points, rows[0], labels, merged_names(path, {**stored, **fresh}, names), rows[1], patches)
 
 
 # --- sections and numbers ---

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints
-from meshcell.core.files import FileError, refused
+from meshcell.core.files import FileError, merged_names, refused
 from meshcell.core.types import Surface
 from meshcell.formats.cell_arrays import Choice, positive, region_array
 from meshcell.formats.foreign import named_patches
@@ -36,7 +36,7 @@ def body(
 
     The region is label 1 under the name of the file, or the one label that `names` gives.
     """
-    named = {1: path.stem} if not names else dict(names)
+    named = {1: path.stem} if not names else merged_names(path, {}, names)
     label = next(iter(named)) if len(named) == 1 else 1
     points, triangles = _cells(path, points, triangles)
     triangles, _ = outward(path, points, triangles)
@@ -74,7 +74,7 @@ def by_arrays(
         label = 0 if found is None else int(arrays[found][0])
         return body(path, points, triangles, names or ({label: path.stem} if label > 0 else None), patches)
     labels, fresh = positive(path, arrays[found].astype(np.int64), found)
-    return bodies(path, points, triangles, labels, {**fresh, **(names or {})})
+    return bodies(path, points, triangles, labels, merged_names(path, fresh, names))
 
 
 def _by_sides(
@@ -96,7 +96,7 @@ def _by_sides(
         place = np.cumsum(apart) - 1
         patches = {name: place[rows[apart[rows]]] for name, rows in patches.items()}
         triangles, sides = triangles[apart], sides[apart]
-    surface = Surface(points, triangles, sides, dict(names or {}), dict(patches))
+    surface = Surface(points, triangles, sides, merged_names(path, {}, names), dict(patches))
     outward = np.einsum("ij,ij,i->", points[triangles[:, 0]] - points.mean(axis=0), surface.area_vectors, _signs(sides))
     if outward < 0:
         log.info("%s: normals point from the second label into the first; the triangles are turned over", path)

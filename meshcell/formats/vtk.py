@@ -60,7 +60,7 @@ def surface_in(path: Path, piece: Piece, names: Mapping[int, str] | None, region
     sides = np.stack([cells["side0"], cells["side1"]], axis=1)
     if _changed(notes, points, triangles, sides):
         # Cut, moved or mirrored by another program: the sides tell the labels, the points which way is out.
-        return by_arrays(path, points, triangles, _titled(notes, cells), _present(stored, sides, names), regions)
+        return by_arrays(path, points, triangles, _titled(notes, cells), _present(path, stored, sides, names), regions)
     patches = {name: rows_of(cells[array]) for name, array in notes["patches"].items()}
     return Surface(points, triangles, sides, merged_names(path, stored, names), patches, notes.get("resolution"))
 
@@ -118,7 +118,7 @@ def mesh_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: 
     sides = np.stack([by_kind["side0"][1], by_kind["side1"][1]], axis=1)
     if _changed(notes, points, tets, own, facets, sides):
         # Cut by another program: the interfaces follow from what regions are left.
-        return by_tags(path, points, tets, facets, _titled(notes, by_kind), _present(stored, own, names), regions)
+        return by_tags(path, points, tets, facets, _titled(notes, by_kind), _present(path, stored, own, names), regions)
     patches = {name: rows_of(by_kind[array][1]) for name, array in notes["patches"].items()}
     return TetMesh(points, tets, own, facets, sides, merged_names(path, stored, names), patches)
 
@@ -186,10 +186,10 @@ def _titled(notes: Mapping[str, Any], cells: Mapping[str, Cells]) -> dict[str, C
     return {titles.get(name, name): own for name, own in cells.items()}
 
 
-def _present(stored: Mapping[int, str], labels: Array, names: Mapping[int, str] | None) -> dict[int, str]:
+def _present(path: Path, stored: Mapping[int, str], labels: Array, names: Mapping[int, str] | None) -> dict[int, str]:
     """Return the names of the labels that are left, and those that are given."""
     left = set(np.unique(labels).tolist())
-    return {**{label: name for label, name in stored.items() if label in left}, **(names or {})}
+    return merged_names(path, {label: name for label, name in stored.items() if label in left}, names)
 
 
 def _points(path: Path, piece: Piece) -> Array:

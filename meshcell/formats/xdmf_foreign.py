@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from meshcell.core.arrays import Array
-from meshcell.core.files import FileError, check_values, reading
+from meshcell.core.files import FileError, check_values, merged_names, reading
 from meshcell.core.types import TetMesh
 from meshcell.formats.cell_arrays import Choice, is_whole, region_array, region_labels
 from meshcell.formats.foreign import assembled, by_tags, runs_of_cells, tagged_groups
@@ -64,7 +64,7 @@ def read_grids(
     found = region_array(path, on_tets, regions, main.on_points)
     labels, fresh = region_labels(path, on_tets, len(main.tets), found)
     facets, groups = _facet_groups([main, *others])
-    return assembled(path, points, main.tets, labels, {**fresh, **(names or {})}, facets, groups)
+    return assembled(path, points, main.tets, labels, merged_names(path, fresh, names), facets, groups)
 
 
 def _spread(path: Path, tets: Array, tagged: Array, values: Array) -> Array:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from meshcell.core.files import FileError, refused, replacing
+from meshcell.core.files import FileError, merged_names, refused, replacing
 from meshcell.core.types import Surface
 from meshcell.formats.nested_bodies import bodies
 from meshcell.formats.single_bodies import body, merged_points, warn_of_size
@@ -77,7 +77,7 @@ def read_scene(path: Path, names: Mapping[int, str] | None) -> Surface:
     if all(title.count("|") == 1 for title in titles):
         return grouped(path, points, triangles, which, titles, names)
     if len(titles) > 1:
-        return bodies(path, points, triangles, which + 1, {**dict(enumerate(titles, 1)), **(names or {})})
+        return bodies(path, points, triangles, which + 1, merged_names(path, dict(enumerate(titles, 1)), names))
     return body(path, points, triangles, names)
 
 
