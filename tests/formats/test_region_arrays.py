@@ -113,3 +113,10 @@ def test_labels_of_a_surfaces_points_are_named(tmp_path):
     (tmp_path / "a.ply").write_text("\n".join([*head, "end_header", *lines, *faces, ""]))
     with pytest.warns(UserWarning, match="the array 'label' belongs to the points"):
         load(tmp_path / "a.ply")
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
+def test_every_type_of_numbers_in_legacy_vtk_is_read(tmp_path, mesh, kind, binary):
+    path = written(tmp_path / "a.vtk", mesh, cells={"region": mesh.regions.astype(kind)}, binary=binary)
+    np.testing.assert_array_equal(load(path).regions, mesh.regions)

@@ -21,7 +21,10 @@ from meshcell.formats.vtk_xml import Piece, Sections
 
 DTYPES = {"char": "i1", "unsigned_char": "u1", "short": "i2", "unsigned_short": "u2", "int": "i4", "unsigned_int": "u4"}
 DTYPES |= {"long": "i8", "unsigned_long": "u8", "vtktypeint64": "i8", "vtktypeuint64": "u8", "vtkidtype": "i4"}
-DTYPES |= {"float": "f4", "double": "f8", "bit": "u1"}
+DTYPES |= {"float": "f4", "double": "f8", "bit": "u1", "signed_char": "i1", "long_long": "i8"}
+# Since version 5.1, types may be told by their width.
+DTYPES |= {f"vtktype{kind}int{8 * n}": f"{kind or 'i'}{n}" for kind in ("", "u") for n in (1, 2, 4)}
+DTYPES |= {"unsigned_long_long": "u8", "vtktypefloat32": "f4", "vtktypefloat64": "f8"}
 NAMES = {np.dtype(code): name for name, code in reversed(DTYPES.items()) if name not in ("bit", "vtkidtype")}
 CELLS = {"VERTICES": "Verts", "LINES": "Lines", "POLYGONS": "Polys", "TRIANGLE_STRIPS": "Strips", "CELLS": "Cells"}
 # What our files are called in their second line, and then the CRC-32 of all that follows the third.
