@@ -79,6 +79,7 @@ MESH_READERS: dict[str, tuple[str, Callable[..., Surface | TetMesh]]] = {
     ".ele": ("a TetGen mesh", read_tetgen),
     ".off": ("an OFF surface", read_off),
     ".glb": ("a glTF scene of surfaces", read_scene),
+    ".gltf": ("a glTF scene of surfaces", read_scene),
     ".3mf": ("a 3MF model of surfaces", read_scene),
     ".dae": ("a COLLADA scene of surfaces", read_scene),
 }

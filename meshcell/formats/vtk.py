@@ -26,9 +26,10 @@ from meshcell.core.types import Surface, TetMesh
 from meshcell.formats.cell_arrays import Choice
 from meshcell.formats.foreign import by_tags
 from meshcell.formats.single_bodies import by_arrays
+from meshcell.formats.vtk_cells import FLAT, STRIP, THIN, TRIANGLE, flat_triangles
 from meshcell.formats.vtk_xml import Piece, Sections, read_vtk, write_vtk
 
-TRIANGLE, TETRA = 5, 10
+TETRA = 10
 Cells = TypeVar("Cells")
 # Letters that neither XML nor ParaView's calculator trips over.
 PLAIN = re.compile(r"[A-Za-z0-9_ .+-]+")
@@ -38,21 +39,23 @@ PLAIN = re.compile(r"[A-Za-z0-9_ .+-]+")
 
 
 def read_vtp(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> Surface:
-    """Read ours exactly, and any foreign VTP of triangles, its bodies or both sides by an array of the cells."""
+    """Read ours exactly, and foreign VTP of polygons and strips, bodies or both sides by an array of the cells."""
     return surface_in(path, read_vtk(path, "PolyData"), names, regions)
 
 
 def surface_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: Choice = None) -> Surface:
     """Make a surface of what a VTK file holds."""
     points, cells = _points(path, piece), piece.sections.get("CellData", {})
-    triangles = _of_size(path, piece.sections.get("Polys", {}), 3)
-    if strips := piece.counts.get("NumberOfStrips", 0):
-        raise FileError(f"{path} should hold triangles; it has {strips} strips of them; triangulate it")
-    # Data of the cells come in this order: vertices, lines, polygons.
+    polys, rows = flat_triangles(path, piece.sections.get("Polys", {}))
+    strips, which = _strips(path, piece.sections.get("Strips", {}))
+    triangles = np.concatenate([polys, strips])
+    # Data of the cells come in this order: vertices, lines, polygons, strips.
     others = sum(piece.counts.get(f"NumberOf{kind}", 0) for kind in ("Verts", "Lines"))
     if others and len(triangles):
         warnings.warn(f"{path}: {others} vertices and lines beside the triangles are left out", stacklevel=2)
-        cells = {name: array[others:] for name, array in cells.items()}
+    if len(triangles):
+        chosen = others + np.concatenate([rows, piece.counts.get("NumberOfPolys", 0) + which])
+        cells = {name: array[chosen] for name, array in cells.items()}
     notes = untagged(piece.texts.get("meshcell"), "Surface")
     if not notes or not {"side0", "side1"} <= set(cells):
         return by_arrays(path, points, triangles, cells, names, regions, piece.sections.get("PointData"))
@@ -97,16 +100,22 @@ def polygons(points: Array, triangles: Ints, cells: Mapping[str, Array]) -> tupl
 # --- tetrahedral meshes ---
 
 
-def read_vtu(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
-    """Read ours exactly, and foreign tetrahedra with an array of region labels; tags of triangles become patches."""
+def read_vtu(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> Surface | TetMesh:
+    """Read ours exactly, and foreign tetrahedra with an array of region labels; tags of triangles become patches.
+
+    Triangles, quads and strips alone are a surface.
+    """
     return mesh_in(path, read_vtk(path, "UnstructuredGrid"), names, regions)
 
 
-def mesh_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
-    """Make a mesh of what a VTK file holds."""
+def mesh_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: Choice = None) -> Surface | TetMesh:
+    """Make a mesh of what a VTK file holds, or a surface where there are no tetrahedra."""
     points, cells = _points(path, piece), piece.sections.get("CellData", {})
     types, corners = piece.sections["Cells"]["types"], piece.sections["Cells"]
-    other = sorted(set(np.unique(types).tolist()) - {TRIANGLE, TETRA, 1, 3})
+    there = set(np.unique(types).tolist())
+    if there & set(FLAT) and not there - set(FLAT) - set(THIN):
+        return _flat(path, piece, points, names, regions)
+    other = sorted(there - {TRIANGLE, TETRA, *THIN})
     if other:
         raise FileError(f"{path} should hold linear tetrahedra and triangles; got VTK cell types {other}; convert them")
     tets, facets = (_of_size(path, corners, n, types == kind) for n, kind in ((4, TETRA), (3, TRIANGLE)))
@@ -121,6 +130,24 @@ def mesh_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: 
         return by_tags(path, points, tets, facets, _titled(notes, by_kind), _present(path, stored, own, names), regions)
     patches = {name: rows_of(by_kind[array][1]) for name, array in notes["patches"].items()}
     return TetMesh(points, tets, own, facets, sides, merged_names(path, stored, names), patches)
+
+
+def _flat(path: Path, piece: Piece, points: Array, names: Mapping[int, str] | None, regions: Choice) -> Surface:
+    """Make a surface of a grid without volume cells."""
+    triangles, rows = flat_triangles(path, piece.sections["Cells"], piece.sections["Cells"]["types"])
+    if len(rows) and len(piece.sections["Cells"]["types"]) > len(np.unique(rows)):
+        warnings.warn(f"{path}: vertices and lines beside the triangles are left out", stacklevel=2)
+    cells = {name: array[rows] for name, array in piece.sections.get("CellData", {}).items()}
+    notes = untagged(piece.texts.get("meshcell"), "TetMesh")
+    if notes and {"side0", "side1"} <= set(cells):
+        # The interfaces of a mesh of ours, which another program took out.
+        sides = np.stack([cells["side0"], cells["side1"]], axis=1)
+        names, cells = _present(path, names_from_json(notes["names"]), sides, names), _titled(notes, cells)
+    return by_arrays(path, points, triangles, cells, names, regions, piece.sections.get("PointData"))
+
+
+def _strips(path: Path, cells: Mapping[str, Array]) -> tuple[Array, Array]:
+    return flat_triangles(path, cells, np.full(len(cells.get("offsets", ())), STRIP))
 
 
 def write_vtu(path: Path, mesh: TetMesh) -> None:
