@@ -306,6 +306,22 @@ def test_slicer_sees_our_regions_as_segments(tmp_path):
     assert (again.spacing, again.origin, again.regions) == (own.spacing, own.origin, own.regions)
 
 
+def test_a_segment_that_was_renamed_keeps_its_new_name(tmp_path):
+    names = {1: "cell", 2: 'é "quoted" \\', 3: "er"}
+    own = mc.Volume(ZYX.T, (0.008, 0.008, 0.04), (1, 2, 3), names)
+    mc.save(tmp_path / "a.seg.nrrd", own)
+    assert mc.load(tmp_path / "a.seg.nrrd").names == own.names
+    data, header = nrrd.read(str(tmp_path / "a.seg.nrrd"))
+    row = next(k for k in range(3) if header[f"Segment{k}_LabelValue"] == "3")
+    nrrd.write(str(tmp_path / "b.seg.nrrd"), data, header | {f"Segment{row}_Name": "Golgi"})
+    assert mc.load(tmp_path / "b.seg.nrrd").names == own.names | {3: "Golgi"}
+    # Two that were swapped.
+    swapped = {f"Segment{row}_Name": "cell"}
+    other = next(k for k in range(3) if header[f"Segment{k}_LabelValue"] == "1")
+    nrrd.write(str(tmp_path / "c.seg.nrrd"), data, header | swapped | {f"Segment{other}_Name": "er"})
+    assert mc.load(tmp_path / "c.seg.nrrd").names == own.names | {1: "er", 3: "cell"}
+
+
 # --- NIfTI ---
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ def read_nrrd(path: Path) -> Picture:
     kind = "labels" if segments else None
     picture = Picture(data, spacing, (0.0, 0.0, 0.0), names, advice, kind=kind)
     ours = header.get("meshcell")
-    return with_tag(path, picture if ours and _half_turned(header) else _placed(path, picture, header), ours)
+    found = with_tag(path, picture if ours and _half_turned(header) else _placed(path, picture, header), ours)
+    return replace(found, names=_renamed(found.names, names)) if found.ours else found
 
 
 def write_nrrd(path: Path, volume: Volume) -> None:
@@ -78,7 +80,7 @@ def write_nrrd(path: Path, volume: Volume) -> None:
     header: dict[str, Any] = {"space dimension": 3, "space units": ["um"] * 3, "space origin": list(volume.origin)}
     header |= {"space directions": np.diag(volume.spacing), "kinds": ["domain"] * 3, "encoding": "gzip"}
     for row, (label, name) in enumerate(volume.regions.items() if volume.is_labels else ()):
-        values = {"ID": f"Segment_{label}", "Name": ascii(name)[1:-1], "LabelValue": label, "Layer": 0}
+        values = {"ID": f"Segment_{label}", "Name": _segment_name(name), "LabelValue": label, "Layer": 0}
         header |= {f"Segment{row}_{key}": str(value) for key, value in values.items()}
     content = io.BytesIO()
     nrrd.write(content, data, header | {"meshcell": volume_tag(volume)}, index_order="F")
@@ -166,6 +168,20 @@ def _spacing(header: Mapping[str, Any]) -> tuple[tuple[float, ...] | None, str]:
     if len(sizes) != 3 or len(factors) != 3 or None in factors:
         return None, told
     return tuple(float(size) * (factor or 0.0) for size, factor in zip(sizes, factors, strict=True)), told
+
+
+def _renamed(noted: Mapping[int, str], segments: Mapping[int, str]) -> dict[int, str]:
+    """Let the segments' names win over those in our note, which programs that rename or add segments leave as it is.
+
+    We write names of segments in ASCII, with escapes: those that say the same as the note are the note's.
+    """
+    changed = {k: name for k, name in segments.items() if name != _segment_name(noted.get(k, f"label {k}"))}
+    left = {label: name for label, name in noted.items() if name not in changed.values() or label in changed}
+    return {**left, **changed}
+
+
+def _segment_name(name: str) -> str:
+    return ascii(name)[1:-1]
 
 
 def _half_turned(header: Mapping[str, Any]) -> bool:
