@@ -26,7 +26,7 @@ from meshcell.core.files import (
     truncated,
     untagged,
 )
-from meshcell.core.types import TetMesh
+from meshcell.core.types import Surface, TetMesh
 from meshcell.formats.cell_arrays import Choice
 from meshcell.formats.foreign import surface_groups
 from meshcell.formats.gmsh_foreign import read_foreign
@@ -38,7 +38,7 @@ NODE_BLOCK = np.dtype([("dim", "<i4"), ("tag", "<i4"), ("parametric", "<i4"), ("
 CELL_BLOCK = np.dtype([("dim", "<i4"), ("tag", "<i4"), ("type", "<i4"), ("count", "<u8")])
 
 
-def read_msh(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
+def read_msh(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> Surface | TetMesh:
     """Read ours exactly, and those of others, also ours that Gmsh saved, by physical groups or elementary volumes."""
     content = path.read_bytes()
     if not content.lstrip().startswith((b"$MeshFormat", b"$Comments")):

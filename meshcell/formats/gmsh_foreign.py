@@ -18,10 +18,11 @@ import numpy as np
 
 from meshcell.core.arrays import Array
 from meshcell.core.files import FileError, merged_names, numbers_of, truncated
-from meshcell.core.types import TetMesh
+from meshcell.core.types import Surface, TetMesh
 from meshcell.formats.cell_arrays import Choice, positive, region_array, same_division
 from meshcell.formats.foreign import assembled, runs_of_cells
 from meshcell.formats.gmsh_data import data_in
+from meshcell.formats.single_bodies import by_arrays
 
 # Gmsh's cell types: corners of those that may be there, and names of those that stop us.
 CORNERS = {1: 2, 2: 3, 3: 4, 4: 4, 5: 8, 6: 6, 7: 5, 8: 3, 9: 6, 10: 9, 11: 10, 12: 27, 13: 18, 14: 14, 15: 1, 16: 8}
@@ -58,8 +59,11 @@ class Cells:
         return tags, nodes, entities, groups
 
 
-def read_foreign(path: Path, content: bytes, names: Mapping[int, str] | None, regions: Choice) -> TetMesh:
-    """Read tetrahedra, their physical groups or else their elementary volumes, and the groups of triangles."""
+def read_foreign(path: Path, content: bytes, names: Mapping[int, str] | None, regions: Choice) -> Surface | TetMesh:
+    """Read tetrahedra, their physical groups or else their elementary volumes, and the groups of triangles.
+
+    Triangles alone are a surface, whose physical groups are bodies or parts of one.
+    """
     sections = Sections(path, content)
     tags, points = _nodes(sections)
     kinds: dict[int, Cells] = {TRIANGLE: Cells(), TETRA: Cells()}
@@ -70,8 +74,12 @@ def read_foreign(path: Path, content: bytes, names: Mapping[int, str] | None, re
             kinds[kind].add(*own)
     cells, tets, entities, groups = kinds[TETRA].joined(4)
     faces, triangles, _, marks = kinds[TRIANGLE].joined(3)
-    kept = _each_once(path, tets, groups)
     data = data_in(path, content, "ElementData", sections.binary)
+    if len(triangles) and not len(tets):
+        on_faces = {name: array for name, values in data.items() if (array := values.of(faces)) is not None}
+        rows = _rows_of_nodes(path, tags, triangles)
+        return _surface(sections, points, rows, on_faces, marks, names, regions)
+    kept = _each_once(path, tets, groups)
     on_tets = {name: array for name, values in data.items() if (array := values.of(cells[kept])) is not None}
     tets, entities, groups = tets[kept], entities[kept], groups[kept]
     chosen = None if regions is False else _chosen(sections, on_tets, entities, groups, regions)
@@ -82,14 +90,33 @@ def read_foreign(path: Path, content: bytes, names: Mapping[int, str] | None, re
     else:
         labels, fresh = _regions(path, entities, groups, regions)
     titles = sections.titles()
-    stored = {tag: name for (dim, tag), name in titles.items() if dim == 3 and tag > 0 and tag in labels}
+    # Names of groups say nothing of other labels.
+    named = {tag: name for (dim, tag), name in titles.items() if dim == 3 and tag > 0 and tag in labels}
+    stored = named if chosen is None else {}
     patches = {
         titles.get((2, tag), f"surface {tag}"): np.flatnonzero(marks == tag)
         for tag in np.unique(marks).tolist()
         if tag != 0
     }
-    rows = [_rows_of_nodes(path, tags, corners) for corners in (tets, triangles)]
-    return assembled(path, points, rows[0], labels, merged_names(path, {**stored, **fresh}, names), rows[1], patches)
+    tets, triangles = (_rows_of_nodes(path, tags, corners) for corners in (tets, triangles))
+    return assembled(path, points, tets, labels, merged_names(path, {**stored, **fresh}, names), triangles, patches)
+
+
+def _surface(
+    sections: Sections,
+    points: Array,
+    triangles: Array,
+    arrays: dict[str, Array],
+    marks: Array,
+    names: Mapping[int, str] | None,
+    regions: Choice,
+) -> Surface:
+    """Make a surface of triangles alone, by their data or else their physical groups."""
+    if marks.any() and not arrays:
+        arrays = {"gmsh:physical": marks}
+        stored = {tag: name for (dim, tag), name in sections.titles().items() if dim == 2 and tag in marks}
+        names = merged_names(sections.path, stored, names)
+    return by_arrays(sections.path, points, triangles, arrays, names, regions)
 
 
 # --- sections and numbers ---

@@ -21,7 +21,7 @@ from meshcell.core.files import (
     tagged,
     untagged,
 )
-from meshcell.core.types import TetMesh
+from meshcell.core.types import Surface, TetMesh
 from meshcell.formats.cell_arrays import Choice
 from meshcell.formats.foreign import surface_groups
 from meshcell.formats.volumes.hdf5_storage import hdf5_bytes
@@ -42,7 +42,7 @@ def dolfinx_index(path: Path) -> Path:
     return path.with_name(f"{path.name.removesuffix('.xdmf')}.dolfinx.xdmf")
 
 
-def read_xdmf(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
+def read_xdmf(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> Surface | TetMesh:
     """Read ours exactly, by either index, and foreign grids of tetrahedra and of tags of cells and triangles."""
     root = ElementTree.parse(path).getroot()
     found = next(root.iterfind(".//Information[@Name='meshcell']"), None)

@@ -16,9 +16,10 @@ import numpy as np
 
 from meshcell.core.arrays import Array
 from meshcell.core.files import FileError, check_values, merged_names, reading
-from meshcell.core.types import TetMesh
+from meshcell.core.types import Surface, TetMesh
 from meshcell.formats.cell_arrays import Choice, is_whole, region_array, region_labels
 from meshcell.formats.foreign import assembled, by_tags, runs_of_cells, tagged_groups
+from meshcell.formats.single_bodies import by_arrays
 from meshcell.formats.volumes.hdf5_storage import check_storage
 
 # XDMF's numbers of cells in a mixed topology, and their corners; 1 to 3 are followed by their number of corners.
@@ -40,8 +41,11 @@ class Grid:
 
 def read_grids(
     path: Path, root: ElementTree.Element, names: Mapping[int, str] | None, regions: Choice = None
-) -> TetMesh:
-    """Read the first grid of tetrahedra; further grids of its cells or of triangles hold tags."""
+) -> Surface | TetMesh:
+    """Read the first grid of tetrahedra; further grids of its cells or of triangles hold tags.
+
+    One grid of triangles alone is a surface.
+    """
     items = Items(path, root)
     try:
         grids = [items.grid(grid) for grid in root.iter("Grid") if grid.find("Topology") is not None]
@@ -49,6 +53,9 @@ def read_grids(
         items.close()
     main = next((grid for grid in grids if len(grid.tets)), None)
     points = next((grid.points for grid in grids if grid.points is not None), None)
+    if main is None and points is not None and len(grids) == 1 and len(grids[0].triangles):
+        arrays = {name: own for name, (_, own) in grids[0].arrays.items()}
+        return by_arrays(path, points, grids[0].triangles, arrays, names, regions, grids[0].on_points)
     if main is None or points is None:
         raise FileError(
             f"{path} should hold a grid of linear tetrahedra with points; there are grids "

@@ -63,3 +63,16 @@ def test_gltf_is_read_with_its_buffers(tmp_path):
     trimesh = pytest.importorskip("trimesh")
     trimesh.Scene({"cell": trimesh.creation.box((1, 2, 3))}).export(str(tmp_path / "a.gltf"))
     assert enclosed_volumes(load(tmp_path / "a.gltf")) == pytest.approx({"a": 6.0}, rel=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"file_format": "gmsh"}, {"file_format": "gmsh22"}, {}])
+def test_triangles_alone_are_a_surface_in_any_format(tmp_path, options):
+    meshio = pytest.importorskip("meshio")
+    own = ball(3, core=0.5, names={1: "cytosol", 2: "er"}).surface
+    path = tmp_path / ("a.msh" if options else "a.xdmf")
+    # Each triangle by the body that it is around.
+    labels = np.where(own.sides[:, 1] == 0, own.sides[:, 0], own.sides.max(axis=1)).astype(np.int32)
+    made = meshio.Mesh(own.points, [("triangle", own.triangles)], cell_data={"region": [labels]})
+    meshio.write(path, made, **options)
+    again = load(path, names={1: "cytosol", 2: "er"})
+    assert enclosed_volumes(again) == pytest.approx(enclosed_volumes(own), rel=1e-9)

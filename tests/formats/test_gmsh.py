@@ -149,3 +149,16 @@ def test_ours_that_gmsh_saved_anew_is_read(tmp_path, gmsh, version, binary):
     again = load(saved(gmsh, tmp_path / "b.msh", version, binary))
     assert enclosed_volumes(again) == pytest.approx(enclosed_volumes(own), rel=1e-9)
     assert again.areas[again.patches["PSD"]].sum() == pytest.approx(own.areas[[0, 1]].sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize(("version", "binary"), VERSIONS)
+def test_a_mesh_of_surfaces_is_a_surface_with_its_groups(tmp_path, gmsh, version, binary):
+    gmsh.model.occ.addSphere(0, 0, 0, 1)
+    gmsh.model.occ.addSphere(0, 0, 0, 0.5)
+    gmsh.model.occ.synchronize()
+    gmsh.option.setNumber("Mesh.MeshSizeMin", 0.2)
+    for tag, name in ((1, "cytosol"), (2, "er")):
+        gmsh.model.addPhysicalGroup(2, [tag], 10 * tag, name)
+    gmsh.model.mesh.generate(2)
+    found = quietly(saved(gmsh, tmp_path / "a.msh", version, binary))
+    assert set(found.interfaces) == {("cytosol", "outside"), ("er", "cytosol")}
