@@ -11,6 +11,8 @@ import numpy as np
 
 from meshcell.core.arrays import Array
 from meshcell.core.files import FileError
+from meshcell.core.types import Surface, TetMesh
+from meshcell.core.validation import OUTSIDE
 
 # The name of a cell array; False takes all cells as one region, None leaves the choice to the reader.
 Choice = str | bool | None
@@ -32,8 +34,13 @@ BOOKKEEPING = re.compile(
 )
 
 
-def region_array(path: Path, arrays: Mapping[str, Array], regions: Choice) -> str | None:
+def region_array(
+    path: Path, arrays: Mapping[str, Array], regions: Choice, on_points: Mapping[str, Array] | None = None
+) -> str | None:
     """Return the name of the array of region labels among the cells' data, None where all cells are one region.
+
+    Floating whole numbers count like integers. What is called like regions but cannot be (several numbers per cell, no
+    whole ones, numbers of the points) is a warning where nothing else divides the cells.
 
     Raises
     ------
@@ -51,14 +58,16 @@ def region_array(path: Path, arrays: Mapping[str, Array], regions: Choice) -> st
             )
         return str(regions)
     known = [name for name in REGION_ARRAYS if name in whole]
-    integers = [name for name, array in whole.items() if array.dtype.kind in "iu" and not BOOKKEEPING.fullmatch(name)]
+    integers = [name for name, array in whole.items() if _may_label(name, array)]
     varied = [name for name in integers if (whole[name] != whole[name][0]).any()]
     spoken = [name for name in known if (whole[name] != whole[name][0]).any()]
     spoken = spoken or [name for name in varied if REGION_WORDS.search(name)]
+    if not varied and not spoken:
+        _mention_unfit(path, arrays, on_points or {})
     if not spoken and len(varied) <= 1:
         return _lone(path, whole, known, integers, varied)
     wanted = spoken or varied
-    if any(not _same_division(whole[wanted[0]], whole[other]) for other in wanted[1:]):
+    if any(not same_division(whole[wanted[0]], whole[other]) for other in wanted[1:]):
         raise FileError(
             f"{path}: which array holds the regions? It should be one; {_listed({k: whole[k] for k in wanted})} could; "
             f"give regions={wanted[0]!r} or another, or regions=False for one region"
@@ -71,6 +80,37 @@ def region_array(path: Path, arrays: Mapping[str, Array], regions: Choice) -> st
             stacklevel=2,
         )
     return wanted[0]
+
+
+def _may_label(name: str, array: Array) -> bool:
+    """Tell whether whole numbers may be labels; floats that are all different count the cells or measure them."""
+    if BOOKKEEPING.fullmatch(name):
+        return False
+    return array.dtype.kind in "iu" or bool(REGION_WORDS.search(name)) or len(np.unique(array)) < len(array)
+
+
+def _mention_unfit(path: Path, arrays: Mapping[str, Array], on_points: Mapping[str, Array]) -> None:
+    """Warn of arrays that are called like regions, but tell none."""
+
+    def called(name: str) -> bool:
+        return name.casefold() in {known.casefold() for known in REGION_ARRAYS}
+
+    for name, array in arrays.items():
+        if called(name) and not is_whole(array):
+            found = f"{array.shape[1]} numbers per cell" if array.ndim > 1 else "numbers that are not whole"
+            warnings.warn(
+                f"{path}: the array {name!r} should have one whole number per cell to tell regions; it has {found} and "
+                "is left out; write the label of every cell, or give regions= another array",
+                stacklevel=2,
+            )
+    for name, array in on_points.items():
+        fits = is_whole(array) and len(np.unique(array)) > 1 and not BOOKKEEPING.fullmatch(name)
+        if fits and (called(name) or REGION_WORDS.search(name)):
+            warnings.warn(
+                f"{path}: the array {name!r} belongs to the points, so it tells no regions and is left out; bring "
+                "it to the cells, for instance with ParaView's Point Data to Cell Data (Categorical Data)",
+                stacklevel=2,
+            )
 
 
 def region_labels(path: Path, arrays: Mapping[str, Array], n: int, found: str | None) -> tuple[Array, dict[int, str]]:
@@ -124,7 +164,18 @@ def is_whole(array: Array) -> bool:
     return array.dtype.kind in "iu" or bool(np.all(np.isfinite(array)) and np.all(array == np.round(array)))
 
 
-def _same_division(a: Array, b: Array) -> bool:
+def mention_absent(path: Path, thing: Surface | TetMesh, names: Mapping[int, str]) -> None:
+    """Warn of names for labels that a surface or mesh has not."""
+    there = set(np.unique(thing.sides if isinstance(thing, Surface) else thing.regions).tolist()) - {OUTSIDE}
+    absent = {label: name for label, name in names.items() if label not in there and label != OUTSIDE}
+    if absent:
+        listed = ", ".join(map(str, sorted(there)[:12])) or "none"
+        warnings.warn(
+            f"{path}: names= has labels that are not there: {absent}; the labels there are {listed}", stacklevel=2
+        )
+
+
+def same_division(a: Array, b: Array) -> bool:
     """Tell whether two arrays divide the cells alike, whatever their numbers."""
     pairs = len(np.unique(np.stack([a.astype(np.int64), b.astype(np.int64)]), axis=1).T)
     return pairs == len(np.unique(a)) == len(np.unique(b))

@@ -14,12 +14,13 @@ from meshcell.core.files import FileError, naming, reading
 from meshcell.core.measures import odd_extent
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.units import convert
-from meshcell.formats.cell_arrays import Choice
+from meshcell.core.validation import checked_names
+from meshcell.formats.cell_arrays import Choice, mention_absent
 from meshcell.formats.exchange.abaqus import read_abaqus, write_abaqus
 from meshcell.formats.exchange.legacy_vtk import read_legacy_vtk, write_legacy_vtk
 from meshcell.formats.exchange.medit import read_medit, write_medit
 from meshcell.formats.exchange.off import read_off, write_off
-from meshcell.formats.exchange.scenes import read_scene, write_3mf, write_glb
+from meshcell.formats.exchange.scenes import read_scene, scene_unit, write_3mf, write_glb
 from meshcell.formats.exchange.tetgen import read_tetgen, tetgen_files, write_tetgen
 from meshcell.formats.gmsh import read_msh, write_msh
 from meshcell.formats.npz import read_npz, write_npz
@@ -78,6 +79,7 @@ MESH_READERS: dict[str, tuple[str, Callable[..., Surface | TetMesh]]] = {
     ".ele": ("a TetGen mesh", read_tetgen),
     ".off": ("an OFF surface", read_off),
     ".glb": ("a glTF scene of surfaces", read_scene),
+    ".gltf": ("a glTF scene of surfaces", read_scene),
     ".3mf": ("a 3MF model of surfaces", read_scene),
     ".dae": ("a COLLADA scene of surfaces", read_scene),
 }
@@ -128,6 +130,8 @@ def read(
     ending = ending_of(path, [".npz", *VOLUME_READERS, *ARCHIVE_READERS, *MESH_READERS])
     check_there(path)
     check_regions(path, ending, regions)
+    with naming(path):
+        checked_names({} if names is None else names)
     if ending == ".npz":
         with reading(path, "a NumPy archive"):
             return scaled(path, read_npz(path, spacing, names, dataset, kind), unit)
@@ -146,7 +150,9 @@ def read(
     expected, read_mesh = MESH_READERS[ending]
     with reading(path, expected):
         thing = read_mesh(path, names, regions) if ending in BY_REGIONS else read_mesh(path, names)
-        return scaled(path, thing, unit)
+        mention_absent(path, thing, names or {})
+        own = scene_unit(path) if unit is None else None
+        return scaled(path, thing if own is None else _times(thing, own), unit)
 
 
 def check_regions(path: Path, ending: str, regions: Choice) -> None:
@@ -173,6 +179,11 @@ def scaled(path: Path, thing: Thing, unit: Any = None) -> Thing:
         )
         if not 0 < factor < np.inf:
             raise FileError(f'{path}: unit should be a length such as "nm"; got {unit!r}')
+    return _times(thing, factor)
+
+
+def _times(thing: Surface | TetMesh, factor: float) -> Surface | TetMesh:
+    """Scale all lengths of a surface or mesh."""
     changed: dict[str, Any] = {"points": thing.points * factor}
     if isinstance(thing, Surface) and thing.resolution is not None:
         changed["resolution"] = tuple(factor * size for size in thing.resolution)

@@ -13,7 +13,7 @@ import numpy as np
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Ints
-from meshcell.core.files import FileError
+from meshcell.core.files import FileError, merged_names
 from meshcell.core.types import TetMesh
 from meshcell.formats.cell_arrays import Choice, is_whole, region_array, region_labels
 
@@ -115,15 +115,16 @@ def by_tags(
     arrays: Mapping[str, tuple[Array, Array]],
     names: Mapping[int, str] | None,
     regions: Choice = None,
+    on_points: Mapping[str, Array] | None = None,
 ) -> TetMesh:
     """Assemble a mesh by the arrays of its cells (name -> the tetrahedra's part, the triangles' part).
 
     The regions are one of the arrays; the same array on the triangles, or else the one that tags them alone, makes
-    patches, and so do arrays "patch:name", which are ours.
+    patches, and so do arrays "patch:name", which are ours. Arrays of the points are but asked for names of regions.
     """
     on_tets = {name: own for name, (own, _) in arrays.items()}
     on_facets = {name: own for name, (_, own) in arrays.items()}
-    chosen = region_array(path, on_tets, regions)
+    chosen = region_array(path, on_tets, regions, on_points)
     labels, fresh = region_labels(path, on_tets, len(tets), chosen)
     groups = {name: np.flatnonzero(on_facets[array]) for name, array in named_patches(on_facets).items()}
     if len(facets) and not {"side0", "side1"} <= set(arrays):
@@ -131,7 +132,7 @@ def by_tags(
         if tagged is None or not tagged.any():
             tagged = on_facets.get(facet_array(on_facets) or "")
         groups |= {} if tagged is None else tagged_groups(tagged)
-    return assembled(path, points, tets, labels, {**fresh, **(names or {})}, facets, groups)
+    return assembled(path, points, tets, labels, merged_names(path, fresh, names), facets, groups)
 
 
 def named_patches(arrays: Mapping[str, Array]) -> dict[str, str]:

@@ -26,18 +26,20 @@ from meshcell.core.files import (
     truncated,
     untagged,
 )
-from meshcell.core.types import TetMesh
+from meshcell.core.types import Surface, TetMesh
 from meshcell.formats.cell_arrays import Choice
 from meshcell.formats.foreign import surface_groups
 from meshcell.formats.gmsh_foreign import read_foreign
 
 TRIANGLE, TETRA = 2, 4  # Gmsh's numbers for cell types
+HEAD = b"$MeshFormat\n4.1 1 8\n\1\0\0\0\n$EndMeshFormat\n$Comments\n"
+OURS = re.compile(re.escape(HEAD) + rb"([^\n]*)\n\$EndComments")
 NODE_BLOCK = np.dtype([("dim", "<i4"), ("tag", "<i4"), ("parametric", "<i4"), ("count", "<u8")])
 CELL_BLOCK = np.dtype([("dim", "<i4"), ("tag", "<i4"), ("type", "<i4"), ("count", "<u8")])
 
 
-def read_msh(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
-    """Read ours exactly, and foreign files with their physical groups, or else elementary volumes."""
+def read_msh(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> Surface | TetMesh:
+    """Read ours exactly, and those of others, also ours that Gmsh saved, by physical groups or elementary volumes."""
     content = path.read_bytes()
     if not content.lstrip().startswith((b"$MeshFormat", b"$Comments")):
         raise FileError(f"{path} should be a Gmsh file ($MeshFormat); it is none; give it the ending of its format")
@@ -47,7 +49,8 @@ def read_msh(path: Path, names: Mapping[int, str] | None, regions: Choice = None
             truncated(path, f"a section ${name} up to $End{name}", f"it ends at byte {len(content):,}")
     if b"$Elements" not in content:
         truncated(path, "a section $Elements", f"it ends at byte {len(content):,}")
-    comment = re.search(rb"\$Comments\n([^\n]*)\n\$EndComments", content)
+    # Gmsh keeps our comment when it saves a file anew in its own layout, but at the end.
+    comment = OURS.match(content)
     notes = untagged(comment.group(1), "TetMesh") if comment else {}
     if notes:
         return _ours(path, content, notes, names)
@@ -72,8 +75,7 @@ def write_msh(path: Path, mesh: TetMesh) -> None:
         crc=checksum(mesh.points, mesh.tets, mesh.regions, mesh.facets, mesh.sides),
     )
     with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(b"$MeshFormat\n4.1 1 8\n" + np.int32(1).astype("<i4").tobytes() + b"\n$EndMeshFormat\n")
-        file.write(f"$Comments\n{notes}\n$EndComments\n$PhysicalNames\n{len(names)}\n".encode("ascii"))
+        file.write(HEAD + f"{notes}\n$EndComments\n$PhysicalNames\n{len(names)}\n".encode("ascii"))
         # Quotes and line breaks end a name in this format; the comment above has them right.
         file.writelines(f'{d} {t} "{" ".join(n.split())}"\n'.encode() for d, t, n in _unquoted(names))
         file.write(b"$EndPhysicalNames\n$Entities\n" + _words(0, 0, len(kinds), len(labels)))

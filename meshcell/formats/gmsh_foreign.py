@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from meshcell.core.arrays import Array
-from meshcell.core.files import FileError, numbers_of, truncated
-from meshcell.core.types import TetMesh
-from meshcell.formats.cell_arrays import Choice, positive, region_array
+from meshcell.core.files import FileError, merged_names, numbers_of, truncated
+from meshcell.core.types import Surface, TetMesh
+from meshcell.formats.cell_arrays import Choice, positive, region_array, same_division
 from meshcell.formats.foreign import assembled, runs_of_cells
+from meshcell.formats.gmsh_data import data_in
+from meshcell.formats.single_bodies import by_arrays
 
 # Gmsh's cell types: corners of those that may be there, and names of those that stop us.
 CORNERS = {1: 2, 2: 3, 3: 4, 4: 4, 5: 8, 6: 6, 7: 5, 8: 3, 9: 6, 10: 9, 11: 10, 12: 27, 13: 18, 14: 14, 15: 1, 16: 8}
@@ -35,48 +37,86 @@ UNFIT |= dict.fromkeys((12, 13, 14, 17, 18, 19, 29, 30, 31, 92, 93), "curved or 
 
 @dataclass
 class Cells:
-    """Cells of one kind, block by block: node tags, the entity's tag and its physical groups."""
+    """Cells of one kind, block by block: their tags, node tags, the entity's tag and its physical groups."""
 
+    tags: list[Array] = field(default_factory=list)
     nodes: list[Array] = field(default_factory=list)
     entities: list[Array] = field(default_factory=list)
     groups: list[Array] = field(default_factory=list)
 
-    def add(self, nodes: Array, entities: Any, groups: Any) -> None:
-        """Add cells; one tag or group may stand for all of them."""
+    def add(self, tags: Array, nodes: Array, entities: Any, groups: Any) -> None:
+        """Add cells; one entity or group may stand for all of them."""
+        self.tags.append(tags.astype(np.int64))
         self.nodes.append(nodes.astype(np.int64))
         self.entities.append(np.broadcast_to(np.asarray(entities, np.int64), len(nodes)))
         self.groups.append(np.broadcast_to(np.asarray(groups, np.int64), len(nodes)))
 
-    def joined(self, corners: int) -> tuple[Array, Array, Array]:
-        """Return all of them: (n, corners) node tags, (n,) entities, (n,) groups."""
+    def joined(self, corners: int) -> tuple[Array, Array, Array, Array]:
+        """Return all of them: (n,) tags, (n, corners) node tags, (n,) entities, (n,) groups."""
         none = np.empty(0, np.int64)
         nodes = np.concatenate([np.empty((0, corners), np.int64), *self.nodes])
-        return nodes, np.concatenate([none, *self.entities]), np.concatenate([none, *self.groups])
+        tags, entities, groups = (np.concatenate([none, *own]) for own in (self.tags, self.entities, self.groups))
+        return tags, nodes, entities, groups
 
 
-def read_foreign(path: Path, content: bytes, names: Mapping[int, str] | None, regions: Choice) -> TetMesh:
-    """Read tetrahedra, their physical groups or else their elementary volumes, and the groups of triangles."""
+def read_foreign(path: Path, content: bytes, names: Mapping[int, str] | None, regions: Choice) -> Surface | TetMesh:
+    """Read tetrahedra, their physical groups or else their elementary volumes, and the groups of triangles.
+
+    Triangles alone are a surface, whose physical groups are bodies or parts of one.
+    """
     sections = Sections(path, content)
     tags, points = _nodes(sections)
     kinds: dict[int, Cells] = {TRIANGLE: Cells(), TETRA: Cells()}
-    for kind, nodes, entities, groups in _elements(sections):
+    for kind, *own in _elements(sections):
         if kind in UNFIT:
             raise FileError(f"{path} should hold linear tetrahedra; it has {UNFIT[kind]}; convert it first")
         if kind in kinds:
-            kinds[kind].add(nodes, entities, groups)
-    tets, entities, groups = kinds[TETRA].joined(4)
-    triangles, _, marks = kinds[TRIANGLE].joined(3)
-    tets, entities, groups = _each_once(path, tets, entities, groups)
+            kinds[kind].add(*own)
+    cells, tets, entities, groups = kinds[TETRA].joined(4)
+    faces, triangles, _, marks = kinds[TRIANGLE].joined(3)
+    data = data_in(path, content, "ElementData", sections.binary)
+    if len(triangles) and not len(tets):
+        on_faces = {name: array for name, values in data.items() if (array := values.of(faces)) is not None}
+        rows = _rows_of_nodes(path, tags, triangles)
+        return _surface(sections, points, rows, on_faces, marks, names, regions)
+    kept = _each_once(path, tets, groups)
+    on_tets = {name: array for name, values in data.items() if (array := values.of(cells[kept])) is not None}
+    tets, entities, groups = tets[kept], entities[kept], groups[kept]
+    chosen = None if regions is False else _chosen(sections, on_tets, entities, groups, regions)
+    if chosen is not None:
+        labels, fresh = positive(path, on_tets[chosen].astype(np.int64), chosen)
+        own_marks = data[chosen].of(faces)
+        marks = marks if marks.any() or own_marks is None else own_marks.astype(np.int64)
+    else:
+        labels, fresh = _regions(path, entities, groups, regions)
     titles = sections.titles()
-    labels, fresh = _regions(path, entities, groups, regions)
-    stored = {tag: name for (dim, tag), name in titles.items() if dim == 3 and tag > 0 and tag in labels}
+    # Names of groups say nothing of other labels.
+    named = {tag: name for (dim, tag), name in titles.items() if dim == 3 and tag > 0 and tag in labels}
+    stored = named if chosen is None else {}
     patches = {
         titles.get((2, tag), f"surface {tag}"): np.flatnonzero(marks == tag)
         for tag in np.unique(marks).tolist()
         if tag != 0
     }
-    rows = [_rows_of_nodes(path, tags, cells) for cells in (tets, triangles)]
-    return assembled(path, points, rows[0], labels, {**stored, **fresh, **(names or {})}, rows[1], patches)
+    tets, triangles = (_rows_of_nodes(path, tags, corners) for corners in (tets, triangles))
+    return assembled(path, points, tets, labels, merged_names(path, {**stored, **fresh}, names), triangles, patches)
+
+
+def _surface(
+    sections: Sections,
+    points: Array,
+    triangles: Array,
+    arrays: dict[str, Array],
+    marks: Array,
+    names: Mapping[int, str] | None,
+    regions: Choice,
+) -> Surface:
+    """Make a surface of triangles alone, by their data or else their physical groups."""
+    if marks.any() and not arrays:
+        arrays = {"gmsh:physical": marks}
+        stored = {tag: name for (dim, tag), name in sections.titles().items() if dim == 2 and tag in marks}
+        names = merged_names(sections.path, stored, names)
+    return by_arrays(sections.path, points, triangles, arrays, names, regions)
 
 
 # --- sections and numbers ---
@@ -224,8 +264,8 @@ def _rows_of_nodes(path: Path, tags: Array, cells: Array) -> Array:
 # --- elements ---
 
 
-def _elements(sections: Sections) -> Iterator[tuple[int, Array, Any, Any]]:
-    """Yield the type, node tags, entities and physical groups (0 is none) of cells of one type."""
+def _elements(sections: Sections) -> Iterator[tuple[int, Array, Array, Any, Any]]:
+    """Yield the type, tags, node tags, entities and physical groups (0 is none) of cells of one type."""
     numbers = sections.get("Elements")
     if numbers is None:
         truncated(sections.path, "a section $Elements", "there is none")
@@ -241,7 +281,7 @@ def _elements(sections: Sections) -> Iterator[tuple[int, Array, Any, Any]]:
         tag = place[1] if new else place[0]
         table = numbers.rows(("n" if new else "i") * (1 + _corners(sections, kind)), count)
         parent, groups = entities.get((dim, tag), (tag, []))
-        yield kind, table[:, 1:], parent, groups[0] if groups else 0
+        yield kind, table[:, 0], table[:, 1:], parent, groups[0] if groups else 0
 
 
 def _corners(sections: Sections, kind: int) -> int:
@@ -250,29 +290,30 @@ def _corners(sections: Sections, kind: int) -> int:
     return CORNERS[kind]
 
 
-def _text_2(sections: Sections, numbers: Numbers) -> Iterator[tuple[int, Array, Any, Any]]:
+def _text_2(sections: Sections, numbers: Numbers) -> Iterator[tuple[int, Array, Array, Any, Any]]:
     (count,) = numbers.row("i")
-    seen = 0
+    seen, following = 0, numbers.rest[:1]
 
     def width(head: Array) -> int:
         return 3 + max(int(head[1]), 0) + _corners(sections, int(head[0]))
 
-    # A row is number, type, count of tags, tags, nodes: it is looked at from its type on.
+    # A row is number, type, count of tags, tags, nodes: it is looked at from its type on, to the next one's number.
     for rows in runs_of_cells(np.append(numbers.rest[1:], 0), 2, width):
         seen += len(rows)
-        yield int(rows[0, 0]), *_tagged(rows[:, 2:-1], int(rows[0, 1]))
+        own, following = np.concatenate([following, rows[:-1, -1]]), rows[-1:, -1]
+        yield int(rows[0, 0]), own, *_tagged(rows[:, 2:-1], int(rows[0, 1]))
     if seen != count:
         truncated(sections.path, f"{count:,} elements", f"{seen:,} are there")
 
 
-def _binary_2(sections: Sections, numbers: Numbers) -> Iterator[tuple[int, Array, Any, Any]]:
+def _binary_2(sections: Sections, numbers: Numbers) -> Iterator[tuple[int, Array, Array, Any, Any]]:
     (left,) = numbers.row("i")
     while left > 0:
         kind, count, tags = numbers.row("iii")
         if count < 1 or not 0 <= tags < 1000:
             truncated(sections.path, f"{left:,} more elements", f"a block of {count:,} with {tags:,} tags follows")
         rows = numbers.rows("i" * (1 + tags + _corners(sections, kind)), count)
-        yield kind, *_tagged(rows[:, 1:], tags)
+        yield kind, rows[:, 0], *_tagged(rows[:, 1:], tags)
         left -= count
 
 
@@ -333,17 +374,36 @@ def _warn_overlap(path: Path) -> None:
 # --- regions ---
 
 
-def _each_once(path: Path, tets: Array, entities: Array, groups: Array) -> tuple[Array, Array, Array]:
-    """Keep one of the copies that version 2 writes of a cell in several groups: the one in the smallest group."""
+def _each_once(path: Path, tets: Array, groups: Array) -> Array:
+    """Return rows with one of the copies that version 2 writes of a cell in several groups: the one in the smallest."""
     _, inverse, counts = np.unique(np.sort(tets, axis=1), axis=0, return_inverse=True, return_counts=True)
     if not len(tets) or counts.max() == 1:
-        return tets, entities, groups
+        return np.arange(len(tets))
     _warn_overlap(path)
     _, which, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.lexsort((sizes[which], inverse.ravel()))
     first = np.flatnonzero(np.diff(inverse.ravel()[order], prepend=-1))
-    kept = np.sort(order[first])
-    return tets[kept], entities[kept], groups[kept]
+    return np.sort(order[first])
+
+
+def _chosen(
+    sections: Sections, on_tets: Mapping[str, Array], entities: Array, groups: Array, regions: Choice
+) -> str | None:
+    """Return the data of elements that hold the regions; None where groups or volumes do."""
+    on_points = {n: v.numbers for n, v in data_in(sections.path, sections.content, "NodeData", sections.binary).items()}
+    if not on_tets and not on_points:
+        return None
+    arrays = {**on_tets, "gmsh:physical": groups, "gmsh:geometrical": entities}
+    found = region_array(sections.path, arrays, regions, on_points)
+    if found is None or found not in on_tets or regions is not None:
+        return found if found in on_tets else None
+    own = on_tets[found]
+    if not groups.any() and (entities != entities[0]).any() and not same_division(own, entities):
+        raise FileError(
+            f"{sections.path}: what tells the regions? It should be one; the elementary volumes and the data {found!r} "
+            f"divide the cells differently; give regions={found!r} or regions='gmsh:geometrical'"
+        )
+    return found if (own != own[0]).any() else None
 
 
 def _regions(path: Path, entities: Array, groups: Array, regions: Choice) -> tuple[Array, dict[int, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.files import merged_names
 from meshcell.core.types import Surface
+from meshcell.formats.shells import open_parts, outward
 
 # Triangles of a body whose middles are tried; the walls may touch another body's.
 TRIED = 7
@@ -42,7 +43,7 @@ def bodies(path: Path, points: Array, triangles: Array, labels: Array, names: Ma
     """
     points = np.asarray(points, np.float64)
     found = _bodies(points, triangles, labels)
-    triangles, volumes = _outward(points, triangles, found)
+    triangles, volumes = _outward(path, points, triangles, found)
     sides = np.zeros((len(triangles), 2), np.int32)
     inner = _containers(path, points, triangles, found, volumes)
     for body, around in zip(found, inner, strict=True):
@@ -80,7 +81,7 @@ def _bodies(points: Floats, triangles: Array, labels: Array) -> list[Body]:
     _, places = np.unique(points + 0.0, axis=0, return_inverse=True)
     corners = places.ravel()[triangles]
     is_open = np.zeros(len(parts), bool)
-    is_open[_open_parts(corners, which, len(points))] = True
+    is_open[open_parts(corners, which, len(points))] = True
     # Rows are parts, columns places; open parts that have a place in common are one body.
     mine = np.repeat(is_open[which], 3)
     rows, columns = np.repeat(which, 3)[mine], corners.ravel()[mine]
@@ -98,24 +99,14 @@ def _bodies(points: Floats, triangles: Array, labels: Array) -> list[Body]:
     ]
 
 
-def _open_parts(corners: Array, which: Array, n: int) -> Array:
-    """Return the parts that have an edge with an odd number of triangles."""
-    edges = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]), axis=1)
-    keys = np.stack([np.tile(which, 3), edges[:, 0].astype(np.int64) * n + edges[:, 1]])
-    found, counts = np.unique(keys, axis=1, return_counts=True)
-    return np.unique(found[0, counts % 2 == 1])
-
-
-def _outward(points: Floats, triangles: Array, found: list[Body]) -> tuple[Ints, Floats]:
-    """Turn the triangles of bodies whose volume is negative; return the triangles and the volumes."""
+def _outward(path: Path, points: Floats, triangles: Array, found: list[Body]) -> tuple[Ints, Floats]:
+    """Turn the triangles of every body outward; return the triangles and the volumes."""
     triangles, volumes = np.array(triangles, np.int32), np.zeros(len(found))
     for row, body in enumerate(found):
-        own = triangles[body.rows]
-        a, b, c = (points[own[:, k]] - points[own[0, 0]] for k in range(3))
-        volumes[row] = np.einsum("ij,ij->", a, np.cross(b, c)) / 6
-        if volumes[row] < 0:
-            triangles[body.rows] = own[:, ::-1]
-    return triangles, np.abs(volumes)
+        used, own = np.unique(triangles[body.rows], return_inverse=True)
+        turned, volumes[row] = outward(path, points[used], own.reshape(-1, 3))
+        triangles[body.rows] = used[turned]
+    return triangles, volumes
 
 
 def _containers(path: Path, points: Floats, triangles: Array, found: list[Body], volumes: Floats) -> list[int]:

@@ -22,6 +22,7 @@ from meshcell.core.files import (
     untagged,
 )
 from meshcell.core.types import Surface, TetMesh, Volume
+from meshcell.formats.cell_arrays import mention_absent
 from meshcell.formats.volumes.candidates import Candidate, chosen
 from meshcell.formats.volumes.npy import check_npy_header
 from meshcell.formats.volumes.pictures import Picture, no_choice, to_volume
@@ -56,6 +57,7 @@ def thing_in(
         if notes := notes_in(path, arrays, cls.__name__, spacing):
             no_choice(path, f"a {cls.__name__}", dataset, kind)
             mesh: Surface | TetMesh = mesh_in(path, cls, arrays, "", notes, names)
+            mention_absent(path, mesh, names or {})
             return mesh
     return to_volume(path, _picture(path, arrays, dataset, kind), spacing, names, kind)
 

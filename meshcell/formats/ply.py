@@ -92,7 +92,8 @@ def read_ply(path: Path, names: Mapping[int, str] | None, regions: Choice = None
     triangles, arrays = _triangles(path, elements, parts)
     notes = next((notes for comment in comments if (notes := untagged(comment, "Surface"))), None)
     if notes is None:
-        return by_arrays(path, points, triangles, arrays, names, regions)
+        on_points = {name: vertices[name] for name in _scalars(elements, "vertex") if name not in ("x", "y", "z")}
+        return by_arrays(path, points, triangles, arrays, names, regions, on_points)
     return _ours(path, points, triangles, arrays, notes, names)
 
 
@@ -194,6 +195,11 @@ def _rows(path: Path, content: bytes, start: int, order: str, element: Element) 
         parts.append(rows[:count])
         start, left = start + count * dtype.itemsize, left - count
     return parts, start
+
+
+def _scalars(elements: list[Element], name: str) -> list[str]:
+    """Return the properties of an element that are single numbers."""
+    return [p for element in elements if element.name == name for p, *kinds in element.properties if len(kinds) == 1]
 
 
 def _triangles(path: Path, elements: list[Element], parts: Mapping[str, list[Array]]) -> tuple[Array, dict[str, Array]]:

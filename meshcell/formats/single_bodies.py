@@ -6,16 +6,18 @@ import logging
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints
-from meshcell.core.files import FileError, refused
+from meshcell.core.files import FileError, merged_names, refused
 from meshcell.core.types import Surface
 from meshcell.formats.cell_arrays import Choice, positive, region_array
 from meshcell.formats.foreign import named_patches
 from meshcell.formats.nested_bodies import bodies
+from meshcell.formats.shells import outward
 
 log = logging.getLogger("meshcell")
 
@@ -30,18 +32,14 @@ def body(
     names: Mapping[int, str] | None,
     patches: Mapping[str, Array] | None = None,
 ) -> Surface:
-    """Make one region of a closed surface, its normals outward.
+    """Make one region of a closed surface, its normals outward; shells within it are walls of its cavities.
 
     The region is label 1 under the name of the file, or the one label that `names` gives.
     """
-    named = {1: path.stem} if not names else dict(names)
+    named = {1: path.stem} if not names else merged_names(path, {}, names)
     label = next(iter(named)) if len(named) == 1 else 1
     points, triangles = _cells(path, points, triangles)
-    a, b, c = (points[triangles[:, k]] - points.mean(axis=0) for k in range(3))
-    volume = np.einsum("ij,ij->", a, np.cross(b, c)) / 6
-    if volume < 0:
-        log.info("%s: normals point inward (enclosed volume %.4g um^3); the triangles are turned over", path, volume)
-        triangles = triangles[:, ::-1]
+    triangles, _ = outward(path, points, triangles)
     sides = np.tile(np.array([label, 0], np.int32), (len(triangles), 1))
     return Surface(points, triangles, sides, named, dict(patches or {}))
 
@@ -53,36 +51,56 @@ def by_arrays(
     arrays: Mapping[str, Array],
     names: Mapping[int, str] | None,
     regions: Choice = None,
+    on_points: Mapping[str, Array] | None = None,
 ) -> Surface:
     """Make a surface by the arrays of its triangles.
 
-    An array of two whole numbers per triangle holds both sides (VTK's BoundaryLabels), one of one number the body that
-    the triangle belongs to (see `region_array`); without any the surface is one body.
+    An array of two whole numbers per triangle holds both sides (VTK's BoundaryLabels), and so do our `side0` and
+    `side1`; one of one number holds the body that the triangle belongs to (see `region_array`); without any the surface
+    is one body.
     """
+    patches = {name: np.flatnonzero(arrays[array]) for name, array in named_patches(arrays).items()}
+    if regions is None and {"side0", "side1"} <= set(arrays):
+        sides = np.stack([arrays["side0"], arrays["side1"]], axis=1)
+        return _by_sides(path, points, triangles, sides, names, patches)
     pairs = {
         name: own for name, own in arrays.items() if own.ndim == 2 and own.shape[1] == 2 and own.dtype.kind in "iu"
     }
     both = regions if regions in pairs else next((n for n in pairs if regions is None and SIDE_ARRAYS.search(n)), None)
     if both is not None:
-        return _by_sides(path, points, triangles, pairs[str(both)], names)
-    found = region_array(path, arrays, regions)
-    patches = {name: np.flatnonzero(arrays[array]) for name, array in named_patches(arrays).items()}
+        return _by_sides(path, points, triangles, pairs[str(both)], names, patches)
+    found = region_array(path, arrays, regions, on_points)
     if found is None or (arrays[found] == arrays[found][0]).all():
         label = 0 if found is None else int(arrays[found][0])
         return body(path, points, triangles, names or ({label: path.stem} if label > 0 else None), patches)
     labels, fresh = positive(path, arrays[found].astype(np.int64), found)
-    return bodies(path, points, triangles, labels, {**fresh, **(names or {})})
+    return bodies(path, points, triangles, labels, merged_names(path, fresh, names))
 
 
-def _by_sides(path: Path, points: Array, triangles: Array, sides: Array, names: Mapping[int, str] | None) -> Surface:
+def _by_sides(
+    path: Path,
+    points: Array,
+    triangles: Array,
+    sides: Array,
+    names: Mapping[int, str] | None,
+    patches: Mapping[str, Array],
+) -> Surface:
     """Take both sides from the file; where the outside would have a positive volume, the normals run the other way."""
     points, triangles = _cells(path, points, triangles)
     # Labels below 0 are SurfaceNets' word for the outside.
-    surface = Surface(points, triangles, np.maximum(sides, 0), dict(names or {}))
+    sides = np.maximum(sides, 0)
+    apart = sides[:, 0] != sides[:, 1]
+    if not apart.all():
+        # Walls of the cells of a volume mesh, of which another program took the surface.
+        warnings.warn(f"{path}: {(~apart).sum():,} triangles with one region on both sides are left out", stacklevel=2)
+        place = np.cumsum(apart) - 1
+        patches = {name: place[rows[apart[rows]]] for name, rows in patches.items()}
+        triangles, sides = triangles[apart], sides[apart]
+    surface = Surface(points, triangles, sides, merged_names(path, {}, names), dict(patches))
     outward = np.einsum("ij,ij,i->", points[triangles[:, 0]] - points.mean(axis=0), surface.area_vectors, _signs(sides))
     if outward < 0:
         log.info("%s: normals point from the second label into the first; the triangles are turned over", path)
-        surface = Surface(points, triangles[:, ::-1], surface.sides, surface.names)
+        surface = replace(surface, triangles=triangles[:, ::-1])
     return surface
 
 

@@ -52,7 +52,7 @@ def read_stl(path: Path, names: Mapping[int, str] | None) -> Surface:
         )
     points, triangles = merged_points(corners)
     if len(titles) > 1:
-        return bodies(path, points, triangles, solids, {**titles, **(names or {})})
+        return bodies(path, points, triangles, solids, merged_names(path, titles, names))
     name = next(iter(titles.values()), "")
     return body(path, points, triangles, names or ({1: name} if name else None))
 
@@ -122,7 +122,7 @@ def read_obj(path: Path, names: Mapping[int, str] | None) -> Surface:
         return grouped(path, points, triangles, groups, order, names)
     if len(order) > 1:
         titles = {row + 1: name or path.stem for row, name in enumerate(order)}
-        return bodies(path, points, triangles, groups + 1, {**titles, **(names or {})})
+        return bodies(path, points, triangles, groups + 1, merged_names(path, titles, names))
     return body(path, points, triangles, names)
 
 

@@ -6,13 +6,14 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from meshcell.core.arrays import Array, Ints
 from meshcell.core.files import (
     FileError,
+    checksum,
     merged_names,
     names_from_json,
     names_to_json,
@@ -23,11 +24,13 @@ from meshcell.core.files import (
 )
 from meshcell.core.types import Surface, TetMesh
 from meshcell.formats.cell_arrays import Choice
-from meshcell.formats.foreign import by_tags, named_patches
+from meshcell.formats.foreign import by_tags
 from meshcell.formats.single_bodies import by_arrays
+from meshcell.formats.vtk_cells import FLAT, STRIP, THIN, TRIANGLE, flat_triangles
 from meshcell.formats.vtk_xml import Piece, Sections, read_vtk, write_vtk
 
-TRIANGLE, TETRA = 5, 10
+TETRA = 10
+Cells = TypeVar("Cells")
 # Letters that neither XML nor ParaView's calculator trips over.
 PLAIN = re.compile(r"[A-Za-z0-9_ .+-]+")
 
@@ -36,28 +39,32 @@ PLAIN = re.compile(r"[A-Za-z0-9_ .+-]+")
 
 
 def read_vtp(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> Surface:
-    """Read ours exactly, and any foreign VTP of triangles, its bodies or both sides by an array of the cells."""
+    """Read ours exactly, and foreign VTP of polygons and strips, bodies or both sides by an array of the cells."""
     return surface_in(path, read_vtk(path, "PolyData"), names, regions)
 
 
 def surface_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: Choice = None) -> Surface:
     """Make a surface of what a VTK file holds."""
     points, cells = _points(path, piece), piece.sections.get("CellData", {})
-    triangles = _of_size(path, piece.sections.get("Polys", {}), 3)
-    if strips := piece.counts.get("NumberOfStrips", 0):
-        raise FileError(f"{path} should hold triangles; it has {strips} strips of them; triangulate it")
-    # Data of the cells come in this order: vertices, lines, polygons.
+    polys, rows = flat_triangles(path, piece.sections.get("Polys", {}))
+    strips, which = _strips(path, piece.sections.get("Strips", {}))
+    triangles = np.concatenate([polys, strips])
+    # Data of the cells come in this order: vertices, lines, polygons, strips.
     others = sum(piece.counts.get(f"NumberOf{kind}", 0) for kind in ("Verts", "Lines"))
     if others and len(triangles):
         warnings.warn(f"{path}: {others} vertices and lines beside the triangles are left out", stacklevel=2)
-        cells = {name: array[others:] for name, array in cells.items()}
+    if len(triangles):
+        chosen = others + np.concatenate([rows, piece.counts.get("NumberOfPolys", 0) + which])
+        cells = {name: array[chosen] for name, array in cells.items()}
     notes = untagged(piece.texts.get("meshcell"), "Surface")
-    if "side0" not in cells or "side1" not in cells:
-        return by_arrays(path, points, triangles, cells, names, regions)
-    stored = names_from_json(notes["names"]) if notes else {}
+    if not notes or not {"side0", "side1"} <= set(cells):
+        return by_arrays(path, points, triangles, cells, names, regions, piece.sections.get("PointData"))
+    stored = names_from_json(notes["names"])
     sides = np.stack([cells["side0"], cells["side1"]], axis=1)
-    arrays = notes["patches"] if notes else named_patches(cells)
-    patches = {name: rows_of(cells[array]) for name, array in arrays.items()}
+    if _changed(notes, points, triangles, sides):
+        # Cut, moved or mirrored by another program: the sides tell the labels, the points which way is out.
+        return by_arrays(path, points, triangles, _titled(notes, cells), _present(path, stored, sides, names), regions)
+    patches = {name: rows_of(cells[array]) for name, array in notes["patches"].items()}
     return Surface(points, triangles, sides, merged_names(path, stored, names), patches, notes.get("resolution"))
 
 
@@ -72,7 +79,13 @@ def surface_arrays(surface: Surface) -> tuple[tuple[dict[str, int], Sections], d
     arrays = patch_arrays(surface.patches)
     cells = {"side0": surface.sides[:, 0], "side1": surface.sides[:, 1]}
     cells |= {array: row_mask(surface.patches[name], len(surface.triangles)) for name, array in arrays.items()}
-    notes = tagged("Surface", names=names_to_json(surface.names), patches=arrays, resolution=surface.resolution)
+    notes = tagged(
+        "Surface",
+        names=names_to_json(surface.names),
+        patches=arrays,
+        resolution=surface.resolution,
+        crc=_sum(surface.points, surface.triangles, surface.sides),
+    )
     return polygons(surface.points, surface.triangles, cells), {"meshcell": notes}
 
 
@@ -87,32 +100,54 @@ def polygons(points: Array, triangles: Ints, cells: Mapping[str, Array]) -> tupl
 # --- tetrahedral meshes ---
 
 
-def read_vtu(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
-    """Read ours exactly, and foreign tetrahedra with an array of region labels; tags of triangles become patches."""
+def read_vtu(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> Surface | TetMesh:
+    """Read ours exactly, and foreign tetrahedra with an array of region labels; tags of triangles become patches.
+
+    Triangles, quads and strips alone are a surface.
+    """
     return mesh_in(path, read_vtk(path, "UnstructuredGrid"), names, regions)
 
 
-def mesh_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
-    """Make a mesh of what a VTK file holds."""
+def mesh_in(path: Path, piece: Piece, names: Mapping[int, str] | None, regions: Choice = None) -> Surface | TetMesh:
+    """Make a mesh of what a VTK file holds, or a surface where there are no tetrahedra."""
     points, cells = _points(path, piece), piece.sections.get("CellData", {})
     types, corners = piece.sections["Cells"]["types"], piece.sections["Cells"]
-    other = sorted(set(np.unique(types).tolist()) - {TRIANGLE, TETRA, 1, 3})
+    there = set(np.unique(types).tolist())
+    if there & set(FLAT) and not there - set(FLAT) - set(THIN):
+        return _flat(path, piece, points, names, regions)
+    other = sorted(there - {TRIANGLE, TETRA, *THIN})
     if other:
         raise FileError(f"{path} should hold linear tetrahedra and triangles; got VTK cell types {other}; convert them")
     tets, facets = (_of_size(path, corners, n, types == kind) for n, kind in ((4, TETRA), (3, TRIANGLE)))
     by_kind = {name: (array[types == TETRA], array[types == TRIANGLE]) for name, array in cells.items()}
     notes = untagged(piece.texts.get("meshcell"), "TetMesh")
-    if not notes:
-        return by_tags(path, points, tets, facets, by_kind, names, regions)
-    return TetMesh(
-        points,
-        tets,
-        by_kind["region"][0],
-        facets,
-        np.stack([by_kind["side0"][1], by_kind["side1"][1]], axis=1),
-        merged_names(path, names_from_json(notes["names"]), names),
-        {name: rows_of(by_kind[array][1]) for name, array in notes["patches"].items()},
-    )
+    if not notes or not {"region", "side0", "side1"} <= set(cells):
+        return by_tags(path, points, tets, facets, by_kind, names, regions, piece.sections.get("PointData"))
+    stored, own = names_from_json(notes["names"]), by_kind["region"][0]
+    sides = np.stack([by_kind["side0"][1], by_kind["side1"][1]], axis=1)
+    if _changed(notes, points, tets, own, facets, sides):
+        # Cut by another program: the interfaces follow from what regions are left.
+        return by_tags(path, points, tets, facets, _titled(notes, by_kind), _present(path, stored, own, names), regions)
+    patches = {name: rows_of(by_kind[array][1]) for name, array in notes["patches"].items()}
+    return TetMesh(points, tets, own, facets, sides, merged_names(path, stored, names), patches)
+
+
+def _flat(path: Path, piece: Piece, points: Array, names: Mapping[int, str] | None, regions: Choice) -> Surface:
+    """Make a surface of a grid without volume cells."""
+    triangles, rows = flat_triangles(path, piece.sections["Cells"], piece.sections["Cells"]["types"])
+    if len(rows) and len(piece.sections["Cells"]["types"]) > len(np.unique(rows)):
+        warnings.warn(f"{path}: vertices and lines beside the triangles are left out", stacklevel=2)
+    cells = {name: array[rows] for name, array in piece.sections.get("CellData", {}).items()}
+    notes = untagged(piece.texts.get("meshcell"), "TetMesh")
+    if notes and {"side0", "side1"} <= set(cells):
+        # The interfaces of a mesh of ours, which another program took out.
+        sides = np.stack([cells["side0"], cells["side1"]], axis=1)
+        names, cells = _present(path, names_from_json(notes["names"]), sides, names), _titled(notes, cells)
+    return by_arrays(path, points, triangles, cells, names, regions, piece.sections.get("PointData"))
+
+
+def _strips(path: Path, cells: Mapping[str, Array]) -> tuple[Array, Array]:
+    return flat_triangles(path, cells, np.full(len(cells.get("offsets", ())), STRIP))
 
 
 def write_vtu(path: Path, mesh: TetMesh) -> None:
@@ -130,7 +165,8 @@ def mesh_arrays(mesh: TetMesh) -> tuple[tuple[dict[str, int], Sections], dict[st
     cells: dict[str, Array] = {"region": np.concatenate([mesh.regions, behind])}
     cells |= {f"side{k}": np.concatenate([np.zeros(n, np.int32), mesh.sides[:, k]]) for k in (0, 1)}
     cells |= {array: row_mask(n + mesh.patches[name], n + f) for name, array in arrays.items()}
-    notes = tagged("TetMesh", names=names_to_json(mesh.names), patches=arrays)
+    crc = _sum(mesh.points, mesh.tets, mesh.regions, mesh.facets, mesh.sides)
+    notes = tagged("TetMesh", names=names_to_json(mesh.names), patches=arrays, crc=crc)
     return tet_grid(mesh.points, mesh.tets, mesh.facets, cells), {"meshcell": notes}
 
 
@@ -159,6 +195,28 @@ def row_mask(rows: Array, n: int) -> Array:
     mask = np.zeros(n, np.uint8)
     mask[rows] = 1
     return mask
+
+
+def _sum(points: Array, *cells: Array) -> int:
+    """Return the checksum of points and cells, whatever the types in which a file keeps them."""
+    return checksum(np.asarray(points, np.float64), *(np.asarray(own).astype(np.int32) for own in cells))
+
+
+def _changed(notes: Mapping[str, Any], *arrays: Array) -> bool:
+    """Tell whether another program has changed what our note is about; our files of old have no sum."""
+    return "crc" in notes and notes["crc"] != _sum(*arrays)
+
+
+def _titled(notes: Mapping[str, Any], cells: Mapping[str, Cells]) -> dict[str, Cells]:
+    """Give the arrays of patches whole names, as other files have them."""
+    titles = {array: f"patch:{name}" for name, array in notes["patches"].items()}
+    return {titles.get(name, name): own for name, own in cells.items()}
+
+
+def _present(path: Path, stored: Mapping[int, str], labels: Array, names: Mapping[int, str] | None) -> dict[int, str]:
+    """Return the names of the labels that are left, and those that are given."""
+    left = set(np.unique(labels).tolist())
+    return merged_names(path, {label: name for label, name in stored.items() if label in left}, names)
 
 
 def _points(path: Path, piece: Piece) -> Array:

@@ -232,7 +232,7 @@ def _check_counts(path: Path, counts: Mapping[str, int], sections: Mapping[str, 
     for section, rows in (("Points", points), ("PointData", points), ("CellData", cells)):
         for name, array in sections.get(section, {}).items():
             check_values(path, f"rows of {section} {name!r}", len(array), rows)
-    for section in ("Cells", "Polys"):
+    for section in ("Cells", "Polys", "Strips"):
         arrays = sections.get(section, {})
         if counts.get(f"NumberOf{section}", 0) == 0:
             continue

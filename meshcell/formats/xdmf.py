@@ -21,11 +21,14 @@ from meshcell.core.files import (
     tagged,
     untagged,
 )
-from meshcell.core.types import TetMesh
+from meshcell.core.types import Surface, TetMesh
 from meshcell.formats.cell_arrays import Choice
 from meshcell.formats.foreign import surface_groups
 from meshcell.formats.volumes.hdf5_storage import hdf5_bytes
 from meshcell.formats.xdmf_foreign import opened, read_grids, stored, whole_array
+
+# pyvista reads no grid without a time; meshio ends at a grid with one.
+TIME = '<Time Value="0"/>'
 
 
 def companion(path: Path) -> Path:
@@ -39,7 +42,7 @@ def dolfinx_index(path: Path) -> Path:
     return path.with_name(f"{path.name.removesuffix('.xdmf')}.dolfinx.xdmf")
 
 
-def read_xdmf(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> TetMesh:
+def read_xdmf(path: Path, names: Mapping[int, str] | None, regions: Choice = None) -> Surface | TetMesh:
     """Read ours exactly, by either index, and foreign grids of tetrahedra and of tags of cells and triangles."""
     root = ElementTree.parse(path).getroot()
     found = next(root.iterfind(".//Information[@Name='meshcell']"), None)
@@ -100,9 +103,9 @@ def write_xdmf(path: Path, mesh: TetMesh) -> None:
     one = _grid("mesh", "Tetrahedron", arrays, "tets", {"region": "region"}, heavy, information)
     grids = [
         f'<Information Name="meshcell" Value={quoteattr(notes)}/>',
-        _grid("mesh", "Tetrahedron", arrays, "tets", {}, heavy),
-        _grid("cell_tags", "Tetrahedron", arrays, "tets", {"region": "cell_tags"}, heavy),
-        _grid("facet_tags", "Triangle", arrays, "facets", {key: shown.get(key, key) for key in marks}, heavy),
+        _grid("mesh", "Tetrahedron", arrays, "tets", {}, heavy, TIME),
+        _grid("cell_tags", "Tetrahedron", arrays, "tets", {"region": "cell_tags"}, heavy, TIME),
+        _grid("facet_tags", "Triangle", arrays, "facets", {key: shown.get(key, key) for key in marks}, heavy, TIME),
     ]
 
     def fill(file: Any) -> None:
@@ -125,7 +128,7 @@ def _grid(
     cells: str,
     attributes: Mapping[str, str],
     heavy: str,
-    information: str = "",
+    more: str,
 ) -> str:
     n, corners = arrays[cells].shape
     size = f'NumberOfElements="{n}" NodesPerElement="{corners}"'
@@ -139,7 +142,7 @@ def _grid(
         f'<Topology TopologyType="{kind}" {size}>{_item(cells, arrays[cells], heavy)}</Topology>',
         f'<Geometry GeometryType="XYZ">{_item("points", arrays["points"], heavy)}</Geometry>',
         *rows,
-        *filter(None, [information]),
+        more,
         "</Grid>",
     ]
     return "\n".join(lines)

@@ -15,10 +15,11 @@ from xml.etree import ElementTree
 import numpy as np
 
 from meshcell.core.arrays import Array
-from meshcell.core.files import FileError, check_values, reading
-from meshcell.core.types import TetMesh
+from meshcell.core.files import FileError, check_values, merged_names, reading
+from meshcell.core.types import Surface, TetMesh
 from meshcell.formats.cell_arrays import Choice, is_whole, region_array, region_labels
 from meshcell.formats.foreign import assembled, by_tags, runs_of_cells, tagged_groups
+from meshcell.formats.single_bodies import by_arrays
 from meshcell.formats.volumes.hdf5_storage import check_storage
 
 # XDMF's numbers of cells in a mixed topology, and their corners; 1 to 3 are followed by their number of corners.
@@ -35,12 +36,16 @@ class Grid:
     triangles: Array
     arrays: dict[str, tuple[Array, Array]]
     points: Array | None
+    on_points: dict[str, Array]
 
 
 def read_grids(
     path: Path, root: ElementTree.Element, names: Mapping[int, str] | None, regions: Choice = None
-) -> TetMesh:
-    """Read the first grid of tetrahedra; further grids of its cells or of triangles hold tags."""
+) -> Surface | TetMesh:
+    """Read the first grid of tetrahedra; further grids of its cells or of triangles hold tags.
+
+    One grid of triangles alone is a surface.
+    """
     items = Items(path, root)
     try:
         grids = [items.grid(grid) for grid in root.iter("Grid") if grid.find("Topology") is not None]
@@ -48,6 +53,9 @@ def read_grids(
         items.close()
     main = next((grid for grid in grids if len(grid.tets)), None)
     points = next((grid.points for grid in grids if grid.points is not None), None)
+    if main is None and points is not None and len(grids) == 1 and len(grids[0].triangles):
+        arrays = {name: own for name, (_, own) in grids[0].arrays.items()}
+        return by_arrays(path, points, grids[0].triangles, arrays, names, regions, grids[0].on_points)
     if main is None or points is None:
         raise FileError(
             f"{path} should hold a grid of linear tetrahedra with points; there are grids "
@@ -55,14 +63,15 @@ def read_grids(
         )
     others = [grid for grid in grids if grid is not main]
     if not others:
-        return by_tags(path, points, main.tets, main.triangles, main.arrays, names, regions)
+        return by_tags(path, points, main.tets, main.triangles, main.arrays, names, regions, main.on_points)
     on_tets = {name: own for name, (own, _) in main.arrays.items()}
     for grid in others:
         if len(grid.tets):
             on_tets |= {name: _spread(path, main.tets, grid.tets, own) for name, (own, _) in grid.arrays.items()}
-    labels, fresh = region_labels(path, on_tets, len(main.tets), region_array(path, on_tets, regions))
+    found = region_array(path, on_tets, regions, main.on_points)
+    labels, fresh = region_labels(path, on_tets, len(main.tets), found)
     facets, groups = _facet_groups([main, *others])
-    return assembled(path, points, main.tets, labels, {**fresh, **(names or {})}, facets, groups)
+    return assembled(path, points, main.tets, labels, merged_names(path, fresh, names), facets, groups)
 
 
 def _spread(path: Path, tets: Array, tagged: Array, values: Array) -> Array:
@@ -127,16 +136,22 @@ class Items:
             raise FileError(
                 f"{self.path} should hold linear tetrahedra and triangles; got {kind or 'none'}; convert it"
             )
-        arrays = {}
+        found = self.attributes(grid)
+        n = len(is_tet) + len(is_triangle)
+        arrays = {name: (own[is_tet], own[is_triangle]) for name, own in found["Cell"].items() if len(own) >= n}
+        points = None if geometry is None else self.array(geometry)
+        return Grid(grid.get("Name", ""), tets.reshape(-1, 4), triangles.reshape(-1, 3), arrays, points, found["Node"])
+
+    def attributes(self, grid: ElementTree.Element) -> dict[str, dict[str, Array]]:
+        """Read the arrays of the cells, and those of the points."""
+        found: dict[str, dict[str, Array]] = {"Cell": {}, "Node": {}}
         for attribute in grid.iterfind("Attribute"):
-            data = attribute.find("DataItem")
-            if attribute.get("Center", "Node") == "Cell" and data is not None:
+            data, center = attribute.find("DataItem"), attribute.get("Center", "Node")
+            if center in found and data is not None:
                 own = self.array(data)
                 own = own.reshape(-1) if own.ndim == 2 and own.shape[1] == 1 else own
-                if len(own) >= len(is_tet) + len(is_triangle):
-                    arrays[attribute.get("Name", "")] = own[is_tet], own[is_triangle]
-        points = None if geometry is None else self.array(geometry)
-        return Grid(grid.get("Name", ""), tets.reshape(-1, 4), triangles.reshape(-1, 3), arrays, points)
+                found[center][attribute.get("Name", "")] = own
+        return found
 
     def array(self, item: ElementTree.Element) -> Array:
         """Read one array, from its text or an HDF5 file."""

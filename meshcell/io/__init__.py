@@ -110,7 +110,7 @@ def load(
     triangles become regions, each in front of the body around it, open parts that close one body together its patches.
     Points of STL at the same place become one.
 
-    Further surfaces: `.off .vtk`, and the scenes `.glb .3mf .dae`, whose objects are taken like those of OBJ.
+    Further surfaces: `.off .vtk`, and the scenes `.glb .gltf .3mf .dae`, whose objects are taken like those of OBJ.
 
     Meshes: `.vtu .xdmf .msh .vtk .mesh .inp`, and TetGen's `.node .ele .face` by one of the first two names. In foreign
     ones the region is an integer array such as `region` or `gmsh:physical` (asked for where several could be) or a set,

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 import meshcell as mc
-from gallery.things import tet_mesh
+from gallery.things import closed_body, tet_mesh
 
 RNG = np.random.default_rng(0)
 RAW = RNG.integers(1, 255, (5, 6, 7)).astype(np.uint8)
@@ -208,3 +208,52 @@ def test_probabilities_are_no_single_intensities(tmp_path):
     assert mc.load(tmp_path / "a.h5", spacing=1).is_labels
     with pytest.raises(ValueError, match="should have one value per voxel"):
         mc.load(tmp_path / "a.h5", spacing=1, kind="intensities")
+
+
+MESHES = [".ply", ".stl", ".obj", ".vtp", ".vtu", ".vtk", ".xdmf", ".msh", ".mesh", ".inp", ".off", ".npz"]
+
+
+@pytest.mark.parametrize("ending", MESHES)
+def test_names_for_labels_that_a_mesh_has_not_are_told(tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    mc.save(path, tet_mesh() if ending in (".vtu", ".xdmf", ".msh", ".mesh", ".inp") else closed_body())
+    with pytest.warns(UserWarning, match=r"labels that are not there: .*99: 'lost'.*; the labels there are \d"):
+        mc.load(path, names={1: "here", 99: "lost"})
+
+
+def foreign_files(folder):
+    meshio = pytest.importorskip("meshio")
+    mesh = tet_mesh()
+    groups = {"gmsh:physical": [mesh.regions], "gmsh:geometrical": [mesh.regions]}
+    made = meshio.Mesh(mesh.points, [("tetra", mesh.tets)], cell_data=groups)
+    for name in ("a.msh", "a.vtu", "a.mesh", "a.xdmf"):
+        meshio.write(folder / name, made, **({"file_format": "gmsh22"} if name == "a.msh" else {}))
+    body = closed_body()
+    meshio.write(folder / "a.stl", meshio.Mesh(body.points, [("triangle", body.triangles)]))
+    lines = [f"v {x} {y} {z}" for x, y, z in body.points.tolist()]
+    for part in range(2):
+        lines += [f"o part{part}", *(f"f {a} {b} {c}" for a, b, c in (body.triangles + 1).tolist()[part::2])]
+    (folder / "a.obj").write_text("\n".join(lines) + "\n")
+    return [folder / name for name in ("a.msh", "a.vtu", "a.mesh", "a.xdmf", "a.stl", "a.obj")]
+
+
+@pytest.mark.parametrize("names", [{"c": 1}, {1: "a", 2: "a"}, {1: ""}, ["a"], {-1: "a"}, {0: "cell"}])
+def test_a_mistake_in_names_is_not_put_on_the_file(tmp_path, names):
+    for path in foreign_files(tmp_path):
+        with pytest.raises(ValueError, match=path.name) as caught:
+            mc.load(path, names=names)
+        assert "damaged" not in str(caught.value)
+
+
+def test_a_name_that_the_file_has_for_another_region_is_told(tmp_path):
+    mc.save(tmp_path / "a.msh", tet_mesh())
+    text = (tmp_path / "a.msh").read_bytes()
+    # Without our comment it is the file of another program.
+    start, end = text.index(b"$Comments"), text.index(b"$PhysicalNames")
+    (tmp_path / "a.msh").write_bytes(text[:start] + text[end:])
+    first, second = mc.load(tmp_path / "a.msh").names[1], 2
+    with pytest.raises(
+        ValueError, match=f"{first!r} is asked for region {second}, and stored for 1; give 1 a name"
+    ) as e:
+        mc.load(tmp_path / "a.msh", names={second: first})
+    assert "damaged" not in str(e.value)

@@ -6,7 +6,10 @@ import warnings
 import numpy as np
 import pytest
 
-from meshcell.io import load
+from gallery.meshes import ball
+from meshcell.core.types import TetMesh
+from meshcell.geometry.measures import enclosed_volumes
+from meshcell.io import load, save
 
 # Gmsh writes no binary 4.0.
 VERSIONS = [(2.2, 0), (2.2, 1), (4.0, 0), (4.1, 0), (4.1, 1)]
@@ -135,3 +138,27 @@ def test_counts_are_checked_before_memory_is_taken(tmp_path, head, section):
         load(tmp_path / "a.msh")
     assert tracemalloc.get_traced_memory()[1] < 10e6
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("version", "binary"), VERSIONS)
+def test_ours_that_gmsh_saved_anew_is_read(tmp_path, gmsh, version, binary):
+    mesh = ball(2, core=0.5, names={1: "cytosol", 2: "er"})
+    own = TetMesh(mesh.points, mesh.tets, mesh.regions, mesh.facets, mesh.sides, mesh.names, {"PSD": [0, 1]})
+    save(tmp_path / "a.msh", own)
+    gmsh.open(str(tmp_path / "a.msh"))
+    again = load(saved(gmsh, tmp_path / "b.msh", version, binary))
+    assert enclosed_volumes(again) == pytest.approx(enclosed_volumes(own), rel=1e-9)
+    assert again.areas[again.patches["PSD"]].sum() == pytest.approx(own.areas[[0, 1]].sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize(("version", "binary"), VERSIONS)
+def test_a_mesh_of_surfaces_is_a_surface_with_its_groups(tmp_path, gmsh, version, binary):
+    gmsh.model.occ.addSphere(0, 0, 0, 1)
+    gmsh.model.occ.addSphere(0, 0, 0, 0.5)
+    gmsh.model.occ.synchronize()
+    gmsh.option.setNumber("Mesh.MeshSizeMin", 0.2)
+    for tag, name in ((1, "cytosol"), (2, "er")):
+        gmsh.model.addPhysicalGroup(2, [tag], 10 * tag, name)
+    gmsh.model.mesh.generate(2)
+    found = quietly(saved(gmsh, tmp_path / "a.msh", version, binary))
+    assert set(found.interfaces) == {("cytosol", "outside"), ("er", "cytosol")}

@@ -94,6 +94,25 @@ def test_pyvista_reads_our_meshes(tmp_path, ending):
     np.testing.assert_array_equal(seen["region"][tets], tet_mesh().regions)
 
 
+def test_pyvista_reads_the_tags_of_xdmf(tmp_path):
+    import pyvista
+
+    own = tet_mesh()
+    save(tmp_path / "a.xdmf", own)
+    blocks = pyvista.read(tmp_path / "a.dolfinx.xdmf")
+    np.testing.assert_array_equal(blocks["cell_tags"]["cell_tags"], own.regions)
+    np.testing.assert_array_equal(blocks["facet_tags"]["side0"], own.sides[:, 0])
+
+
+def test_trimesh_sees_groups_of_obj_where_it_is_asked(tmp_path):
+    import trimesh
+
+    own = plain_mesh().surface
+    save(tmp_path / "a.obj", Surface(own.points, own.triangles, own.sides, own.names))
+    groups = trimesh.load_scene(tmp_path / "a.obj", split_groups=True).geometry
+    assert set(groups) == {"cytosol|outside", "er|cytosol"}
+
+
 @pytest.mark.parametrize("ending", [".ply", ".obj", ".stl", ".off", ".glb", ".3mf"])
 def test_trimesh_reads_our_surfaces(tmp_path, ending):
     import trimesh
@@ -282,7 +301,7 @@ def test_scenes_of_trimesh_become_bodies(tmp_path, ending):
     shift = trimesh.transformations.translation_matrix((0.5, 0, 0))
     scene.add_geometry(trimesh.creation.box((1, 1, 1)), geom_name="er", node_name="er", transform=shift)
     scene.export(tmp_path / f"a{ending}")
-    again = load(tmp_path / f"a{ending}")
+    again = load(tmp_path / f"a{ending}", unit="um")
     assert np.ptp(again.points, axis=0) == pytest.approx(4)
     assert set(again.interfaces) == {("cell", "outside"), ("er", "cell")}
 

@@ -153,6 +153,19 @@ def mrc(path, data=ZYX, size=13.68, **header):
     return path
 
 
+@pytest.mark.parametrize("group", [401, 630])
+def test_a_stack_of_volumes_is_refused(tmp_path, group):
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(np.stack([ZYX.astype(np.int16)] * 2))
+        file.voxel_size = 13.68
+        file.header.ispg = group
+    with pytest.raises(ValueError, match=rf"a stack of 2 volumes of {len(ZYX)} sections; write the wanted one"):
+        mc.load(tmp_path / "a.mrc")
+    # One volume is none, whatever its group says.
+    mrc(tmp_path / "b.mrc", ispg=group)
+    np.testing.assert_array_equal(mc.load(tmp_path / "b.mrc").data, ZYX.T)
+
+
 def imod(path, flags):
     content = bytearray(path.read_bytes())
     content[152:160] = struct.pack("<2i", 1146047817, flags)
@@ -291,6 +304,22 @@ def test_slicer_sees_our_regions_as_segments(tmp_path):
     nrrd.write(str(tmp_path / "b.seg.nrrd"), data, {key: header[key] for key in header if key != "meshcell"})
     again = mc.load(tmp_path / "b.seg.nrrd")
     assert (again.spacing, again.origin, again.regions) == (own.spacing, own.origin, own.regions)
+
+
+def test_a_segment_that_was_renamed_keeps_its_new_name(tmp_path):
+    names = {1: "cell", 2: 'é "quoted" \\', 3: "er"}
+    own = mc.Volume(ZYX.T, (0.008, 0.008, 0.04), (1, 2, 3), names)
+    mc.save(tmp_path / "a.seg.nrrd", own)
+    assert mc.load(tmp_path / "a.seg.nrrd").names == own.names
+    data, header = nrrd.read(str(tmp_path / "a.seg.nrrd"))
+    row = next(k for k in range(3) if header[f"Segment{k}_LabelValue"] == "3")
+    nrrd.write(str(tmp_path / "b.seg.nrrd"), data, header | {f"Segment{row}_Name": "Golgi"})
+    assert mc.load(tmp_path / "b.seg.nrrd").names == own.names | {3: "Golgi"}
+    # Two that were swapped.
+    swapped = {f"Segment{row}_Name": "cell"}
+    other = next(k for k in range(3) if header[f"Segment{k}_LabelValue"] == "1")
+    nrrd.write(str(tmp_path / "c.seg.nrrd"), data, header | swapped | {f"Segment{other}_Name": "er"})
+    assert mc.load(tmp_path / "c.seg.nrrd").names == own.names | {1: "er", 3: "cell"}
 
 
 # --- NIfTI ---

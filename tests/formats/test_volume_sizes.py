@@ -115,6 +115,12 @@ def hdf5(path, **attributes):
         {"spacing_nm": (40.0, 8.0, 8.0), "units": "um"},
         {"element_size_um": (0.04, 0.008, 0.008), "unit": "pixel"},
         {"voxel_size": (5, 1, 1), "spacing_um": (0.04, 0.008, 0.008)},
+        {"element_size_um": (1, 1, 1), "spacing_um": (0.04, 0.008, 0.008)},
+        {"resolution": "40 nm, 8 nm, 8 nm"},
+        {"resolution": b"40 x 8 x 8 nm"},
+        {"voxel_size": "(0.04, 0.008, 0.008) µm"},
+        {"spacing_um": ["40 nm", "8 nm", "8 nm"]},
+        {"resolution": "40 8 8"},
     ],
 )
 def test_units_of_hdf5(tmp_path, attributes):
@@ -128,11 +134,42 @@ def test_units_of_hdf5(tmp_path, attributes):
         ({"resolution": (5.0, 1.0, 1.0), "units": "pixel"}, r"in pixel, which is no length"),
         ({"resolution": (0.04, 0.008, 0.008)}, "so 0.08 A, less than an atom"),
         ({}, "has none of the attributes element_size_um, "),
+        ({"element_size_um": (1.0, 1.0, 1.0)}, "which programs write when they do not know it"),
+        ({"resolution": (1, 1, 1)}, "which programs write when they do not know it"),
+        ({"resolution": 1.0}, "which programs write when they do not know it"),
     ],
 )
 def test_what_hdf5_does_not_tell_is_a_question(tmp_path, attributes, words):
     with pytest.raises(ValueError, match=words):
         mc.load(hdf5(tmp_path / "a.h5", **attributes))
+
+
+def test_a_single_text_of_hdf5_holds_for_all_axes(tmp_path):
+    assert mc.load(hdf5(tmp_path / "a.h5", resolution=b"8 nm")).spacing == pytest.approx((0.008,) * 3, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "odd", [(8, 8), (8, 8, 8, 8), "fine", "8 nm and more", b"\xff\xfe", (np.nan, 8, 8), np.zeros(0), "", "8 nm 8 8"]
+)
+@pytest.mark.parametrize("name", ["resolution", "element_size_um"])
+def test_odd_sizes_of_hdf5_are_told_and_left_out(tmp_path, name, odd):
+    path = hdf5(tmp_path / "a.h5", **{name: odd})
+    with pytest.warns(UserWarning, match=f"the attribute {name} of /labels should be a length or three; it is "):
+        again = mc.load(path, spacing="8 nm")
+    assert again.spacing == pytest.approx((0.008,) * 3, rel=1e-12)
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(ValueError, match="voxel size should be known") as e,
+    ):
+        mc.load(path)
+    assert "damaged" not in str(e.value)
+
+
+def test_one_micrometre_is_taken_where_someone_says_so(tmp_path):
+    path = hdf5(tmp_path / "a.h5", voxel_size=(1.0, 1.0, 1.0), units="um")
+    assert mc.load(path).spacing == (1, 1, 1)
+    mc.save(tmp_path / "b.h5", mc.Volume(ZYX.T, 1.0))
+    assert mc.load(tmp_path / "b.h5").spacing == (1, 1, 1)
 
 
 def test_the_offset_of_hdf5_has_the_unit_of_the_size(tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from meshcell.core.arrays import Array
-from meshcell.core.files import FileError, numbers_of, replacing, truncated, untagged
+from meshcell.core.files import FileError, merged_names, numbers_of, replacing, truncated, untagged
 from meshcell.core.types import Surface, TetMesh
 from meshcell.formats.exchange.numbered_groups import Numbered, numbered, restored
 from meshcell.formats.single_bodies import by_arrays
@@ -56,7 +56,7 @@ def read_abaqus(path: Path, names: Mapping[int, str] | None) -> Surface | TetMes
     regions, region_names = _numbered(path, tets[:, 0], sets, bool(notes))
     groups, group_names = _numbered(path, triangles[:, 0], sets, bool(notes))
     if not len(tets):
-        return by_arrays(path, table[:, 1:], rows[1], {"label": groups}, {**group_names, **(names or {})} or None)
+        return by_arrays(path, table[:, 1:], rows[1], {"label": groups}, merged_names(path, group_names, names) or None)
     if notes:
         # Sets are in the order of their numbers, which are labels.
         labels = np.array([int(label) for label in notes["labels"]] if "labels" in notes else np.unique(regions))

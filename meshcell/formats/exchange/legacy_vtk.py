@@ -21,7 +21,10 @@ from meshcell.formats.vtk_xml import Piece, Sections
 
 DTYPES = {"char": "i1", "unsigned_char": "u1", "short": "i2", "unsigned_short": "u2", "int": "i4", "unsigned_int": "u4"}
 DTYPES |= {"long": "i8", "unsigned_long": "u8", "vtktypeint64": "i8", "vtktypeuint64": "u8", "vtkidtype": "i4"}
-DTYPES |= {"float": "f4", "double": "f8", "bit": "u1"}
+DTYPES |= {"float": "f4", "double": "f8", "bit": "u1", "signed_char": "i1", "long_long": "i8"}
+# Since version 5.1, types may be told by their width.
+DTYPES |= {f"vtktype{kind}int{8 * n}": f"{kind or 'i'}{n}" for kind in ("", "u") for n in (1, 2, 4)}
+DTYPES |= {"unsigned_long_long": "u8", "vtktypefloat32": "f4", "vtktypefloat64": "f8"}
 NAMES = {np.dtype(code): name for name, code in reversed(DTYPES.items()) if name not in ("bit", "vtkidtype")}
 CELLS = {"VERTICES": "Verts", "LINES": "Lines", "POLYGONS": "Polys", "TRIANGLE_STRIPS": "Strips", "CELLS": "Cells"}
 # What our files are called in their second line, and then the CRC-32 of all that follows the third.
@@ -207,7 +210,7 @@ class Reader:
                 texts[name] = own.astype(np.uint8).tobytes().decode("ascii", "replace")
 
     def attribute(self, title: str, rest: list[str], rows: int, target: dict[str, Array]) -> None:
-        """Take scalars, vectors and the like; all but whole numbers of cells are of no use here."""
+        """Take scalars, vectors and the like; colours and textures are of no use here."""
         columns = {"VECTORS": 3, "NORMALS": 3, "TENSORS": 9}
         if title == "SCALARS":
             width = int(rest[2]) if len(rest) > 2 else 1
@@ -217,7 +220,7 @@ class Reader:
             own = self.array(rest[1], rows * width)
             target[_unquoted(rest[0])] = own.reshape(rows, width) if width > 1 else own
         elif title in columns:
-            self.array(rest[1], rows * columns[title])
+            target[_unquoted(rest[0])] = self.array(rest[1], rows * columns[title]).reshape(rows, -1)
         elif title == "TEXTURE_COORDINATES":
             self.array(rest[2], rows * int(rest[1]))
         elif title in ("COLOR_SCALARS", "LOOKUP_TABLE"):

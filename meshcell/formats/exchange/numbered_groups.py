@@ -72,7 +72,7 @@ def restored(path: Path, own: Numbered, notes: Any, names: Mapping[int, str] | N
             for tag in np.unique(own.groups).tolist()
             if tag != 0
         }
-        merged = {**stored, **fresh, **(names or {})}
+        merged = merged_names(path, {**stored, **fresh}, names)
         return assembled(path, own.points, own.tets, labels, merged, own.facets, groups)
     check_sum(path, notes, *_checked(own))
     kinds = notes["groups"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,11 @@ SIZES = {
     "voxel_size": None,
 }
 ORIGINS = {"origin_um": 1.0, "origin": 1.0, "offset": None}
+# Written by programs that do not know the size, where all three are 1 and no unit stands beside them.
+DEFAULTED = ("element_size_um", "resolution", "spacing")
+# What stands between the numbers of a text; a number and the unit behind it, if there is one.
+BETWEEN = re.compile(r"[,;\u00d7()\[\]]|(?<=[\d\s])x(?=[\d\s])")
+QUANTITY = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)[ \t]*([A-Za-zµμÅå\"]*)")
 UNITS = ("units", "unit", "{}_units", "{}_unit", "voxel_units", "voxel_unit", "spatial_units", "spatial_unit")
 
 
@@ -40,12 +47,12 @@ def read_hdf5(path: Path, dataset: str | None = None, kind: str | None = None) -
         order = "".join(axis for axis in axes if axis in "xyz")
         data = _one_value(path, item, axes, kind).transpose([order.index(axis) for axis in "xyz"])
         data = _bodies(path, item, data)
-        spacing, told = _along_xyz(item, SIZES, order)
+        names = _names(path, file.get("names"))
+        ours = names is not None and choice.name == "/volume"
+        spacing, told = _along_xyz(path, item, SIZES, order, doubt=not ours)
         # CREMI's offset has the unit of its resolution.
         origins = {**ORIGINS, "offset": SIZES["resolution"] if "resolution" in item.attrs else None}
-        origin, _ = _along_xyz(item, origins, order)
-        names = _names(path, file.get("names"))
-    ours = names is not None and choice.name == "/volume"
+        origin, _ = _along_xyz(path, item, origins, order)
     stored = names_from_json(json.loads(names or "{}"))
     advice = f"dataset {choice.name} has {told}"
     return Picture(data, spacing, origin or (0.0, 0.0, 0.0), stored, advice, kind=choice.kind, ours=ours)
@@ -141,25 +148,63 @@ def _axes(path: Path, dataset: Any) -> str:
     return labels if sorted(labels) == ["x", "y", "z"] else "zyx"
 
 
-def _along_xyz(dataset: Any, attributes: dict[str, float | None], order: str) -> tuple[tuple[float, ...] | None, str]:
-    """Return three lengths in um, or None; and what was found."""
+def _along_xyz(
+    path: Path, dataset: Any, attributes: dict[str, float | None], order: str, *, doubt: bool = False
+) -> tuple[tuple[float, ...] | None, str]:
+    """Return three lengths in um, or None; and what was found. `doubt` leaves out sizes that no one has measured."""
     told = f"none of the attributes {', '.join(attributes)}"
     for name, usual in attributes.items():
         if name not in dataset.attrs:
             continue
-        values = np.atleast_1d(np.asarray(dataset.attrs[name], float))
-        values = np.repeat(values, 3) if len(values) == 1 else values
-        units = _units(dataset, name)
+        values, units = _lengths(dataset, name)
+        if values is None:
+            told += f"; {name} is {units[0]}, where a length or three would be"
+            _warn_odd(path, dataset, name, units[0])
+            continue
         told = f"{name} {values.tolist()}" + (f" in {', '.join(units)}" if units else "")
+        if doubt and name in DEFAULTED and not units and (values == 1).all():
+            told += ", which programs write when they do not know it"
+            continue
         factors = [um_per(unit) for unit in units] if units else [usual]
         if None in factors or len(factors) not in (1, len(values)):
             told += ", which is no length" if units else ", without a unit"
             continue
         scaled = values * np.array(factors, float)
         # ilastik and Fiji write element_size_um along z, y, x whatever the array's order; the others follow it.
-        stored = "zyx" if name == "element_size_um" or len(values) != len(order) else order
+        stored = "zyx" if name == "element_size_um" else order
         return tuple(float(scaled[stored.index(axis)]) for axis in "xyz"), told
     return None, told
+
+
+def _lengths(dataset: Any, name: str) -> tuple[Array | None, list[str]]:
+    """Return three numbers of an attribute and their units; None and what stands there where it holds no lengths.
+
+    Numbers may be a text, with or without a unit behind each.
+    """
+    found = np.ravel(dataset.attrs[name]).tolist()
+    texts = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in found]
+    said = repr(texts[0] if len(texts) == 1 else texts)[:80]
+    units, odd = _units(dataset, name), (None, [said if texts else "empty"])
+    if texts and all(isinstance(text, str) for text in texts):
+        text = BETWEEN.sub(" ", " ".join(texts))
+        pairs = QUANTITY.findall(text)
+        behind = [unit for _, unit in pairs if unit]
+        # One unit for all stands behind the last.
+        whole = len(behind) in (0, len(pairs)) or behind == [pairs[-1][1]]
+        if QUANTITY.sub("", text).strip() or not whole:
+            return odd
+        texts, units = [float(number) for number, _ in pairs], behind or units
+    if not all(isinstance(value, int | float) for value in texts) or len(texts) not in (1, 3):
+        return odd
+    values = np.array(texts, float)
+    return (np.resize(values, 3), units) if np.isfinite(values).all() else odd
+
+
+def _warn_odd(path: Path, dataset: Any, name: str, found: str) -> None:
+    warnings.warn(
+        f"{path}: the attribute {name} of {dataset.name} should be a length or three; it is {found} and is left out",
+        stacklevel=2,
+    )
 
 
 def _units(dataset: Any, name: str) -> list[str]:

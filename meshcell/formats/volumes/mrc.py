@@ -44,6 +44,7 @@ def read_mrc(path: Path) -> Picture:
     header, axes = stack.header, axes_of(stack.header)
     if sorted(axes) != [1, 2, 3]:
         raise FileError(f"{path}: mapc, mapr, maps should be 1, 2, 3 in some order; got {axes}; mend the header")
+    _check_one(path, header)
     data = stack.data.T.transpose(np.argsort(axes))
     spacing, advice = _spacing(header, data.shape)
     origin = tuple(float(header["origin"][axis]) * ANGSTROM * _origin_sign(header) for axis in "xyz")
@@ -51,6 +52,16 @@ def read_mrc(path: Path) -> Picture:
     by_grid = not any(origin) and start.any()
     picture = Picture(data, spacing, origin, advice=advice, start=tuple(start.tolist()) if by_grid else None)
     return with_tag(path, picture, stack.extended)
+
+
+def _check_one(path: Path, header: Any) -> None:
+    """Refuse a stack of volumes, which lie one upon the other along the sections (space groups 401 to 630)."""
+    sections, each = int(header["nz"]), int(header["mz"])
+    if 401 <= int(header["ispg"]) <= 630 and 0 < each < sections:
+        raise FileError(
+            f"{path} should hold one volume; it is a stack of {sections / each:.3g} volumes of {each} sections; write "
+            "the wanted one into a file of its own, for instance with mrcfile: set_data(stack.data[0])"
+        )
 
 
 def read_stack(path: Path, promise: str = "{} x {} x {} voxels") -> Stack:

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from meshcell.core.arrays import Array
 from meshcell.core.files import MAX_DEFLATE, FileError, truncated
 from meshcell.formats.volumes.pictures import Picture
+from meshcell.formats.volumes.worlds import in_world
 
 HEADER = 348
 # nnU-Net's images end in the number of their channel, its labels do not.
@@ -27,15 +29,15 @@ UNITS = {1: 1e6, 2: 1e3, 3: 1.0}
 def read_nifti(path: Path) -> Picture:
     """Read a NIfTI-1 volume, with the names of its labels where nnU-Net's dataset.json lies in its folder or above.
 
-    Voxels keep their order in the file: its first axis is x. The origin is taken where the axes are not turned. A size
+    Voxels are brought to the axes of the header's world by flips and swaps, where it tells any. A size
     of a millimetre and the like is no microscope's: ITK, nnU-Net and others write mm whatever the numbers were.
     """
     with path.open("rb") as plain:
         compressed = plain.read(2) == b"\x1f\x8b"
     with gzip.open(path, "rb") if compressed else path.open("rb") as file:
         head = file.read(HEADER)
-        shape, kind, offset, order = _layout(path, head)
-        promised = int(np.prod(shape, dtype=object)) * kind.itemsize
+        shape, dtype, offset, order = _layout(path, head)
+        promised = int(np.prod(shape, dtype=object)) * dtype.itemsize
         if offset + promised > path.stat().st_size * (MAX_DEFLATE if compressed else 1):
             truncated(path, f"{shape} voxels in {promised:,} bytes", f"it has {path.stat().st_size:,} bytes")
         file.read(offset - HEADER)
@@ -44,7 +46,7 @@ def read_nifti(path: Path) -> Picture:
         file.read()
     if len(voxels) < promised:
         truncated(path, f"{promised:,} bytes of voxels", f"{len(voxels):,} are there")
-    data = np.frombuffer(voxels, kind).reshape(shape, order="F").astype(kind.newbyteorder("="), copy=False)
+    data = np.frombuffer(voxels, dtype).reshape(shape, order="F").astype(dtype.newbyteorder("="), copy=False)
     slope, shift = struct.unpack_from(order + "2f", head, 112)
     if np.isfinite([slope, shift]).all() and slope != 0 and (slope, shift) != (1, 0):
         data = data * slope + shift
@@ -52,10 +54,12 @@ def read_nifti(path: Path) -> Picture:
     unit = UNITS.get(head[123] & 7)
     advice = f"its header has voxels of {pixdim} of no known unit"
     spacing = None if unit is None else tuple(abs(float(size)) * unit for size in pixdim)
-    origin = (0.0, 0.0, 0.0) if unit is None else _origin(head, order, unit)
-    if IMAGE_NAME.search(path.name):
-        return Picture(data, spacing, origin, {}, advice, kind="intensities")
-    return Picture(data, spacing, origin, _dataset_names(path), advice)
+    kind = "intensities" if IMAGE_NAME.search(path.name) else None
+    picture = Picture(data, spacing, (0.0, 0.0, 0.0), {} if kind else _dataset_names(path), advice, kind=kind)
+    world = _world(head, order)
+    if world is None:
+        return picture
+    return in_world(path, picture, world[:, :3].T * (unit or 1.0), world[:, 3] * (unit or 1.0))
 
 
 def _layout(path: Path, head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int, str]:
@@ -77,14 +81,28 @@ def _layout(path: Path, head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], in
     return shape, np.dtype(order + NIFTI_TYPES[code]), offset, order
 
 
-def _origin(head: bytes, order: str, unit: float) -> tuple[float, float, float]:
-    """Return the place of the first voxel where the file's axes are its world's, else 0."""
-    matrix = np.array(struct.unpack_from(order + "12f", head, 280)).reshape(3, 4)
-    turned = np.abs(matrix[:, :3] - np.diag(np.diag(matrix[:, :3]))).max() > 0 or np.diag(matrix[:, :3]).min() <= 0
-    if struct.unpack_from(order + "h", head, 254)[0] < 1 or turned:
-        return (0.0, 0.0, 0.0)
-    x, y, z = (float(place) * unit for place in matrix[:, 3])
-    return x, y, z
+def _world(head: bytes, order: str) -> Array | None:
+    """Return the (3, 4) matrix from voxels to the world: sform, else qform, None where neither is set.
+
+    Source: nifti1.h, methods 2 and 3 of "3D image (volume) orientation and location in space".
+    """
+    qform, sform = struct.unpack_from(order + "2h", head, 252)
+    if sform > 0:
+        return np.array(struct.unpack_from(order + "12f", head, 280)).reshape(3, 4)
+    if qform <= 0:
+        return None
+    b, c, d, *place = struct.unpack_from(order + "6f", head, 256)
+    handed, *sizes = struct.unpack_from(order + "4f", head, 76)
+    a = np.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
+    turn = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
+    sizes[2] *= -1.0 if handed < 0 else 1.0
+    return np.column_stack([turn * sizes, place])
 
 
 def _dataset_names(path: Path) -> dict[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,16 @@ from meshcell.core.files import MAX_DEFLATE, FileError, replacing, truncated
 from meshcell.core.types import Volume
 from meshcell.formats.volumes.lengths import um_per
 from meshcell.formats.volumes.pictures import Picture, held_exactly, volume_tag, with_tag
+from meshcell.formats.volumes.worlds import in_world
 
 # What the world's axes are called where their unit is known to be mm (Slicer's convention).
 ANATOMICAL = re.compile(r"(left|right)-(anterior|posterior)-(superior|inferior)|[lr][ap][si]", re.IGNORECASE)
+# Spaces, such as left-anterior-superior, in which x, y, z follow each other like the left hand's fingers.
+LEFT_HANDED = re.compile(
+    r"left-anterior-superior|right-posterior-superior|left-posterior-inferior|right-anterior-inferior"
+    r"|(las|rps|lpi|rai)(-time)?$|.*left-handed",
+    re.IGNORECASE,
+)
 DOMAIN = ("domain", "space")
 NRRD_TYPES = (*(f"{kind}{n}" for kind in "ui" for n in (1, 2, 4, 8)), np.float32, np.float64)
 ITEM_BYTES = {
@@ -43,7 +51,7 @@ Segment = tuple[int, int, str]
 def read_nrrd(path: Path) -> Picture:
     """Read an NRRD volume; of a segmentation of 3D Slicer (`.seg.nrrd`) every segment is a label with its name.
 
-    Voxels keep their order in the file: its first axis is x. The origin is taken where the axes are not turned.
+    Voxels are brought to the axes of the header's space by flips and swaps, where it tells directions.
     """
     import nrrd
 
@@ -58,7 +66,10 @@ def read_nrrd(path: Path) -> Picture:
     spacing, advice = _spacing(header)
     names = {label: name for label, _, name in segments}
     kind = "labels" if segments else None
-    return with_tag(path, Picture(data, spacing, _origin(header), names, advice, kind=kind), header.get("meshcell"))
+    picture = Picture(data, spacing, (0.0, 0.0, 0.0), names, advice, kind=kind)
+    ours = header.get("meshcell")
+    found = with_tag(path, picture if ours and _half_turned(header) else _placed(path, picture, header), ours)
+    return replace(found, names=_renamed(found.names, names)) if found.ours else found
 
 
 def write_nrrd(path: Path, volume: Volume) -> None:
@@ -69,7 +80,7 @@ def write_nrrd(path: Path, volume: Volume) -> None:
     header: dict[str, Any] = {"space dimension": 3, "space units": ["um"] * 3, "space origin": list(volume.origin)}
     header |= {"space directions": np.diag(volume.spacing), "kinds": ["domain"] * 3, "encoding": "gzip"}
     for row, (label, name) in enumerate(volume.regions.items() if volume.is_labels else ()):
-        values = {"ID": f"Segment_{label}", "Name": ascii(name)[1:-1], "LabelValue": label, "Layer": 0}
+        values = {"ID": f"Segment_{label}", "Name": _segment_name(name), "LabelValue": label, "Layer": 0}
         header |= {f"Segment{row}_{key}": str(value) for key, value in values.items()}
     content = io.BytesIO()
     nrrd.write(content, data, header | {"meshcell": volume_tag(volume)}, index_order="F")
@@ -159,14 +170,37 @@ def _spacing(header: Mapping[str, Any]) -> tuple[tuple[float, ...] | None, str]:
     return tuple(float(size) * (factor or 0.0) for size, factor in zip(sizes, factors, strict=True)), told
 
 
-def _origin(header: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return the place of the first voxel where the file's axes are its world's, else 0."""
-    steps, start = _directions(header), np.asarray(header.get("space origin", ()), float)
+def _renamed(noted: Mapping[int, str], segments: Mapping[int, str]) -> dict[int, str]:
+    """Let the segments' names win over those in our note, which programs that rename or add segments leave as it is.
+
+    We write names of segments in ASCII, with escapes: those that say the same as the note are the note's.
+    """
+    changed = {k: name for k, name in segments.items() if name != _segment_name(noted.get(k, f"label {k}"))}
+    left = {label: name for label, name in noted.items() if name not in changed.values() or label in changed}
+    return {**left, **changed}
+
+
+def _segment_name(name: str) -> str:
+    return ascii(name)[1:-1]
+
+
+def _half_turned(header: Mapping[str, Any]) -> bool:
+    """Tell whether x and y point backwards in an anatomical space: programs write one of ours so that name its axes."""
+    steps = _directions(header)
+    named = ANATOMICAL.match(str(header.get("space", "")))
+    return bool(named) and steps is not None and np.array_equal(np.sign(steps), np.diag((-1, -1, 1)))
+
+
+def _placed(path: Path, picture: Picture, header: Mapping[str, Any]) -> Picture:
+    """Bring the voxels to the axes of their space, in the right-handed one where the space is left-handed."""
+    steps, first = _directions(header), np.asarray(header.get("space origin", (0.0,) * 3), float)
+    if steps is None or first.shape != (3,):
+        return picture
+    if not np.isfinite(first).all():
+        first = np.zeros(3)
     units = header.get("space units") or ["mm"] * 3
-    factors = [um_per(unit) for unit in units]
-    if steps is None or start.shape != (3,) or not np.isfinite(start).all() or None in factors:
-        return (0.0, 0.0, 0.0)
-    turned = np.abs(steps - np.diag(np.diag(steps))).max() > 0 or np.diag(steps).min() <= 0
-    if turned:
-        return (0.0, 0.0, 0.0)
-    return tuple((start * np.array(factors, float)).tolist())
+    factors = np.array([um_per(unit) or 1.0 for unit in units], float) if len(units) == 3 else np.ones(3)
+    steps, first = steps * factors, first * factors
+    if LEFT_HANDED.match(str(header.get("space", ""))):
+        steps, first = steps * (-1.0, 1.0, 1.0), first * (-1.0, 1.0, 1.0)
+    return in_world(path, picture, steps, first)
