@@ -59,6 +59,8 @@ def read_nifti(path: Path) -> Picture:
     world = _world(head, order)
     if world is None:
         return picture
+    if _is_itks(world):
+        world[:2] *= -1
     return in_world(path, picture, world[:, :3].T * (unit or 1.0), world[:, 3] * (unit or 1.0))
 
 
@@ -103,6 +105,15 @@ def _world(head: bytes, order: str) -> Array | None:
     )
     sizes[2] *= -1.0 if handed < 0 else 1.0
     return np.column_stack([turn * sizes, place])
+
+
+def _is_itks(world: Array) -> bool:
+    """Tell ITK's world, whose x and y run against NIfTI's: its arrays, also those of nnU-Net, lie as in other files.
+
+    A half turn about z is no mirror image, and keeps labels on the picture that they were made of.
+    """
+    steps = world[:2, :3]
+    return bool((steps[[0, 1], np.abs(steps).argmax(axis=1)] < 0).all())
 
 
 def _dataset_names(path: Path) -> dict[int, str]:
