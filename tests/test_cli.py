@@ -90,7 +90,12 @@ def test_spacing_goes_to_the_labels_compared_with(labels, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("given", "spacing"),
-    [(["8 nm"], (0.008,) * 3), (["0.02"], (0.02,) * 3), (["4 nm", "4 nm", "40 nm"], (0.004, 0.004, 0.04))],
+    [
+        (["8 nm"], (0.008,) * 3),
+        (["0.02"], (0.02,) * 3),
+        (["4 nm", "4 nm", "40 nm"], (0.004, 0.004, 0.04)),
+        (["4 4 40 nm"], (0.004, 0.004, 0.04)),
+    ],
 )
 def test_spacing_is_numbers_in_um_or_texts(tmp_path, capsys, given, spacing):
     np.save(tmp_path / "labels.npy", np.ones((3, 4, 5), np.uint8))

@@ -10,7 +10,7 @@ import numpy as np
 from meshcell.core.arrays import Array, Floats, Ints, Triple, frozen, lengths
 from meshcell.core.errors import MeshError
 from meshcell.core.hints import nearest
-from meshcell.core.units import convert
+from meshcell.core.units import convert, three_in
 
 BOX_FACES = ("box x-", "box x+", "box y-", "box y+", "box z-", "box z+")
 
@@ -46,7 +46,7 @@ def checked_spacing(spacing: Any) -> Triple:
     """Return a voxel size as three positive floats in um, or raise a ValueError that says what is wrong."""
     if spacing is None:
         raise ValueError('spacing should be the voxel size in um or a text such as "8 nm"; got None')
-    triple = as_triple((spacing,) * 3 if is_single(spacing) else spacing, "spacing")
+    triple = as_triple(each_axis(spacing), "spacing")
     if not all(np.isfinite(triple)) or min(triple) <= 0:
         raise ValueError(f"spacing should be three positive lengths in um per voxel; got {spacing!r}")
     if max(triple) > MAX_ANISOTROPY * min(triple):
@@ -69,9 +69,15 @@ def is_single(value: Any) -> bool:
     return isinstance(value, str) or np.ndim(getattr(value, "magnitude", value)) == 0
 
 
+def each_axis(size: Any) -> Any:
+    """Return the sizes along the axes as they were given: three, in one text or not, or one for all axes."""
+    three = three_in(size) if isinstance(size, str) else None
+    return three or ((size,) * 3 if is_single(size) else size)
+
+
 def as_triple(values: Any, what: str) -> Triple:
-    """Return three floats in um from numbers, texts or quantities."""
-    items = list(values)
+    """Return three floats in um from numbers, texts or quantities, or from one text such as "4 4 40 nm"."""
+    items = list((three_in(values) or [values]) if isinstance(values, str) else values)
     if len(items) != 3:
         raise ValueError(f"{what} should have three entries for x, y, z; got {len(items)}: {values!r}")
     x, y, z = (convert(item, "um", what) for item in items)
