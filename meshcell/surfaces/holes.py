@@ -100,27 +100,69 @@ def _pieces(surface: Surface) -> tuple[Array, Floats, Array]:
 
 
 def holes(surface: Surface) -> Iterator[Hole]:
-    """Find the loops of open edges; where several meet in a point, each is closed as soon as it comes back there."""
-    _, triangle_edges = adjacency.edges(surface.triangles, len(surface.points))
-    counts = np.bincount(triangle_edges.ravel(), minlength=1)
-    rows, places = np.nonzero(counts[triangle_edges] == 1)
-    if not len(rows):
+    """Find the loops of open edges; where several meet in a point, each is closed as soon as it comes back there.
+
+    A hole in the wall between two regions may end at the walls that they have with others: these edges have two
+    triangles or more, but its two regions end there, see `_open_edges`.
+    """
+    found = _open_edges(surface)
+    if not found.single.any():
         return
     pieces, areas, _ = _pieces(surface)
-    # The free edge of a triangle runs from corner k + 1 to k + 2; what fills the hole runs along it the other way.
-    starts = surface.triangles[rows, (places + 2) % 3]
-    ends = surface.triangles[rows, (places + 1) % 3]
-    pairs, _, kinds, _ = distinct_rows(surface.sides[rows])
+    starts, ends = found.runs.T
+    pairs, _, kinds, _ = distinct_rows(found.sides)
     leaving: dict[tuple[int, int], list[int]] = {}
-    for number in reversed(range(len(rows))):
+    for number in reversed(range(len(starts))):
         leaving.setdefault((int(kinds[number]), int(starts[number])), []).append(number)
     for kind, start in list(leaving):
         while leaving[kind, start]:
             for path in _loops(leaving, kind, start, ends):
                 corners = starts[path].astype(np.int32)
-                if len(corners) > 2:
-                    area = float(areas[pieces[rows[path[0]]]])
+                # Without an edge of one triangle there is no hole, but a wrong label on what it surrounds.
+                if len(corners) > 2 and found.single[path].any():
+                    area = float(areas[pieces[found.rows[path[0]]]])
                     yield _filled(surface.points, corners, pairs[kind].astype(np.int32), area)
+
+
+class _OpenEdges(NamedTuple):
+    """Edges at which two regions end: how what fills the hole runs along them (k, 2), its sides, a triangle there."""
+
+    runs: Ints
+    sides: Ints
+    rows: Array
+    single: Array
+
+
+def _open_edges(surface: Surface) -> _OpenEdges:
+    """Find the edges at which one triangle between two regions is missing.
+
+    Around an edge every region is entered as often as it is left; where one triangle is missing two regions are not.
+    """
+    edges, triangle_edges = adjacency.edges(surface.triangles, len(surface.points))
+    if not len(edges):
+        return _OpenEdges(edges, edges, np.zeros(0, np.int64), np.zeros(0, bool))
+    # Edge k of a triangle runs from corner k + 1 to k + 2.
+    turns = np.where(surface.triangles[:, [1, 2, 0]] < surface.triangles[:, [2, 0, 1]], 1, -1)
+    labels, numbers = np.unique(surface.sides, return_inverse=True)
+    keys = triangle_edges[:, :, None].astype(np.int64) * len(labels) + numbers.reshape(-1, 1, 2)
+    present, which = np.unique(keys, return_inverse=True)
+    sums = np.bincount(which.ravel(), (turns[:, :, None] * np.array([1, -1])).ravel(), len(present)).astype(int)
+    present, sums = present[sums != 0], sums[sums != 0]
+    of_edge = present // len(labels)
+    one_missing = (np.bincount(of_edge, minlength=len(edges)) == 2) & (
+        np.bincount(of_edge, np.abs(sums), len(edges)) == 2
+    )
+    # Two entries for each of these edges, in the order of their regions.
+    ends = one_missing[of_edge]
+    open_rows = of_edge[ends][::2]
+    sides = labels[present[ends] % len(labels)].reshape(-1, 2)[:, ::-1]
+    # What fills the hole runs along the edge the other way than the greater region, with that one behind it.
+    back = sums[ends][1::2] > 0
+    runs = np.where(back[:, None], edges[open_rows][:, ::-1], edges[open_rows])
+    row_of = np.zeros(len(edges), np.int64)
+    row_of[triangle_edges] = np.arange(len(triangle_edges))[:, None]
+    counts = np.bincount(triangle_edges.ravel(), minlength=len(edges))
+    return _OpenEdges(runs, sides, row_of[open_rows], counts[open_rows] == 1)
 
 
 def _loops(leaving: dict[tuple[int, int], list[int]], kind: int, start: int, ends: Ints) -> Iterator[list[int]]:

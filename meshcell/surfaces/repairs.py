@@ -156,10 +156,24 @@ def _oriented(surface: Surface, done: list[str], details: list[str]) -> Surface:
 
 
 def _fins(surface: Surface) -> Array:
-    """Mark triangles that have an edge of their own and another that belongs to three or more."""
-    triangle_edges = adjacency.edges(surface.triangles, len(surface.points))[1]
-    shared = np.bincount(triangle_edges.ravel())[triangle_edges] if len(triangle_edges) else triangle_edges
-    return np.asarray((shared == 1).any(axis=1) & (shared > 2).any(axis=1))
+    """Mark triangles that have an edge of their own and hang at another, which belongs to three or more.
+
+    Not those beside a hole: at the edge where walls of three regions meet each region has two triangles with or
+    without it, and where a body touches itself one of four hangs.
+    """
+    edges, triangle_edges = adjacency.edges(surface.triangles, len(surface.points))
+    if not len(triangle_edges):
+        return np.zeros(0, bool)
+    counts = np.bincount(triangle_edges.ravel(), minlength=len(edges))
+    hanging = (counts[triangle_edges] == 1).any(axis=1)
+    n_hanging = np.bincount(triangle_edges[hanging].ravel(), minlength=len(edges))
+    labels, numbers = np.unique(surface.sides, return_inverse=True)
+    keys = triangle_edges[:, :, None].astype(np.int64) * len(labels) + numbers.reshape(-1, 1, 2)
+    present, times = np.unique(keys, return_counts=True)
+    uneven = np.bincount(present // len(labels), times % 2, len(edges)) > 0
+    crowded = (np.bincount(present // len(labels), minlength=len(edges)) == 2) & (n_hanging >= counts - 2)
+    held = (counts > 2) & (uneven | crowded)
+    return np.asarray(hanging & held[triangle_edges].any(axis=1))
 
 
 # --- what the steps that follow cannot take ---

@@ -7,6 +7,7 @@ import pytest
 
 import meshcell as mc
 from gallery.labels import nested_balls
+from meshcell.geometry.openings import open_triangles
 
 pytestmark = pytest.mark.filterwarnings("ignore:repair:UserWarning")
 SOUND = mc.remesh(mc.smooth(mc.extract(nested_balls(16))), edge=0.015)
@@ -213,3 +214,42 @@ def test_a_wall_that_two_cells_bring_becomes_one():
     assert mc.areas(mended).get(("left", "right")) == mc.areas(mended).get(("right", "left"))
     assert mc.enclosed_volumes(mended) == pytest.approx({"left": 0.064, "right": 0.064})
     assert mc.check(mended).ok
+
+
+def blocks(*places):
+    """Blocks of 3 x 3 x 3 voxels at these places along x and y, labels 1, 2, ..."""
+    labels = np.zeros((11, 11, 5), np.uint8)
+    for label, (x, y) in enumerate(places, 1):
+        labels[x : x + 3, y : y + 3, 1:4] = label
+    return labels
+
+
+TOUCHING = {
+    "a wall between two": blocks((1, 1), (4, 1)),
+    "walls between three": blocks((1, 1), (4, 1), (2, 4)),
+    "a body that touches itself along an edge": np.minimum(blocks((1, 1), (4, 4)), 1),
+}
+
+
+@pytest.mark.parametrize("kind", TOUCHING)
+def test_a_missing_triangle_comes_back_wherever_walls_meet(kind):
+    whole = mc.extract(mc.Volume(TOUCHING[kind], 0.1))
+    # Every triangle of the walls within, and some of the others.
+    chosen = np.union1d(np.flatnonzero(whole.sides.min(axis=1) > 0), np.arange(0, len(whole.triangles), 9))
+    for row in chosen.tolist():
+        keep = np.arange(len(whole.triangles)) != row
+        mended = mc.repair(surface(whole.points, whole.triangles[keep], whole.sides[keep]))
+        assert len(mended.triangles) == len(whole.triangles)
+        assert not len(open_triangles(mended))
+        areas, volumes = mc.areas(mended), mc.enclosed_volumes(mended)
+        assert sorted(areas.values()) == pytest.approx(sorted(mc.areas(whole).values()), rel=1e-9)
+        assert sorted(volumes.values()) == pytest.approx(sorted(mc.enclosed_volumes(whole).values()), rel=1e-9)
+
+
+def test_a_wrong_label_is_not_walled_in():
+    sides = np.array(SIDES)
+    sides[np.append(0, around([0])), 0] = 7
+    relabelled = surface(sides=sides)
+    mended = mc.repair(relabelled)
+    assert len(mended.triangles) == len(TRIANGLES)
+    assert (np.sort(mended.sides, axis=1) == np.sort(sides, axis=1)).all()
