@@ -18,6 +18,8 @@ OUTSIDE = 0
 _WHOLE = (int, np.integer)
 # A voxel a hundred times longer than wide is a unit mix-up, not a microscope.
 MAX_ANISOTROPY = 100.0
+# um, a hundredth of an atom and a centimetre: voxels beyond have another unit than was meant.
+SMALLEST_VOXEL, LARGEST_VOXEL = 1e-6, 1e4
 # Voxels so many times longer along one axis are sections.
 COARSE = 1.5
 # um, ten metres: what is farther away is an error of some reader, and its areas and volumes have no digits left.
@@ -49,6 +51,11 @@ def checked_spacing(spacing: Any) -> Triple:
     triple = as_triple(each_axis(spacing), "spacing")
     if not all(np.isfinite(triple)) or min(triple) <= 0:
         raise ValueError(f"spacing should be three positive lengths in um per voxel; got {spacing!r}")
+    if min(triple) < SMALLEST_VOXEL or max(triple) > LARGEST_VOXEL:
+        raise ValueError(
+            f"spacing should be between {SMALLEST_VOXEL:g} and {LARGEST_VOXEL:g} um per voxel; got {spacing!r}, "
+            f'which is {lengths(triple)} um; numbers are um: check the unit, or write it: "8 nm"'
+        )
     if max(triple) > MAX_ANISOTROPY * min(triple):
         raise ValueError(
             f"spacing should not differ more than {MAX_ANISOTROPY:g}-fold between axes; got {lengths(triple)} um; "
