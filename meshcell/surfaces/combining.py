@@ -13,12 +13,13 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.core.errors import MeshError
+from meshcell.core.hints import require
 from meshcell.core.measures import enclosed
 from meshcell.core.types import Surface
 from meshcell.core.validation import OUTSIDE, labels_in
 from meshcell.geometry.intersections import intersecting_pairs
 from meshcell.geometry.openings import open_triangles
-from meshcell.surfaces.nets import degenerate, kept, merged, once, same_corners, without_loose_points
+from meshcell.surfaces.nets import checked_tolerance, degenerate, kept, merged, once, same_corners, without_loose_points
 from meshcell.surfaces.orientation import orient
 from meshcell.surfaces.pieces import Layer, layers_of
 from meshcell.surfaces.windings import Tree, tree_of, wind
@@ -82,7 +83,7 @@ class Bodies(NamedTuple):
         return tree_of(np.ascontiguousarray(self.points[np.concatenate([out, back])]))
 
 
-def combine(bodies: Mapping[str, Surface], *, tolerance: float | None = None) -> Surface:
+def combine(bodies: Mapping[str, Surface], *, tolerance: float | str | None = None) -> Surface:
     """Put closed surfaces together into one with a region for each.
 
     Parameters
@@ -91,8 +92,9 @@ def combine(bodies: Mapping[str, Surface], *, tolerance: float | None = None) ->
         Name -> closed surface of one region; which way its triangles are turned does not matter. It may have several
         pieces, in surroundings of their own, and cavities: shells within others of the same body, with no shell of
         another body between the two; with one between it is a piece of its own in there, which is a warning.
-    tolerance : float, optional
-        um; points nearer to each other are one. By default what rounding to float32 makes of the coordinates.
+    tolerance : float or text, optional
+        um, or "1 nm"; points nearer to each other are one. By default what rounding to float32 makes of the
+        coordinates.
 
     Returns
     -------
@@ -108,7 +110,7 @@ def combine(bodies: Mapping[str, Surface], *, tolerance: float | None = None) ->
         same triangles there, that are open, or that cut through themselves; `where` lists rows of all triangles in the
         order of `bodies`.
     ValueError
-        Nothing to combine, or a surface with several regions.
+        Nothing to combine, a surface with several regions, or a tolerance below 0 or above a twentieth of a body.
 
     Examples
     --------
@@ -121,6 +123,7 @@ def combine(bodies: Mapping[str, Surface], *, tolerance: float | None = None) ->
     >>> {name: round(volume, 6) for name, volume in enclosed_volumes(surface).items()}
     {'cell': 189.0, 'nucleus': 27.0}
     """
+    require(bodies, Mapping, 'combine({"cell": surface, "nucleus": another})')
     names = {label: _checked(name, surface) for label, (name, surface) in enumerate(bodies.items(), 1)}
     if not names:
         raise ValueError('combine needs at least one body: combine({"cell": surface, "nucleus": surface})')
@@ -133,7 +136,8 @@ def combine(bodies: Mapping[str, Surface], *, tolerance: float | None = None) ->
     points = np.concatenate([surface.points for surface in bodies.values()])
     resolutions = [surface.resolution for surface in bodies.values()]
     resolution = resolutions[0] if all(r == resolutions[0] for r in resolutions) else None
-    one = together(Surface(points, triangles, sides, names, resolution=resolution), tolerance, IN_ONE + REMEDY)
+    every = Surface(points, triangles, sides, names, resolution=resolution)
+    one = together(every, checked_tolerance(every, tolerance), IN_ONE + REMEDY)
     log.info("combine: %d bodies, %d -> %d triangles", len(names), len(triangles), len(one.triangles))
     return one
 
@@ -317,7 +321,7 @@ def _overlaps(found: Bodies, surface: Surface, meeting: set[tuple[int, int]]) ->
         if shared:
             said.append(f"{names} share about {shared:.3g} um^3")
         else:
-            touching.append(f"{names} touch without having the same triangles there")
+            touching.append(f"{names} touch, but the wall between them is not cut into the same triangles in both")
     more = f"; {len(of_bodies) - NAMED} more pairs meet" if len(of_bodies) > NAMED else ""
     return "; ".join(said or touching) + more
 

@@ -18,7 +18,16 @@ from meshcell.geometry.measures import enclosed_volumes
 from meshcell.geometry.openings import region_edges
 from meshcell.surfaces.combining import together
 from meshcell.surfaces.holes import closed, without_loose_pieces
-from meshcell.surfaces.nets import degenerate, fused, kept, merged, once, same_corners, without_loose_points
+from meshcell.surfaces.nets import (
+    checked_tolerance,
+    degenerate,
+    fused,
+    kept,
+    merged,
+    once,
+    same_corners,
+    without_loose_points,
+)
 from meshcell.surfaces.orientation import orient
 
 log = logging.getLogger("meshcell")
@@ -26,15 +35,15 @@ log = logging.getLogger("meshcell")
 ROBUST = 'for what repair(surface) cannot mend there is tetrahedralize(surface, method="winding")'
 
 
-def repair(surface: Surface, *, tolerance: float | None = None, max_hole: int | None = None) -> Surface:
+def repair(surface: Surface, *, tolerance: float | str | None = None, max_hole: int | None = None) -> Surface:
     """Mend a surface from elsewhere; a warning says what was changed.
 
     Parameters
     ----------
     surface : Surface
-    tolerance : float, optional
-        um; points nearer to each other become one. By default 1e-9 of the surface's extent, or what rounding to float32
-        makes of its coordinates, but no more than a thousandth of an edge.
+    tolerance : float or text, optional
+        um, or "1 nm"; points nearer to each other become one. By default 1e-9 of the surface's extent, or what rounding
+        to float32 makes of its coordinates, but no more than a thousandth of an edge.
     max_hole : int, optional
         Holes with at most so many edges are closed by triangles around their middle. By default those are closed that
         need less than a tenth of the area of their piece.
@@ -47,6 +56,11 @@ def repair(surface: Surface, *, tolerance: float | None = None, max_hole: int | 
         nothing. Where two regions bring the same wall, each against "outside", there is one wall between them.
         Turned triangles follow the majority of those around them; every shell is turned, and the region around it
         named, by where it lies, see `orientation.orient`. Small holes are closed. Patches are kept.
+
+    Raises
+    ------
+    ValueError
+        A tolerance below 0, or of more than a twentieth of a body.
 
     Warns
     -----
@@ -72,7 +86,7 @@ def repair(surface: Surface, *, tolerance: float | None = None, max_hole: int | 
     require(surface, Surface, "repair(surface)")
     done: list[str] = []
     details: list[str] = []
-    surface = _net_of(surface, tolerance, done)
+    surface = _net_of(surface, checked_tolerance(surface, tolerance), done)
     surface = _bodies_together(surface, done, details)
     surface = _oriented(surface, done, details)
     surface, n_closed, left = closed(surface, max_hole)
@@ -100,6 +114,9 @@ def _net_of(surface: Surface, tolerance: float | None, done: list[str]) -> Surfa
             done.append(f"{count} {what}")
 
     n_points, n = len(surface.points), len(surface.triangles)
+    surface = without_loose_points(surface)
+    say(n_points - len(surface.points), "points without a triangle left out")
+    n_points = len(surface.points)
     surface = merged(surface, tolerance)
     say(n_points - len(surface.points), "points merged")
     surface = kept(surface, ~degenerate(surface.triangles))

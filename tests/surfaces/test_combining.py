@@ -234,6 +234,47 @@ def test_an_overlap_is_named_with_its_volume():
     assert "far" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([BALL], "needs a Mapping; got list; give every surface the name of its region"),
+        (BALL, "got Surface; give it the name of its region"),
+        (None, "needs a Mapping; got None"),
+        ("cells.stl", "got 'cells.stl'; load\\(path\\) reads a file"),
+        (BALL.points, "got ndarray of shape .*; make surfaces"),
+        (mc.Volume(np.ones((3, 3, 3), int), 1.0), "got Volume; extract"),
+    ],
+)
+def test_what_is_no_dict_is_a_type_error(given, said):
+    with pytest.raises(TypeError, match=r'combine\(\{"cell": surface, .*' + said):
+        mc.combine(given)
+
+
+def test_a_tolerance_is_far_below_the_bodies():
+    bodies = {"a": BALL, "b": moved(INNER, [3, 0, 0])}
+    for length in (-1, np.nan, np.inf, "-1 nm"):
+        with pytest.raises(ValueError, match="tolerance should be a length >= 0"):
+            mc.combine(bodies, tolerance=length)
+    for length in (10, "10 um", 0.05):
+        with pytest.raises(ValueError, match=r"far below the size of every body.* um long"):
+            mc.combine(bodies, tolerance=length)
+    with pytest.raises(ValueError, match=r"got 0\.05 where 'b' is 0\.8 um long"):
+        mc.combine(bodies, tolerance=0.05)
+    with pytest.raises(ValueError, match="several numbers"):
+        mc.combine(bodies, tolerance="1 000 nm")
+    with pytest.raises(TypeError, match="tolerance should be"):
+        mc.combine(bodies, tolerance=[1])
+    assert mc.enclosed_volumes(mc.combine(bodies, tolerance="1 nm")) == mc.enclosed_volumes(mc.combine(bodies))
+
+
+def test_a_wall_cut_differently_is_said():
+    cube = surface_of(np.pad(np.ones((1, 1, 1), bool), 1))
+    other = moved(mc.Surface(cube.points * [-1, 1, 1], cube.triangles[:, ::-1], cube.sides), [3, 0, 0])
+    other = mc.Surface(other.points[:, [0, 2, 1]] * [1, -1, 1] + [0, 2, 0], other.triangles, other.sides)
+    with pytest.raises(mc.MeshError, match="'a' and 'b' touch, but the wall between them is not cut into the same"):
+        mc.combine({"a": cube, "b": other})
+
+
 def test_what_is_no_body_is_refused():
     with pytest.raises(ValueError, match="at least one body"):
         mc.combine({})

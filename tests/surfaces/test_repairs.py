@@ -253,3 +253,21 @@ def test_a_wrong_label_is_not_walled_in():
     mended = mc.repair(relabelled)
     assert len(mended.triangles) == len(TRIANGLES)
     assert (np.sort(mended.sides, axis=1) == np.sort(sides, axis=1)).all()
+
+
+def test_a_tolerance_that_would_swallow_a_body_is_refused():
+    for given in (-1, np.nan, "-1 nm"):
+        with pytest.raises(ValueError, match="tolerance should be a length >= 0"):
+            mc.repair(SOUND, tolerance=given)
+    for given in (10, "10 um", 0.05):
+        with pytest.raises(ValueError, match="tolerance should be far below the size of every body"):
+            mc.repair(SOUND, tolerance=given)
+    with pytest.raises(TypeError, match="tolerance should be"):
+        mc.repair(SOUND, tolerance=[1.0])
+    assert len(mc.repair(soup(), tolerance="0.1 nm").points) == len(POINTS)
+
+
+def test_points_without_a_triangle_are_not_called_merged():
+    more = surface(np.vstack([POINTS, POINTS[:5] + 1]))
+    with pytest.warns(UserWarning, match="changed the surface: 5 points without a triangle left out$"):
+        assert len(mc.repair(more).points) == len(POINTS)
