@@ -17,7 +17,7 @@ from meshcell.core.validation import OUTSIDE
 from meshcell.geometry.measures import enclosed_volumes
 from meshcell.geometry.openings import region_edges
 from meshcell.surfaces.combining import together
-from meshcell.surfaces.holes import closed, without_loose_pieces
+from meshcell.surfaces.holes import closed, stitched, without_loose_pieces
 from meshcell.surfaces.nets import (
     checked_tolerance,
     degenerate,
@@ -55,7 +55,8 @@ def repair(surface: Surface, *, tolerance: float | str | None = None, max_hole: 
         twice, fins (triangles with an edge of their own at an edge of three or more) and loose triangles that enclose
         nothing. Where two regions bring the same wall, each against "outside", there is one wall between them.
         Turned triangles follow the majority of those around them; every shell is turned, and the region around it
-        named, by where it lies, see `orientation.orient`. Small holes are closed. Patches are kept.
+        named, by where it lies, see `orientation.orient`. Triangles are split at points of others on their edges. Small
+        holes are closed. Patches are kept.
 
     Raises
     ------
@@ -89,6 +90,9 @@ def repair(surface: Surface, *, tolerance: float | str | None = None, max_hole: 
     surface = _net_of(surface, checked_tolerance(surface, tolerance), done)
     surface = _bodies_together(surface, done, details)
     surface = _oriented(surface, done, details)
+    surface, n_split = stitched(surface)
+    if n_split:
+        done.append(f"{n_split} triangles split at points on their edges")
     surface, n_closed, left = closed(surface, max_hole)
     if n_closed:
         done.append(f"{n_closed} holes closed")

@@ -1,6 +1,7 @@
 """Broken surfaces: each kind of damage is mended, or refused with the rows that are broken."""
 
 import logging
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -271,3 +272,37 @@ def test_points_without_a_triangle_are_not_called_merged():
     more = surface(np.vstack([POINTS, POINTS[:5] + 1]))
     with pytest.warns(UserWarning, match="changed the surface: 5 points without a triangle left out$"):
         assert len(mc.repair(more).points) == len(POINTS)
+
+
+def with_t_junctions(points, triangles, n_between):
+    """Put points on one edge of the first triangle and of its neighbour alone."""
+    a, b, c = triangles[0]
+    between = [points[a] + (points[b] - points[a]) * k / (n_between + 1) for k in range(1, n_between + 1)]
+    chain = [a, *range(len(points), len(points) + n_between), b]
+    fan = [[here, there, c] for here, there in pairwise(chain)]
+    return np.vstack([points, between]), np.vstack([triangles[1:], fan])
+
+
+@pytest.mark.parametrize("n_between", [1, 2, 5])
+def test_t_junctions_are_stitched(n_between):
+    whole = mc.extract(mc.Volume(blocks((1, 1), (4, 1)), 0.1))
+    # One in a wall against the outside, one at the junction of three walls.
+    for row in (0, int(np.flatnonzero(whole.sides.min(axis=1) > 0)[0])):
+        order = np.roll(np.arange(len(whole.triangles)), -row)
+        points, triangles = with_t_junctions(whole.points, whole.triangles[order], n_between)
+        sides = np.vstack([whole.sides[order][1:], np.repeat(whole.sides[[row]], n_between + 1, axis=0)])
+        torn = surface(points, triangles, sides)
+        with pytest.warns(UserWarning, match="triangles split at points on their edges$"):
+            mended = mc.repair(torn)
+        assert not [problem for problem in mc.check(mended).problems if problem.severity == "error"]
+        assert sorted(mc.areas(mended).values()) == pytest.approx(sorted(mc.areas(whole).values()), rel=1e-9)
+        assert mended.areas.min() > 0
+
+
+def test_patches_follow_what_is_stitched():
+    ball = mc.Surface(POINTS, TRIANGLES, SIDES, SOUND.names, {"all": np.arange(len(TRIANGLES))})
+    points, triangles = with_t_junctions(POINTS, TRIANGLES, 2)
+    sides = np.vstack([SIDES[1:], np.repeat(SIDES[:1], 3, axis=0)])
+    mended = mc.repair(mc.Surface(points, triangles, sides, ball.names, {"all": np.arange(len(triangles))}))
+    assert mended.patches["all"].tolist() == list(range(len(mended.triangles)))
+    assert len(mended.triangles) > len(triangles)
