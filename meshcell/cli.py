@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,16 +19,24 @@ from cyclopts import App, CycloptsError, Parameter
 app = App(
     name="meshcell",
     help="From a voxel picture of a cell to a simulation that can be trusted.",
-    help_epilogue="Exit codes: 0 done, 1 the input was refused, 2 wrong usage, 130 stopped by Ctrl-C.",
+    help_epilogue=(
+        "Exit codes: 0 done, 1 the input was refused, 2 wrong usage, 130 stopped by Ctrl-C, 141 nobody reads on."
+    ),
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
 app.register_install_completion_command("--install-completion")
 
-DONE, REFUSED, USAGE, STOPPED = 0, 1, 2, 130
+DONE, REFUSED, USAGE, STOPPED, UNREAD = 0, 1, 2, 130, 141
 
-# How messages name the options of `load`, with a value or without.
-OPTION = re.compile(r"""(?:load\([^()=]*, )?\b(spacing|dataset|kind|unit|regions)=("[^"]*"|'[^']*'|False)?\)?""")
+# How messages name the options of `load` and `tetrahedralize`, with a value or without; other calls stay as they are.
+OPTION = re.compile(
+    r"""(?:\b(?P<call>\w+)\([^()=]*, )?\b(?P<name>spacing|dataset|kind|unit|regions|method|edge)="""
+    r"""(?P<value>"[^"]*"|'[^']*'|False|\.\.\.)?\)?"""
+)
+COMMANDS = (None, "load", "tetrahedralize")
+# What `load` says of an option that does not fit the file, or has a value that cannot be.
+MISUSED = re.compile(r"\b(?:spacing|dataset|kind|unit|regions)= (?:is for|chooses)|: unit should be ")
 
 
 @Parameter(name="*")
@@ -54,6 +65,9 @@ class Reading:
         from meshcell.core.validation import checked_spacing
         from meshcell.io import load
 
+        # Before anything is said about its ending.
+        if not file.expanduser().exists():
+            raise FileNotFoundError(f"{file} should be a file; there is none; check the name and the folder")
         options: dict[str, Any] = {"names": _names(self.name), "dataset": self.dataset, "kind": self.kind}
         options["unit"] = None if self.unit is None else _quantity(self.unit)
         options["regions"] = False if self.regions == "false" else self.regions
@@ -64,6 +78,8 @@ class Reading:
         try:
             return load(file, **options)
         except ValueError as error:
+            if MISUSED.search(str(error)):
+                raise UsageError(str(error)) from error
             if "spacing=" not in str(error) or self.spacing is not None:
                 raise
             known_so_far = str(error).partition("; pass it as")[0]
@@ -84,6 +100,12 @@ def main(arguments: list[str] | None = None) -> None:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             app(arguments, exit_on_error=False)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # As by `| head`. What is left in the buffer would raise once more when Python ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UNREAD)
     except CycloptsError:
         # Said in a frame, with what is meant perhaps.
         sys.exit(USAGE)
@@ -105,12 +127,19 @@ def _warn(
 
 def _in_words(text: str) -> str:
     """Put a message into one line, with options as they are written on the command line."""
+    return _as_typed(" ".join(text.split()))
+
+
+def _as_typed(text: str) -> str:
+    """Write options in a text as on the command line."""
 
     def option(found: re.Match[str]) -> str:
-        value = (found[2] or "").replace("False", "false")
-        return f"--{found[1]} {value}".rstrip()
+        if found["call"] not in COMMANDS:
+            return found[0]
+        value = (found["value"] or "").replace("False", "false")
+        return f"--{found['name']} {value}".rstrip()
 
-    return OPTION.sub(option, " ".join(text.split()))
+    return OPTION.sub(option, text)
 
 
 @app.command
@@ -128,12 +157,12 @@ def demo(folder: Path = Path("meshcell-demo"), /, *, seed: int = 7, edge: str = 
     pictures
         Pictures need OpenGL (Debian: libgl1 libegl1).
     """
-    from meshcell.core.units import convert
     from meshcell.demo import run
 
-    _option("--edge", convert, _quantity(edge), "um", "--edge")
+    _option("--edge", _length, edge)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; name a folder for the demonstration's files")
+    _check_folder(str(folder), folder)
     made = run(folder, rng=seed, edge=_quantity(edge), pictures=pictures, progress=True)
     print(made.mesh)
     print(f"calcium peaks at {made.peak:.3f} uM after {made.time:.2f} s")
@@ -182,7 +211,7 @@ def check(file: Path, /, *, reading: Reading = AS_IT_IS, against: Path | None = 
         report = check(reading.load(file))
     else:
         report = check(AS_IT_IS.load(file), against=reading.load(against))
-    print(report)
+    print(_as_typed(str(report)))
     if not report.ok:
         sys.exit(REFUSED)
 
@@ -195,6 +224,7 @@ def mesh(
     edge: str,
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
     reading: Reading = AS_IT_IS,
+    method: Literal["auto", "tetgen", "lattice", "winding"] = "auto",
     overwrite: bool = False,
 ) -> None:
     """Fill the regions of labels or of a surface with tetrahedra.
@@ -207,11 +237,13 @@ def mesh(
         Edge length: 0.02 (um) or 20nm.
     output
         A .vtu, .xdmf or .msh file.
+    method
+        By TetGen, or from labels by a lattice; "auto": TetGen, and the lattice where that fails; "winding" for dirty
+        surfaces.
     overwrite
         Replace what is there.
     """
     from meshcell.core.types import Surface, TetMesh, Volume
-    from meshcell.core.units import convert
     from meshcell.first_use import warm
     from meshcell.geometry.quality import quality
     from meshcell.io import save
@@ -219,12 +251,12 @@ def mesh(
 
     # What would fail after minutes of meshing fails now.
     _check_target(output, TetMesh, overwrite)
-    length = _option("--edge", convert, _quantity(edge), "um", "--edge")
+    length = _option("--edge", _length, edge)
     thing = reading.load(file)
     if not isinstance(thing, Surface | Volume):
         raise TypeError(f"mesh takes labels or a surface; {file} holds a {type(thing).__name__}")
     warm(("surfaces", "remeshing", "tetrahedra"), progress=True)
-    made = tetrahedralize(thing, edge=length, progress=True)
+    made = tetrahedralize(thing, edge=length, method=method, progress=True)
     save(output, made, overwrite=overwrite)
     print(made)
     print(quality(made))
@@ -258,13 +290,38 @@ def _check_target(output: Path, kind: type, overwrite: bool) -> None:
 
     fitting = [".npz", *(ending for ending, (written, _) in WRITERS.items() if issubclass(kind, written))]
     _option("--output", ending_of, output, fitting)
-    folder = next(parent for parent in output.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"--output {output}: nothing can be written into {folder}; choose another folder")
+    if output.name.lower() in fitting:
+        raise UsageError(f"--output {output} is an ending without a name, so a hidden file; write mesh{output.name}")
+    _check_folder(f"--output {output}", output.absolute().parent)
     if output.is_dir():
         raise UsageError(f"--output {output} is a folder; add the name of a file, such as {output / 'mesh.vtu'}")
     if output.exists() and not overwrite:
         raise UsageError(f"--output {output} is there already; choose another name, or add --overwrite")
+
+
+def _check_folder(said: str, folder: Path) -> None:
+    """Write a file into a folder, which is made if need be, and take both away: permissions do not tell all."""
+    missing = [parent for parent in (folder, *folder.absolute().parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{said}: nothing can be written into {folder}: {error}; choose another folder") from error
+    finally:
+        for parent in missing:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+
+
+def _length(text: str) -> float:
+    """Read a length above 0, um."""
+    from meshcell.core.units import convert
+
+    length = convert(_quantity(text), "um", "--edge")
+    if not 0 < length < math.inf:
+        raise ValueError(f"--edge should be a length above 0: 0.02 (um) or 20nm; got {text!r}")
+    return length
 
 
 def _names(texts: tuple[str, ...] | None) -> dict[int, str] | None:

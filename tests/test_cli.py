@@ -11,7 +11,8 @@ import pytest
 
 from gallery.meshes import ball
 from meshcell.analysis.checks import check
-from meshcell.cli import main
+from meshcell.cli import _check_folder, _in_words, main
+from meshcell.core.types import Surface
 from meshcell.geometry.quality import quality
 from meshcell.io import load, save
 from meshcell.surfaces.extraction import extract
@@ -90,7 +91,12 @@ def test_spacing_goes_to_the_labels_compared_with(labels, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("given", "spacing"),
-    [(["8 nm"], (0.008,) * 3), (["0.02"], (0.02,) * 3), (["4 nm", "4 nm", "40 nm"], (0.004, 0.004, 0.04))],
+    [
+        (["8 nm"], (0.008,) * 3),
+        (["0.02"], (0.02,) * 3),
+        (["4 nm", "4 nm", "40 nm"], (0.004, 0.004, 0.04)),
+        (["4 4 40 nm"], (0.004, 0.004, 0.04)),
+    ],
 )
 def test_spacing_is_numbers_in_um_or_texts(tmp_path, capsys, given, spacing):
     np.save(tmp_path / "labels.npy", np.ones((3, 4, 5), np.uint8))
@@ -157,15 +163,114 @@ def test_mesh_refuses_before_it_works(labels, tmp_path, capsys):
         ("out", "got 'no ending'"),
         ("file/out.vtu", "nothing can be written into"),
         ("folder.vtu", "is a folder"),
+        (".vtu", "is an ending without a name"),
+        ("new/.npz", "is an ending without a name"),
+        ("/proc/meshcell/out.vtu", "nothing can be written into"),
     ],
 )
 def test_outputs_are_checked_before_any_work(labels, tmp_path, capsys, monkeypatch, output, said):
     monkeypatch.setattr("meshcell.io.load", lambda *_, **__: pytest.fail("the file was read"))
     (tmp_path / "file").write_text("no folder")
     (tmp_path / "folder.vtu").mkdir()
+    before = sorted(tmp_path.rglob("*"))
     code, _, err = run(capsys, "mesh", labels, "--edge", "20nm", "-o", tmp_path / output)
     assert code == 2
     assert said in " ".join(err.split())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_is_tried_is_taken_away_again(tmp_path):
+    _check_folder("--output", tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("edge", ["0", "nan", "inf", "-20nm", "20px", "abc", "4 4 40 nm", "20 kg"])
+@pytest.mark.parametrize("command", ["mesh", "demo"])
+def test_an_edge_that_cannot_be_is_wrong_usage(labels, tmp_path, capsys, command, edge):
+    given = [labels, "-o", tmp_path / "out.vtu"] if command == "mesh" else [tmp_path / "demo"]
+    code, _, err = run(capsys, command, *given, f"--edge={edge}")
+    assert code == 2
+    assert "--edge" in err
+
+
+@pytest.mark.parametrize(
+    ("file", "option", "said"),
+    [
+        ("ball.stl", "--spacing=8nm", "--spacing is for volumes"),
+        ("ball.stl", "--kind=labels", "--kind is for volumes"),
+        ("ball.stl", "--dataset=x", "--dataset is for files of several volumes"),
+        ("ball.stl", "--unit=2s", "unit should be in um"),
+        ("labels.npz", "--unit=nm", "--unit is for surfaces and meshes"),
+        ("labels.npz", "--regions=x", "--regions chooses"),
+    ],
+)
+def test_an_option_that_does_not_fit_the_file_is_wrong_usage(labels, tmp_path, capsys, file, option, said):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        save(tmp_path / "ball.stl", extract(load(labels)))
+    code, _, err = run(capsys, "check", tmp_path / file, option)
+    assert code == 2
+    assert said in err
+    assert "add --spacing" not in err
+
+
+def test_a_missing_file_is_told_before_its_ending(tmp_path, capsys):
+    code, _, err = run(capsys, "check", tmp_path / "nothing")
+    assert code == 1
+    assert "should be a file; there is none" in err
+    assert "ending" not in err
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ('or take tetrahedralize(surface, method="winding"), which', 'or take --method "winding", which'),
+        ('smooth less, or use method="winding", which', 'smooth less, or use --method "winding", which'),
+        ('if nm are meant, write edge="20 nm"', 'if nm are meant, write --edge "20 nm"'),
+        ('load(path, unit="nm") takes the points as nm', '--unit "nm" takes the points as nm'),
+        ("slivers; remesh(surface, edge=...)", "slivers; remesh(surface, edge=...)"),
+    ],
+)
+def test_messages_name_options_as_they_are_typed(message, words):
+    assert _in_words(message) == words
+
+
+def test_reports_name_options_as_they_are_typed(labels, tmp_path, capsys):
+    balls = extract(load(labels))
+    both = Surface(
+        np.concatenate([balls.points, balls.points + 0.011]),
+        np.concatenate([balls.triangles, balls.triangles + len(balls.points)]),
+        np.tile([1, 0], (2 * len(balls.triangles), 1)),
+    )
+    save(tmp_path / "two.vtp", both)
+    code, out, _ = run(capsys, "check", tmp_path / "two.vtp")
+    assert code == 1
+    assert '--method "winding"' in " ".join(out.split())
+    assert "method=" not in out
+
+
+def test_a_method_is_chosen_by_an_option(labels, tmp_path, capsys, monkeypatch):
+    asked = {}
+
+    def stopped(thing, **options):
+        asked.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("meshcell.meshing.tetrahedra.tetrahedralize", stopped)
+    monkeypatch.setattr("meshcell.first_use.warm", lambda *_, **__: ())
+    run(capsys, "mesh", labels, "--edge", "20nm", "-o", tmp_path / "out.vtu", "--method", "winding")
+    assert asked["method"] == "winding"
+    assert run(capsys, "mesh", labels, "--edge", "20nm", "-o", tmp_path / "out.vtu", "--method", "x")[0] == 2
+
+
+def test_nobody_who_reads_on_is_no_error(labels):
+    code = "from meshcell.cli import main; import sys; main(sys.argv[1:])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "check", labels], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 141
 
 
 def test_what_a_file_does_not_tell_is_said_by_options(tmp_path, capsys):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from meshcell.core.types import Surface, TetMesh
 from meshcell.core.validation import name_of
 from meshcell.geometry.intersections import self_intersections
 from meshcell.geometry.measures import enclosed_volumes
-from meshcell.geometry.openings import region_edges
+from meshcell.geometry.openings import open_triangles, region_edges
 from meshcell.geometry.quality import angles
 from meshcell.geometry.topology import shells
+from meshcell.surfaces.holes import holes, is_small
 from meshcell.surfaces.nets import degenerate, merged
 from meshcell.surfaces.orientation import orient
 
@@ -69,9 +70,10 @@ def _interfaces(surface: Surface) -> Iterator[Problem]:
             f"{n_same:,} points lie in the same place as others, so that triangles which meet there do not share them; "
             "repair(surface) merges them",
         )
-    yield from _edges_of_regions(surface)
+    oriented = orient(net)
+    yield from _edges_of_regions(surface, oriented.surface)
     yield from _bad_triangles(surface)
-    misplaced = orient(net).misplaced
+    misplaced = oriented.misplaced
     for shell in misplaced[:SHELLS]:
         yield Problem("error", f"{shell.said}; repair(surface) puts it right", shell.rows[:LISTED])
     if len(misplaced) > SHELLS:
@@ -136,28 +138,38 @@ def handle_problems(handles: dict[str, int]) -> Iterator[Problem]:
         yield Problem("note", f"{len(handles) - SHELLS:,} more regions have handles")
 
 
-def _edges_of_regions(surface: Surface) -> Iterator[Problem]:
-    """Around every region but the outside, each edge should have two triangles that run along it in opposite senses."""
+def _edges_of_regions(surface: Surface, oriented: Surface) -> Iterator[Problem]:
+    """Around every region but the outside, each edge should have two triangles that run along it in opposite senses.
+
+    What `repair` would make of its triangles tells where it is of no use.
+    """
     counts, sums, edge_rows, triangle_edges = region_edges(surface)
     told: Array = np.zeros(0, np.int64)
-    for mask, kind, advice in (
-        (counts == 1, "open edges", "repair(surface) closes small holes"),
+    single = np.bincount(triangle_edges.ravel())[edge_rows] == 1
+    kinds: tuple[tuple[Array, str, Callable[[], str]], ...] = (
+        ((counts == 1) & single, "open edges", lambda: _advice_on_holes(oriented)),
+        (
+            (counts == 1) & ~single,
+            "edges at which regions meet without a wall between them",
+            lambda: "a wall is missing there, or triangles name a wrong region: put their sides right",
+        ),
         (
             (counts == 2) & (sums != 0),
             "edges whose two triangles are turned against each other",
-            "repair(surface) turns them",
+            lambda: _advice_on_turns(oriented),
         ),
         (
             (counts > 2) & (sums != 0),
             "edges at which three or more triangles leave a region open",
-            "a wall inside it has to go, or needs a region of its own on one side",
+            lambda: "a wall inside it has to go, or needs a region of its own on one side",
         ),
         (
             (counts > 2) & (sums == 0),
             "non-manifold edges, with more than two triangles of one region",
-            "the body touches itself there",
+            lambda: "the body touches itself there",
         ),
-    ):
+    )
+    for mask, kind, advice in kinds:
         bad = np.unique(edge_rows[mask])
         if not len(bad):
             continue
@@ -168,8 +180,33 @@ def _edges_of_regions(surface: Surface) -> Iterator[Problem]:
         severity = "note" if kind.startswith("non") else "error"
         if severity == "error":
             told = np.union1d(told, bad)
-        yield Problem(severity, f"{len(bad):,} {kind}, such as at {where}; {advice}", rows[:LISTED])
+        yield Problem(severity, f"{len(bad):,} {kind}, such as at {where}; {advice()}", rows[:LISTED])
     yield from _crossed_edges(surface, told)
+
+
+def _advice_on_holes(oriented: Surface) -> str:
+    """Say what to do about open edges: `repair` closes no hole that may be meant."""
+    found = list(holes(oriented))
+    left = [hole for hole in found if not is_small(hole)]
+    if not found and len(open_triangles(oriented)):
+        return "they make no loop that could be closed: leave the triangles there out, or give the wall its rim"
+    if not left:
+        return "repair(surface) closes small holes"
+    share, n_edges = max(hole.share for hole in left), max(len(hole.corners) for hole in left)
+    said = (
+        f"repair(surface) leaves {len(left)} hole{'s' if len(left) > 1 else ''} of up to {n_edges} edges open, which "
+        f"would need {share:.2g} of the area of {'their pieces' if len(left) > 1 else 'its piece'}: "
+    )
+    if share < 1 - 1e-6:
+        return f"{said}if that is meant to be closed, repair(surface, max_hole={n_edges})"
+    return f"{said}sheets, which enclose nothing; a region needs a closed surface"
+
+
+def _advice_on_turns(oriented: Surface) -> str:
+    counts, sums, _, _ = region_edges(oriented)
+    if ((counts == 2) & (sums != 0)).any():
+        return "there is no way to turn them that agrees: the surface has one side only, as a Moebius strip"
+    return "repair(surface) turns them"
 
 
 def _crossed_edges(surface: Surface, told: Array) -> Iterator[Problem]:

@@ -33,7 +33,7 @@ from meshcell.core.validation import (
     checked_voxels,
     completed_names,
     counted,
-    is_single,
+    each_axis,
     labels_in,
     name_of,
 )
@@ -86,8 +86,8 @@ class Volume:
         names: Mapping[int, str] | None = None,
     ) -> Volume:
         """Make a Volume from an array stored plane by plane (z, y, x), as image readers return it."""
-        spacing = spacing_zyx if is_single(spacing_zyx) else tuple(spacing_zyx)[::-1]
-        return cls(np.asarray(array).T, spacing, tuple(origin_zyx)[::-1], dict(names or {}))
+        spacing, origin = tuple(each_axis(spacing_zyx))[::-1], as_triple(origin_zyx, "origin_zyx")[::-1]
+        return cls(np.asarray(array).T, spacing, origin, dict(names or {}))
 
     @property
     def is_labels(self) -> bool:

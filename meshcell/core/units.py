@@ -38,6 +38,12 @@ _QUANTITY = re.compile(rf"\s*({_NUMBER})(.*)", re.DOTALL)
 # Atomic, so that "1e3" cannot be read as 1 followed by letters.
 _FIRST_LETTER = re.compile(rf"\s*(?>{_NUMBER})\s*[^\W\d]")
 _AMPERE = re.compile(r"(?<![^\W\d_])A(?![^\W\d_])")
+# To pint a blank multiplies. What else may follow the number of a quantity: 1/s, (uM*s), *10^3, /(2 s).
+_EXPONENT = re.compile(rf"(?:\^|\*\*)\s*\(?\s*{_POWER}")
+_OPERATOR = re.compile(r"[\s(]*([/*·])[\s(]*")
+_ANOTHER_NUMBER = re.compile(r"(?<![\w.⁰¹²³⁴-⁹/*·])(?!1/\D)\.?\d")
+_SYMBOL, _BETWEEN = r"\s*((?:(?!x\s*[-+.\d])[^\W\d_])*)", r"(?:\s*[,;x\u00d7*]\s*|\s+)"
+_THREE = re.compile(rf"\s*({_NUMBER}){_SYMBOL}{_BETWEEN}({_NUMBER}){_SYMBOL}{_BETWEEN}({_NUMBER}){_SYMBOL}\s*")
 # pint knows the printer's pixel, 1/96 inch.
 _PIXEL = re.compile(r"[^\W\d]*(?:pixel|voxel)s?|(?<![^\W\d])(?:px|vx|dots?)(?![^\W\d])", re.IGNORECASE)
 _EXAMPLES = '"8 nm", "220 um^2/s", "0.1 uM", "30 molecule/um^2/s"'
@@ -150,7 +156,7 @@ def convert(value: Any, unit: str, what: str) -> float:
     Raises
     ------
     ValueError
-        A text that is no quantity, or one of another dimension; names both units.
+        A text that is no quantity, as one with several numbers, or one of another dimension; names both units.
     TypeError
         Neither number, text nor quantity.
 
@@ -172,6 +178,25 @@ def convert(value: Any, unit: str, what: str) -> float:
     if quantity.dimensionality != target.dimensionality:
         raise ValueError(f"{what} should be in {unit} or convertible to it; got {_named(value, quantity)}")
     return float(quantity.to(target).magnitude)
+
+
+def three_in(text: str) -> tuple[float | str, ...] | None:
+    """Split a text of three sizes, with a unit after the last or after each of them; None where it is no such text.
+
+    Examples
+    --------
+    >>> three_in("4 4 40 nm"), three_in("4 x 4 x 40nm"), three_in("1, 2, 3"), three_in("40 nm")
+    (('4 nm', '4 nm', '40 nm'), ('4 nm', '4 nm', '40 nm'), (1.0, 2.0, 3.0), None)
+    """
+    match = _THREE.fullmatch(text)
+    if match is None:
+        return None
+    numbers, symbols = match.groups()[::2], match.groups()[1::2]
+    if not any(symbols):
+        return tuple(float(each) for each in numbers)
+    if not any(symbols[:2]):
+        symbols = (symbols[2],) * 3
+    return tuple(f"{each} {symbol}" for each, symbol in zip(numbers, symbols, strict=True)) if all(symbols) else None
 
 
 def to_base(value: Any, what: str) -> tuple[float, Unit]:
@@ -248,9 +273,14 @@ def _usual(value: Any) -> tuple[Fraction, Unit] | None:
     """Read a quantity in usual units exactly, and its unit; None where pint has to be asked."""
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     known = _usual_unit(match[2].strip()) if match else None
-    if match is None or known is None or not math.isfinite(float(match[1])):
+    if match is None or known is None or not math.isfinite(float(match[1])) or _has_another_number(match[2]):
         return None
     return Fraction(float(match[1])) * known[0], known[1]
+
+
+def _has_another_number(unit: str) -> bool:
+    """Tell whether what follows a number has one more that is no exponent, no factor after a sign and not 1 over."""
+    return _ANOTHER_NUMBER.search(_OPERATOR.sub(r"\1", _EXPONENT.sub("", unit))) is not None
 
 
 def _nearest(exact: Fraction) -> float:
@@ -308,6 +338,11 @@ def _quantity(value: Any, what: str) -> Any:
         raise ValueError(
             f"{what} should be a number and its unit, such as {_EXAMPLES}; got {value!r}: {culprit}; "
             "give the size that the microscope or the file's maker tells, in nm or um"
+        )
+    if _has_another_number(match[2]):
+        raise ValueError(
+            f"{what} should be one number and its unit, such as {_EXAMPLES}; got {value!r}, which has several numbers; "
+            'write one as "1500 nm", and three sizes as ("4 nm", "4 nm", "40 nm") where three are asked for'
         )
     try:
         quantity = registry().Quantity(text)

@@ -10,7 +10,7 @@ import numpy as np
 from meshcell.core.arrays import Array, Floats, Ints, Triple, frozen, lengths
 from meshcell.core.errors import MeshError
 from meshcell.core.hints import nearest
-from meshcell.core.units import convert
+from meshcell.core.units import convert, three_in
 
 BOX_FACES = ("box x-", "box x+", "box y-", "box y+", "box z-", "box z+")
 
@@ -18,6 +18,8 @@ OUTSIDE = 0
 _WHOLE = (int, np.integer)
 # A voxel a hundred times longer than wide is a unit mix-up, not a microscope.
 MAX_ANISOTROPY = 100.0
+# um, a hundredth of an atom and a centimetre: voxels beyond have another unit than was meant.
+SMALLEST_VOXEL, LARGEST_VOXEL = 1e-6, 1e4
 # Voxels so many times longer along one axis are sections.
 COARSE = 1.5
 # um, ten metres: what is farther away is an error of some reader, and its areas and volumes have no digits left.
@@ -46,9 +48,14 @@ def checked_spacing(spacing: Any) -> Triple:
     """Return a voxel size as three positive floats in um, or raise a ValueError that says what is wrong."""
     if spacing is None:
         raise ValueError('spacing should be the voxel size in um or a text such as "8 nm"; got None')
-    triple = as_triple((spacing,) * 3 if is_single(spacing) else spacing, "spacing")
+    triple = as_triple(each_axis(spacing), "spacing")
     if not all(np.isfinite(triple)) or min(triple) <= 0:
         raise ValueError(f"spacing should be three positive lengths in um per voxel; got {spacing!r}")
+    if min(triple) < SMALLEST_VOXEL or max(triple) > LARGEST_VOXEL:
+        raise ValueError(
+            f"spacing should be between {SMALLEST_VOXEL:g} and {LARGEST_VOXEL:g} um per voxel; got {spacing!r}, "
+            f'which is {lengths(triple)} um; numbers are um: check the unit, or write it: "8 nm"'
+        )
     if max(triple) > MAX_ANISOTROPY * min(triple):
         raise ValueError(
             f"spacing should not differ more than {MAX_ANISOTROPY:g}-fold between axes; got {lengths(triple)} um; "
@@ -69,9 +76,15 @@ def is_single(value: Any) -> bool:
     return isinstance(value, str) or np.ndim(getattr(value, "magnitude", value)) == 0
 
 
+def each_axis(size: Any) -> Any:
+    """Return the sizes along the axes as they were given: three, in one text or not, or one for all axes."""
+    three = three_in(size) if isinstance(size, str) else None
+    return three or ((size,) * 3 if is_single(size) else size)
+
+
 def as_triple(values: Any, what: str) -> Triple:
-    """Return three floats in um from numbers, texts or quantities."""
-    items = list(values)
+    """Return three floats in um from numbers, texts or quantities, or from one text such as "4 4 40 nm"."""
+    items = list((three_in(values) or [values]) if isinstance(values, str) else values)
     if len(items) != 3:
         raise ValueError(f"{what} should have three entries for x, y, z; got {len(items)}: {values!r}")
     x, y, z = (convert(item, "um", what) for item in items)

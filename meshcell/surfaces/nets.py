@@ -8,9 +8,13 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Ints, distinct_rows
 from meshcell.core.types import Surface
+from meshcell.core.units import convert
+from meshcell.core.validation import OUTSIDE, labels_in, name_of
 
 # Of the surface's extent: points nearer to each other are one.
 SAME_POINT = 1e-9
+# Of a body's extent: a greater tolerance would leave little of it.
+OF_BODY = 0.05
 # Copies of a point in float32 differ by the last digits of the largest coordinate; no edge is to be lost over that.
 SAME_SINGLE, OF_EDGE = 4 * float(np.finfo(np.float32).eps), 1e-3
 
@@ -31,6 +35,24 @@ def merged(surface: Surface, tolerance: float | None) -> Surface:
     _, first = np.unique(groups, return_index=True)
     triangles: Ints = first[groups][surface.triangles].astype(np.int32)
     return without_loose_points(replace(surface, triangles=triangles))
+
+
+def checked_tolerance(surface: Surface, tolerance: float | str | None) -> float | None:
+    """Return the distance (um) at which points become one, or raise a ValueError where it would swallow a body."""
+    if tolerance is None:
+        return None
+    length = convert(tolerance, "um", "tolerance")
+    if not 0 <= length < np.inf:
+        raise ValueError(f'tolerance should be a length >= 0 in um or a text such as "1 nm"; got {tolerance!r}')
+    for label in labels_in(surface.sides):
+        corners = surface.points[surface.triangles[(surface.sides == label).any(axis=1)]]
+        extent = float(np.ptp(corners, axis=(0, 1)).max())
+        if label != OUTSIDE and length > OF_BODY * extent:
+            raise ValueError(
+                f"tolerance should be far below the size of every body: points nearer to each other become one; got "
+                f"{tolerance!r} where {name_of(surface.names, int(label))!r} is {extent:.3g} um long; numbers are um"
+            )
+    return length
 
 
 def _same_point(surface: Surface) -> float:

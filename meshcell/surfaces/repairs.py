@@ -17,8 +17,17 @@ from meshcell.core.validation import OUTSIDE
 from meshcell.geometry.measures import enclosed_volumes
 from meshcell.geometry.openings import region_edges
 from meshcell.surfaces.combining import together
-from meshcell.surfaces.holes import closed, without_loose_pieces
-from meshcell.surfaces.nets import degenerate, fused, kept, merged, once, same_corners, without_loose_points
+from meshcell.surfaces.holes import closed, stitched, without_loose_pieces
+from meshcell.surfaces.nets import (
+    checked_tolerance,
+    degenerate,
+    fused,
+    kept,
+    merged,
+    once,
+    same_corners,
+    without_loose_points,
+)
 from meshcell.surfaces.orientation import orient
 
 log = logging.getLogger("meshcell")
@@ -26,15 +35,15 @@ log = logging.getLogger("meshcell")
 ROBUST = 'for what repair(surface) cannot mend there is tetrahedralize(surface, method="winding")'
 
 
-def repair(surface: Surface, *, tolerance: float | None = None, max_hole: int | None = None) -> Surface:
+def repair(surface: Surface, *, tolerance: float | str | None = None, max_hole: int | None = None) -> Surface:
     """Mend a surface from elsewhere; a warning says what was changed.
 
     Parameters
     ----------
     surface : Surface
-    tolerance : float, optional
-        um; points nearer to each other become one. By default 1e-9 of the surface's extent, or what rounding to float32
-        makes of its coordinates, but no more than a thousandth of an edge.
+    tolerance : float or text, optional
+        um, or "1 nm"; points nearer to each other become one. By default 1e-9 of the surface's extent, or what rounding
+        to float32 makes of its coordinates, but no more than a thousandth of an edge.
     max_hole : int, optional
         Holes with at most so many edges are closed by triangles around their middle. By default those are closed that
         need less than a tenth of the area of their piece.
@@ -46,7 +55,13 @@ def repair(surface: Surface, *, tolerance: float | None = None, max_hole: int | 
         twice, fins (triangles with an edge of their own at an edge of three or more) and loose triangles that enclose
         nothing. Where two regions bring the same wall, each against "outside", there is one wall between them.
         Turned triangles follow the majority of those around them; every shell is turned, and the region around it
-        named, by where it lies, see `orientation.orient`. Small holes are closed. Patches are kept.
+        named, by where it lies, see `orientation.orient`. Triangles are split at points of others on their edges. Small
+        holes are closed. Patches are kept.
+
+    Raises
+    ------
+    ValueError
+        A tolerance below 0, or of more than a twentieth of a body.
 
     Warns
     -----
@@ -72,9 +87,12 @@ def repair(surface: Surface, *, tolerance: float | None = None, max_hole: int | 
     require(surface, Surface, "repair(surface)")
     done: list[str] = []
     details: list[str] = []
-    surface = _net_of(surface, tolerance, done)
+    surface = _net_of(surface, checked_tolerance(surface, tolerance), done)
     surface = _bodies_together(surface, done, details)
     surface = _oriented(surface, done, details)
+    surface, n_split = stitched(surface)
+    if n_split:
+        done.append(f"{n_split} triangles split at points on their edges")
     surface, n_closed, left = closed(surface, max_hole)
     if n_closed:
         done.append(f"{n_closed} holes closed")
@@ -100,6 +118,9 @@ def _net_of(surface: Surface, tolerance: float | None, done: list[str]) -> Surfa
             done.append(f"{count} {what}")
 
     n_points, n = len(surface.points), len(surface.triangles)
+    surface = without_loose_points(surface)
+    say(n_points - len(surface.points), "points without a triangle left out")
+    n_points = len(surface.points)
     surface = merged(surface, tolerance)
     say(n_points - len(surface.points), "points merged")
     surface = kept(surface, ~degenerate(surface.triangles))
@@ -156,10 +177,24 @@ def _oriented(surface: Surface, done: list[str], details: list[str]) -> Surface:
 
 
 def _fins(surface: Surface) -> Array:
-    """Mark triangles that have an edge of their own and another that belongs to three or more."""
-    triangle_edges = adjacency.edges(surface.triangles, len(surface.points))[1]
-    shared = np.bincount(triangle_edges.ravel())[triangle_edges] if len(triangle_edges) else triangle_edges
-    return np.asarray((shared == 1).any(axis=1) & (shared > 2).any(axis=1))
+    """Mark triangles that have an edge of their own and hang at another, which belongs to three or more.
+
+    Not those beside a hole: at the edge where walls of three regions meet each region has two triangles with or
+    without it, and where a body touches itself one of four hangs.
+    """
+    edges, triangle_edges = adjacency.edges(surface.triangles, len(surface.points))
+    if not len(triangle_edges):
+        return np.zeros(0, bool)
+    counts = np.bincount(triangle_edges.ravel(), minlength=len(edges))
+    hanging = (counts[triangle_edges] == 1).any(axis=1)
+    n_hanging = np.bincount(triangle_edges[hanging].ravel(), minlength=len(edges))
+    labels, numbers = np.unique(surface.sides, return_inverse=True)
+    keys = triangle_edges[:, :, None].astype(np.int64) * len(labels) + numbers.reshape(-1, 1, 2)
+    present, times = np.unique(keys, return_counts=True)
+    uneven = np.bincount(present // len(labels), times % 2, len(edges)) > 0
+    crowded = (np.bincount(present // len(labels), minlength=len(edges)) == 2) & (n_hanging >= counts - 2)
+    held = (counts > 2) & (uneven | crowded)
+    return np.asarray(hanging & held[triangle_edges].any(axis=1))
 
 
 # --- what the steps that follow cannot take ---

@@ -234,6 +234,59 @@ def test_open_surfaces(surface):
     assert all(len(missing & set(hole.triangles[row].tolist())) == 2 for row in problem.where)
 
 
+def moebius(n=40):
+    """A strip of n squares with half a turn."""
+    turn = np.linspace(0, 2 * np.pi, n, endpoint=False)
+    rims = [1 + across * np.cos(turn / 2) for across in (-0.2, 0.2)]
+    heights = [across * np.sin(turn / 2) for across in (-0.2, 0.2)]
+    points = [np.stack([r * np.cos(turn), r * np.sin(turn), z], axis=1) for r, z in zip(rims, heights, strict=True)]
+    ahead = np.append(np.arange(1, n), [n]), np.append(np.arange(n + 1, 2 * n), [0])
+    a, b = np.arange(n), np.arange(n, 2 * n)
+    triangles = np.concatenate([np.stack([a, ahead[0], b], 1), np.stack([b, ahead[0], ahead[1]], 1)])
+    return mc.Surface(np.concatenate(points), triangles, np.tile([1, 0], (2 * n, 1)))
+
+
+def test_what_repair_declines_is_not_sent_there(surface):
+    rim = float(np.median(surface.points[:, 2]))
+    upper = surface.points[surface.triangles].mean(axis=1)[:, 2] > rim
+    half = changed(surface, triangles=surface.triangles[upper], sides=surface.sides[upper])
+    with pytest.warns(UserWarning, match="stay open"):
+        mended = mc.repair(half)
+    for thing in (half, mended):
+        message = the(thing, "error", " open edges").message
+        assert "repair(surface) leaves" in message
+        assert "closes small holes" not in message
+    hole = changed(surface, triangles=surface.triangles[1:], sides=surface.sides[1:])
+    assert "repair(surface) closes small holes" in the(hole, "error", "3 open edges").message
+    edges = int(re.search(r"max_hole=(\d+)", the(half, "error", " open edges").message)[1])
+    with pytest.warns(UserWarning, match="holes closed"):
+        assert "max_hole" not in str(check(mc.repair(half, max_hole=edges)))
+
+
+def test_a_strip_of_one_side_cannot_be_turned():
+    with pytest.warns(UserWarning, match="triangles turned"):
+        things = moebius(), mc.repair(moebius())
+    for thing in things:
+        said = the(thing, "error", "turned against each other").message
+        assert "one side only" in said
+        assert "they make no loop that could be closed" in the(thing, "error", "80 open edges").message
+        assert "repair(" not in str(check(thing))
+
+
+def test_wrong_labels_and_missing_walls_are_no_open_edges(surface):
+    sides = np.array(surface.sides)
+    sides[:1][sides[:1] > 0] = 7
+    thing = changed(surface, sides=sides)
+    assert "name a wrong region" in the(thing, "error", "3 edges at which regions meet without a wall").message
+    assert "open edges" not in str(check(thing))
+    labels = np.zeros((8, 5, 5), np.uint8)
+    labels[1:4, 1:4, 1:4], labels[4:7, 1:4, 1:4] = 1, 2
+    touching = mc.extract(mc.Volume(labels, 0.01))
+    outer = touching.sides.min(axis=1) == 0
+    missing = changed(touching, triangles=touching.triangles[outer], sides=touching.sides[outer])
+    assert "a wall is missing" in the(missing, "error", "12 edges at which regions meet without a wall").message
+
+
 def test_turned_triangles(surface):
     triangles = surface.triangles.copy()
     triangles[0] = triangles[0, ::-1]

@@ -51,6 +51,10 @@ def test_volume_refuses(data, kwargs, error, words):
         ((1, 1, np.nan), "three positive lengths"),
         ((1, 2), "three entries for x, y, z; got 2"),
         ((0.004, 0.004, 40), 'differ more than 100-fold .* write the unit: \\("4 nm"'),
+        (1e-9, 'between 1e-06 and 10000 um per voxel; got 1e-09, .* write it: "8 nm"'),
+        ("1 ly", "between 1e-06 and 10000 um per voxel; got '1 ly'"),
+        ("8 m", "between 1e-06 and 10000 um"),
+        ((4, 4, 1e-7), "between 1e-06 and 10000 um"),
         ("8 s", "8 s"),
         ("8 nanobananas", "nanobananas"),
     ],
@@ -63,6 +67,17 @@ def test_spacing_refuses(spacing, words):
 def test_spacing_takes_texts_numbers_and_one_for_all():
     assert mc.Volume(CUBE, "8 nm").spacing == pytest.approx((0.008,) * 3, rel=1e-15)
     assert mc.Volume(CUBE, ("4 nm", 0.004, "0.04 um")).spacing == pytest.approx((0.004, 0.004, 0.04), rel=1e-15)
+
+
+def test_one_text_may_hold_the_sizes_of_all_axes():
+    assert mc.Volume(CUBE, "4 4 40 nm").spacing == mc.Volume(CUBE, ("4 nm", "4 nm", "40 nm")).spacing
+    volume = mc.Volume.from_zyx(CUBE, "40 4 8 nm", "3 2 1 um")
+    assert (volume.spacing, volume.origin) == (mc.Volume(CUBE, "8 4 40 nm").spacing, (1, 2, 3))
+    for text in ("4 40 nm", "4 4 4 4 nm", "1 500 nm"):
+        with pytest.raises(ValueError, match="several numbers"):
+            mc.Volume(CUBE, text)
+    with pytest.raises(ValueError, match="origin should have three entries for x, y, z; got 1"):
+        mc.Volume(CUBE, 1.0, "8 nm")
 
 
 def test_volume_reads_image_order():

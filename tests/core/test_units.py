@@ -205,3 +205,36 @@ def test_where_a_length_is_wanted_a_is_an_angstrom(text, unit, value):
 def test_a_pixel_is_no_length(text):
     with pytest.raises(ValueError, match=r"a (px|pixel|voxel|dot) is no length; give the size that the microscope"):
         convert(text, "um", "spacing")
+
+
+SEVERAL = [
+    "4 4 40 nm", "1 500 nm", "1\u00a0500 nm", "2 5 nm", "1 1 nm", "1 1/2 nm", "2 10^3 nm", "8 nm 8", "8(8) nm",
+    "8 (8 nm)", "8 8", "1 000 uM", "4 x 4 nm",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SEVERAL)
+def test_several_numbers_are_not_multiplied(text):
+    for read in (lambda: convert(text, "um", "edge"), lambda: to_base(text, "edge")):
+        with pytest.raises(ValueError, match=r'edge should be .* several numbers; write one as "1500 nm"'):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2*10^3 nm", 2), ("2·10^3 nm", 2), ("2 * 10**-3 mm", 2), ("1/2 um", 0.5), ("10 nm/(2 s)*s", 0.005),
+        ("3 1/s * s um", 3), ("2 um^2 um^-1", 2), ("2e3 nm", 2), ("2 um^( 1 )", 2),
+    ],
+)  # fmt: skip
+def test_factors_exponents_and_one_over_are_no_second_number(text, value):
+    assert to_base(text, "x")[0] == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("between", [" ", ", ", ",", "; ", "x", " x ", " \u00d7 ", "*"])
+@pytest.mark.parametrize(("first", "last"), [("nm", "nm"), (" nm", " nm"), ("", "nm"), ("", " um"), ("", "")])
+def test_three_sizes_in_one_text_are_three(between, first, last):
+    found = units.three_in(between.join(["4" + first, "4.5" + first, "4e1" + last]))
+    scale = 1e-3 if "nm" in last else 1
+    assert [convert(size, "um", "spacing") for size in found] == pytest.approx([4 * scale, 4.5 * scale, 40 * scale])
+    assert units.three_in(between.join(["4" + first, "4.5" + last])) is None

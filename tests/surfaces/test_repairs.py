@@ -1,12 +1,14 @@
 """Broken surfaces: each kind of damage is mended, or refused with the rows that are broken."""
 
 import logging
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import meshcell as mc
 from gallery.labels import nested_balls
+from meshcell.geometry.openings import open_triangles
 
 pytestmark = pytest.mark.filterwarnings("ignore:repair:UserWarning")
 SOUND = mc.remesh(mc.smooth(mc.extract(nested_balls(16))), edge=0.015)
@@ -213,3 +215,94 @@ def test_a_wall_that_two_cells_bring_becomes_one():
     assert mc.areas(mended).get(("left", "right")) == mc.areas(mended).get(("right", "left"))
     assert mc.enclosed_volumes(mended) == pytest.approx({"left": 0.064, "right": 0.064})
     assert mc.check(mended).ok
+
+
+def blocks(*places):
+    """Blocks of 3 x 3 x 3 voxels at these places along x and y, labels 1, 2, ..."""
+    labels = np.zeros((11, 11, 5), np.uint8)
+    for label, (x, y) in enumerate(places, 1):
+        labels[x : x + 3, y : y + 3, 1:4] = label
+    return labels
+
+
+TOUCHING = {
+    "a wall between two": blocks((1, 1), (4, 1)),
+    "walls between three": blocks((1, 1), (4, 1), (2, 4)),
+    "a body that touches itself along an edge": np.minimum(blocks((1, 1), (4, 4)), 1),
+}
+
+
+@pytest.mark.parametrize("kind", TOUCHING)
+def test_a_missing_triangle_comes_back_wherever_walls_meet(kind):
+    whole = mc.extract(mc.Volume(TOUCHING[kind], 0.1))
+    # Every triangle of the walls within, and some of the others.
+    chosen = np.union1d(np.flatnonzero(whole.sides.min(axis=1) > 0), np.arange(0, len(whole.triangles), 9))
+    for row in chosen.tolist():
+        keep = np.arange(len(whole.triangles)) != row
+        mended = mc.repair(surface(whole.points, whole.triangles[keep], whole.sides[keep]))
+        assert len(mended.triangles) == len(whole.triangles)
+        assert not len(open_triangles(mended))
+        areas, volumes = mc.areas(mended), mc.enclosed_volumes(mended)
+        assert sorted(areas.values()) == pytest.approx(sorted(mc.areas(whole).values()), rel=1e-9)
+        assert sorted(volumes.values()) == pytest.approx(sorted(mc.enclosed_volumes(whole).values()), rel=1e-9)
+
+
+def test_a_wrong_label_is_not_walled_in():
+    sides = np.array(SIDES)
+    sides[np.append(0, around([0])), 0] = 7
+    relabelled = surface(sides=sides)
+    mended = mc.repair(relabelled)
+    assert len(mended.triangles) == len(TRIANGLES)
+    assert (np.sort(mended.sides, axis=1) == np.sort(sides, axis=1)).all()
+
+
+def test_a_tolerance_that_would_swallow_a_body_is_refused():
+    for given in (-1, np.nan, "-1 nm"):
+        with pytest.raises(ValueError, match="tolerance should be a length >= 0"):
+            mc.repair(SOUND, tolerance=given)
+    for given in (10, "10 um", 0.05):
+        with pytest.raises(ValueError, match="tolerance should be far below the size of every body"):
+            mc.repair(SOUND, tolerance=given)
+    with pytest.raises(TypeError, match="tolerance should be"):
+        mc.repair(SOUND, tolerance=[1.0])
+    assert len(mc.repair(soup(), tolerance="0.1 nm").points) == len(POINTS)
+
+
+def test_points_without_a_triangle_are_not_called_merged():
+    more = surface(np.vstack([POINTS, POINTS[:5] + 1]))
+    with pytest.warns(UserWarning, match="changed the surface: 5 points without a triangle left out$"):
+        assert len(mc.repair(more).points) == len(POINTS)
+
+
+def with_t_junctions(points, triangles, n_between):
+    """Put points on one edge of the first triangle and of its neighbour alone."""
+    a, b, c = triangles[0]
+    between = [points[a] + (points[b] - points[a]) * k / (n_between + 1) for k in range(1, n_between + 1)]
+    chain = [a, *range(len(points), len(points) + n_between), b]
+    fan = [[here, there, c] for here, there in pairwise(chain)]
+    return np.vstack([points, between]), np.vstack([triangles[1:], fan])
+
+
+@pytest.mark.parametrize("n_between", [1, 2, 5])
+def test_t_junctions_are_stitched(n_between):
+    whole = mc.extract(mc.Volume(blocks((1, 1), (4, 1)), 0.1))
+    # One in a wall against the outside, one at the junction of three walls.
+    for row in (0, int(np.flatnonzero(whole.sides.min(axis=1) > 0)[0])):
+        order = np.roll(np.arange(len(whole.triangles)), -row)
+        points, triangles = with_t_junctions(whole.points, whole.triangles[order], n_between)
+        sides = np.vstack([whole.sides[order][1:], np.repeat(whole.sides[[row]], n_between + 1, axis=0)])
+        torn = surface(points, triangles, sides)
+        with pytest.warns(UserWarning, match="triangles split at points on their edges$"):
+            mended = mc.repair(torn)
+        assert not [problem for problem in mc.check(mended).problems if problem.severity == "error"]
+        assert sorted(mc.areas(mended).values()) == pytest.approx(sorted(mc.areas(whole).values()), rel=1e-9)
+        assert mended.areas.min() > 0
+
+
+def test_patches_follow_what_is_stitched():
+    ball = mc.Surface(POINTS, TRIANGLES, SIDES, SOUND.names, {"all": np.arange(len(TRIANGLES))})
+    points, triangles = with_t_junctions(POINTS, TRIANGLES, 2)
+    sides = np.vstack([SIDES[1:], np.repeat(SIDES[:1], 3, axis=0)])
+    mended = mc.repair(mc.Surface(points, triangles, sides, ball.names, {"all": np.arange(len(triangles))}))
+    assert mended.patches["all"].tolist() == list(range(len(mended.triangles)))
+    assert len(mended.triangles) > len(triangles)
