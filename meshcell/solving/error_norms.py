@@ -105,7 +105,7 @@ class Tolerance:
 
     def undershoot(self, u: Floats, largest: Floats) -> float:
         """Return the largest negative value relative to its species' size."""
-        kinds = zip(self.own, largest, self.signed, strict=True)
+        kinds = zip(self.own, np.maximum(largest, self.least), self.signed, strict=True)
         return max((float(-u[own].min() / most) for own, most, signed in kinds if most and not signed), default=0.0)
 
     def negative(self, t: float, u: Floats, new: Floats, largest: Floats, *, soft: bool) -> int | None:
@@ -114,7 +114,8 @@ class Tolerance:
         Too far is beyond SOFT where it was not half so before (the step may be to blame), and beyond HARD where the
         reactions pull further down or half of the species' size is exceeded.
         """
-        sizes = np.maximum(largest, self.sizes(new))
+        # The end of a chain that starts at zero is below it after any first step, by next to nothing.
+        sizes = np.maximum(np.maximum(largest, self.sizes(new)), self.least)
         for k in np.flatnonzero(~self.signed & (sizes > 0)):
             own, size = self.own[k], sizes[k]
             lowest = int(own.start + np.argmin(new[own]))

@@ -161,3 +161,12 @@ def test_it_is_kept_and_goes_on(tmp_path):
     assert isinstance(loaded.mesh, WellMixed)
     assert np.array_equal(total(loaded, "CR"), total(solution, "CR"))
     assert "cyt 0.6 um^3, PM 6.6 um^2" in repr(pickle.loads(pickle.dumps(loaded)).mesh)
+
+
+def test_a_chain_that_starts_at_zero_begins():
+    """After any first step its end is below zero, by next to nothing; the number of events is Poisson's."""
+    species = [Species(f"X{k}", "cyt", 0, 100.0 * (k == 0)) for k in range(6)]
+    steps = [Reaction(f"r{k}", "cyt", f"k*X{k}", {f"X{k}": -1, f"X{k + 1}": 1}) for k in range(5)]
+    found = solve(None, Model({"cyt": "cytosol"}, species, steps, {"k": 100.0}), [0, 0.02, 1.0])
+    assert found.values["X5"][1, 0] == pytest.approx(100 * (1 - np.exp(-2) * (1 + 2 + 2 + 4 / 3 + 2 / 3)), rel=1e-3)
+    assert found.values["X5"][2, 0] == pytest.approx(100, rel=1e-6)
