@@ -228,6 +228,20 @@ def to_base(value: Any, what: str) -> tuple[float, Unit]:
     return float(quantity.to(target).magnitude), unit
 
 
+def of_one(unit: str, what: str) -> tuple[float, Unit]:
+    """Return how large a unit is in base units, and that unit; it may have a factor, or be none.
+
+    Examples
+    --------
+    >>> print(*of_one("mM", "a unit")), print(*of_one("7 um", "a unit")), of_one("1", "a unit")[0]
+    602214.076 molecule/um^3
+    7.0 um
+    (None, None, 1.0)
+    """
+    written = unit.strip()
+    return to_base(written if written[:1].isdigit() else f"1 {written}".strip(), what)
+
+
 def plain(value: Any, what: str) -> float | str:
     """Return a value as a float or a text, so that it can be stored: a pint quantity becomes its text.
 

@@ -259,4 +259,4 @@ def _numbers(column: Any, what: str) -> tuple[float, ...]:
 
 
 def _scale_and_unit(unit: str | None, what: str) -> tuple[float, Unit]:
-    return (1.0, Unit()) if unit is None else units.to_base(f"1 {unit}", what)
+    return (1.0, Unit()) if unit is None else units.of_one(unit, what)

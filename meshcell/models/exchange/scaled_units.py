@@ -46,7 +46,7 @@ class Scaled:
     @classmethod
     def of(cls, text: str) -> Scaled:
         """Read a unit such as "umol" or "um^3"."""
-        size, unit = units.to_base(f"1 {text}".strip(), "unit")
+        size, unit = units.of_one(text, "unit")
         return cls(math.log10(size), unit)
 
     @classmethod
@@ -137,7 +137,7 @@ def model_unit(text: Any, what: str) -> Scaled:
     """
     if text in _KINDS:
         return _kind(text)
-    size, unit = units.to_base(f"1 {text}", f"unit of {what}")
+    size, unit = units.of_one(text, f"unit of {what}")
     return Scaled(math.log10(size), unit)
 
 
