@@ -248,18 +248,15 @@ class Discretisation:
         values[self.diagonal] = storage * self.mass
         self.multigrid.update(values)
 
-    def linearise(self, t: float, u: Floats, storage: float) -> bool:
-        """Set the matrix to storage * M + D K - d(reactions)/du; tell whether it is finite."""
+    def linearise(self, t: float, u: Floats, storage: float) -> None:
+        """Set the matrix to storage * M + D K - d(reactions)/du."""
         values, border = self._slopes(t, u), self._border(t, u)
         # A root is infinitely steep at zero: where a slope has no number the rate is taken as it stands.
         for slopes in (values, *border):
             slopes[~np.isfinite(slopes)] = 0
         np.negative(values, out=values)
         values[self.diagonal] += storage * self.mass
-        finite = bool(np.isfinite(values).all())
-        if finite:
-            self.multigrid.update(values, border)
-        return finite
+        self.multigrid.update(values, border)
 
     def sharpness(self, t: float, u: Floats) -> float:
         """Bound how fast reactions alone may change a node, 1/s: the spectral radius of M^-1 d(reactions)/du.

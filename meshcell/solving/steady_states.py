@@ -149,8 +149,9 @@ def _search(problem: Discretisation, search: Search, at: float, horizon: float, 
 
 def _newton_step(problem: Discretisation, search: Search, at: float, rate: Floats, rtol: float) -> Floats | None:
     """Return the change of u by one linearly implicit Euler step, None where there is none."""
-    if not np.isfinite(rate).all() or not problem.linearise(at, search.u, 1 / search.dt):
+    if not np.isfinite(rate).all():
         return None
+    problem.linearise(at, search.u, 1 / search.dt)
     weights = _weights(problem, search, rtol)
     change, iterations, converged = problem.multigrid.solve(rate, weights, LINEAR_SHARE)
     search.stats["linear_iterations"] += iterations

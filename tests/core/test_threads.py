@@ -81,7 +81,7 @@ def test_solutions_are_the_same_bytes_for_any_number_of_threads(with_threads, mo
 
     def run():
         p = problem(5)
-        assert p.linearise(0.0, p.initial(), 50.0)
+        p.linearise(0.0, p.initial(), 50.0)
         b = p.mass * np.random.default_rng(1).standard_normal(p.size)
         x, iterations, converged = p.multigrid.solve(b, np.sqrt(p.mass) / np.abs(b).max(), 1e-6)
         assert converged and iterations > 2 and len(p.multigrid.levels[0].bounds) > 8

@@ -35,7 +35,6 @@ def test_amounts_and_parameters_jump_when_they_should(mesh, scheme):
     assert mean(found, "A") == pytest.approx(truth, rel=2e-6)
     k = found.model.parameters["k"]
     assert k.times[1] == pytest.approx(turn, abs=2e-6)
-    assert found.stats["mass_drift"] < 1e-12 if "mass_drift" in found.stats else True
     rates = np.where(turn > TIMES, 1.0, 0.2) * total(found, "A")
     assert flux(found, "decay") == pytest.approx(rates, rel=1e-9)
 
@@ -83,11 +82,9 @@ def test_sums_are_kept_between_events():
     found = solve(BODY, Model(PLACES, species, reactions), TIMES, events=events)
     assert 0 < found.stats["mass_drift"] < 1e-12
     whole = sum(total(found, name) for name in ("A", "AR", "P"))
-    volume = total(found, "A")[0]
     assert whole[1] == pytest.approx(whole[0], rel=1e-12)
     assert whole[2] - whole[1] == pytest.approx(2 * BODY.volumes.sum(), rel=1e-10)
     assert whole[-1] - whole[-2] == pytest.approx(0.5, rel=1e-10)
-    assert volume > 0
 
 
 def test_at_the_begin_and_the_end():

@@ -32,7 +32,7 @@ def test_the_matrix_is_the_derivative_of_the_rate():
     p = problem(2)
     rng = np.random.default_rng(0)
     u, v = rng.uniform(1, 2, p.size), rng.standard_normal(p.size)
-    assert p.linearise(0.0, u, 7.0)
+    p.linearise(0.0, u, 7.0)
     # Rates are quadratic, so the central difference is exact but for rounding.
     slope = (p.rate(0.0, u + 1e-3 * v) - p.rate(0.0, u - 1e-3 * v)) / 2e-3
     np.testing.assert_allclose(p.multigrid.multiply(v), 7 * p.mass * v - slope, atol=1e-9 * np.abs(slope).max())
@@ -43,7 +43,7 @@ def test_the_matrix_is_the_derivative_of_the_rate():
 def test_solutions_equal_those_of_a_direct_solver(stiffness):
     p = problem(4, stiffness)
     rng = np.random.default_rng(1)
-    assert p.linearise(0.0, p.initial(), 2 / 0.01)
+    p.linearise(0.0, p.initial(), 2 / 0.01)
     b = p.mass * rng.standard_normal(p.size)
     exact = spla.spsolve(matrix(p.multigrid).tocsc(), b)
     weights = np.full(p.size, 1 / np.abs(exact).max())
@@ -62,7 +62,7 @@ def test_iterations_stay_level_as_the_mesh_and_the_stiffness_grow():
     counts = []
     for n, stiffness in ((4, 1.0), (8, 1.0), (8, 1e6), (14, 1.0)):
         p = problem(n, stiffness)
-        assert p.linearise(0.0, p.initial(), 2 / 0.1)
+        p.linearise(0.0, p.initial(), 2 / 0.1)
         b = p.mass * np.random.default_rng(2).standard_normal(p.size)
         counts.append(iterations_to(p, b, 1e-6))
     # 9 to 15 over a factor of 40 in size and of a million in the rates.
@@ -76,7 +76,7 @@ def test_iterations_stay_level_with_a_thin_sheet_and_long_steps():
     p = Discretisation(bind(Model({"cyt": "cytosol", "er": "er"}, species), mesh))
     counts = []
     for dt in (1e-4, 1e-2, 1.0):
-        assert p.linearise(0.0, p.initial(), 2 / dt)
+        p.linearise(0.0, p.initial(), 2 / dt)
         b = p.mass * np.random.default_rng(3).standard_normal(p.size)
         counts.append(iterations_to(p, b, 1e-6))
     # Grouped without regard to species, the longest of these steps took over a hundred.
@@ -87,7 +87,7 @@ def test_iterations_stay_level_with_a_thin_sheet_and_long_steps():
 def test_one_sweep_is_block_gauss_seidel_in_every_piece(piece, monkeypatch):
     monkeypatch.setattr(coarsening, "PIECE", piece)
     p = problem(3)
-    assert p.linearise(0.0, p.initial(), 50.0)
+    p.linearise(0.0, p.initial(), 50.0)
     grid, A, blocks = p.multigrid, matrix(p.multigrid).toarray(), p.blocks
     r = np.random.default_rng(3).standard_normal(p.size).astype(np.float32)
     first, plain = grid._sweep(0, r, None), np.zeros(p.size)

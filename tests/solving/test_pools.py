@@ -179,7 +179,7 @@ def test_files_and_questions(tmp_path, caplog):
         mc.save(tmp_path / "run.pvd", found)
     assert "pools have no places and are left out: P, Q" in caplog.text
     assert mc.estimate(found).shape == (len(BODY.tets),)
-    assert mc.check(found)
+    assert mc.check(found).ok
     for ask in (
         lambda: Quantity("value", "P", point=(0, 0, 0)).value(found),
         lambda: profile(found, "P", "rim"),
