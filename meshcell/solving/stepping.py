@@ -178,8 +178,9 @@ class Stepper:
 
     def _act_at(self, t: float) -> None:
         """Do what is to be done at a time, unless the run was taken up after that."""
-        if self.acting is not None and not any(act.t == t for act in self.state.acted):
-            self._act(t, self.acting.at(t))
+        if self.acting is not None:
+            done = {row for act in self.state.acted if act.t == t for row in act.events}
+            self._act(t, [row for row in self.acting.at(t) if row not in done])
 
     def _act(self, t: float, rows: Sequence[int]) -> None:
         """Let events happen now; an asked time shows the state after them."""

@@ -185,3 +185,12 @@ def run(*events):
     species = [Species("A", "ball", 1, 1.0), Species("R", "rim", 1, 1.0)]
     model = Model(PLACES, species, [Reaction("decay", "ball", "k*A", {"A": -1})], {"k": 1.0})
     return solve(BODY, model, [0, 2.0], events=list(events))
+
+
+def test_a_condition_that_becomes_true_at_the_time_of_an_event_takes_nothing_from_it():
+    """It is true just before, and found at the step's end, which is that time."""
+    pools = [Pool("P", 1.0), Pool("N", 1.0), Pool("M", 1.0)]
+    model = Model(PLACES, [Species("A", "ball"), *pools], [Reaction("grow", "P", "v", {"P": 1})], {"v": 1.0})
+    events = [Event("P > 0.5 - 1e-9", add={"N": 1}), Event(0.5, add={"M": 1})]
+    found = solve({"ball": 1, "rim": 1}, model, [0, 0.5, 1], events=events)
+    assert [found.values[name][-1, 0] for name in "NM"] == pytest.approx([1, 1])
