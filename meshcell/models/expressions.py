@@ -25,6 +25,7 @@ from meshcell.models.formula_trees import (
     CONSTANTS,
     FOLDING,
     FUNCTIONS,
+    MAX_DEPTH,
     NUMPY,
     WHOLES,
     Tree,
@@ -41,7 +42,6 @@ VARIABLES = ("t", *POSITION)
 Floats = npt.NDArray[np.float64]
 
 MAX_LENGTH = 5000
-MAX_DEPTH = 150
 
 _ALLOWED = "a rate is made of numbers, names, pi, + - * / **, parentheses and " + ", ".join((*FUNCTIONS, *ALIASES))
 _BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}

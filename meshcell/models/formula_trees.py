@@ -46,6 +46,8 @@ COMPARISONS = ("<", "<=", ">", ">=")
 CONDITIONS = (*COMPARISONS, "and", "or")
 # Nested constant powers multiply; beyond this exact algebra takes for ever, and no rate law needs it.
 MAX_POWER = 1000.0
+# Trees are walked by recursion, of which Python has 1,000 levels in all.
+MAX_DEPTH = 150
 
 
 def walk(tree: Tree, operations: Mapping[str, Callable[..., Any]], leaf: Callable[[Any], Any]) -> Any:
@@ -67,6 +69,23 @@ def walk(tree: Tree, operations: Mapping[str, Callable[..., Any]], leaf: Callabl
         return seen[node]
 
     return visit(tree)
+
+
+def depth(tree: Tree) -> int:
+    """Count the levels of a tree; one of any depth can be asked.
+
+    Examples
+    --------
+    >>> depth(("+", ("*", "a", "b"), 1.0)), depth("a")
+    (3, 1)
+    """
+    levels = 0
+    level: list[Tree] = [tree]
+    while level:
+        levels += 1
+        # Equal parts once: a shared part would be asked for each of its places.
+        level = list({id(part): part for node in level if isinstance(node, tuple) for part in node[1:]}.values())
+    return levels
 
 
 def to_text(tree: Tree) -> str:

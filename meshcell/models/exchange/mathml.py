@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshcell.models.exchange.sbml_document import library
-from meshcell.models.formula_trees import COMPARISONS, Tree, folded, walk
+from meshcell.models.formula_trees import COMPARISONS, MAX_DEPTH, Tree, depth, folded, walk
 
 LONG = 50
 AVOGADRO = 6.02214076e23
@@ -159,6 +159,9 @@ _WORDS = {
 }
 
 
+_TOO_DEEP = f"too many brackets in each other (more than {MAX_DEPTH})"
+
+
 class UnknownMathError(ValueError):
     """Mathematics that our language does not have; its text names it."""
 
@@ -186,7 +189,13 @@ def tree_of(node: Any, functions: Mapping[str, Any]) -> Tree:
     ValueError
         A constant part without a finite value.
     """
-    return _tree(node, functions, {})
+    try:
+        tree = _tree(node, functions, {})
+    except RecursionError:
+        raise UnknownMathError(_TOO_DEEP) from None
+    if depth(tree) > MAX_DEPTH:
+        raise UnknownMathError(_TOO_DEEP)
+    return tree
 
 
 def _tree(node: Any, functions: Mapping[str, Any], bound: Mapping[str, Tree]) -> Tree:

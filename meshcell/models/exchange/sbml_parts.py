@@ -143,8 +143,6 @@ def _reader(contents: Contents, functions: Mapping[str, Any]) -> Callable[[Any, 
         except UnknownMathError as unknown:
             kind = "delays" if str(unknown) == "delay" else "mathematics that rates do not have"
             contents.note(kind, where if kind == "delays" else f"{unknown} in {where}")
-        except RecursionError:
-            contents.note("mathematics that rates do not have", f"too many brackets in each other in {where}")
         except ValueError as error:
             contents.note("mathematics that rates do not have", f"{error} in {where}")
         return 0.0

@@ -412,8 +412,9 @@ def test_sums_of_hundreds_of_terms_are_read_and_brackets_without_end_are_not():
     model = sbml(body, model='substanceUnits="item" extentUnits="item" timeUnits="second"')
     # The law has no volume in it: 600 A per volume of the cell, a litre.
     assert float(expressions.compile(model.rates["j"], ("A",))(1.0)) == pytest.approx(600, rel=1e-12)
-    with pytest.raises(ValueError, match="too many brackets in each other in reaction j"):
-        antimony(f"compartment cell = 1; species A in cell = 1; j: A -> ; cell*({'exp(' * 600}A{')' * 600})")
+    for levels in (160, 600, 3000):
+        with pytest.raises(ValueError, match=r"too many brackets in each other .* in reaction j"):
+            antimony(f"compartment cell = 1; species A in cell = 1; j: A -> ; cell*({'exp(' * levels}A{')' * levels})")
 
 
 def test_arguments_of_the_wrong_kind_are_shown_how_they_are_written():
