@@ -135,7 +135,8 @@ class Volume:
             low, high = float(self.data.min()), float(self.data.max())
             return f"{head}, {self.data.dtype} intensities {low:.4g} ... {high:.4g}"
         voxel = float(np.prod(self.spacing))
-        inside = [(label, n) for label, n in self.counts.items() if label != OUTSIDE]
+        inside = [*self.counts.items()]
+        inside = inside[1:] if OUTSIDE in self.counts else inside
         rows = _shortened(
             inside,
             lambda label, n: f"  {label:>5}  {name_of(self.names, label)}: {n:,} voxels, {n * voxel:.4g} um^3",

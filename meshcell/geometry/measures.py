@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from meshcell.core.hints import require
 from meshcell.core.measures import enclosed
 from meshcell.core.types import ByInterface, Surface, TetMesh
@@ -21,12 +23,12 @@ def areas(mesh: Surface | TetMesh) -> dict[tuple[str, str], float]:
         (behind, front) region names -> um^2. The pair may be asked for in either order.
     """
     require(mesh, (Surface, TetMesh), "areas(mesh)")
-    sums = mesh.by_interface.sums(mesh.areas).tolist()
     # Not by way of the rows of each: there may be as many interfaces as triangles.
-    pairs = mesh.by_interface.sides.tolist()
-    return ByInterface(
-        {(name_of(mesh.names, a), name_of(mesh.names, b)): area for (a, b), area in zip(pairs, sums, strict=True)}
-    )
+    sums = mesh.by_interface.sums(mesh.areas).tolist()
+    sides = mesh.by_interface.sides
+    names = {label: name_of(mesh.names, label) for label in np.unique(sides).tolist()}
+    behind, front = (map(names.__getitem__, side.tolist()) for side in sides.T)
+    return ByInterface(zip(zip(behind, front, strict=True), sums, strict=True))
 
 
 def enclosed_volumes(mesh: Surface | TetMesh) -> dict[str, float]:

@@ -191,8 +191,8 @@ def label_handles(volume: Volume, pieces: dict[int, int]) -> dict[int, int]:
     """
     present, rows = _rows_of(volume)
     solid = _label_eulers(np.pad(rows, 1, constant_values=-1), len(present))
-    handles = {int(label): pieces[int(label)] - int(n) for label, n in zip(present, solid, strict=True) if label != 0}
-    return {label: n for label, n in handles.items() if n > 0}
+    both = zip(present.tolist(), solid.tolist(), strict=True)
+    return {label: pieces[label] - euler for label, euler in both if label != 0 and pieces[label] > euler}
 
 
 # --- kernels ---

@@ -37,6 +37,8 @@ OFF = 0.2
 # Where angles below this (degrees) are left after all rounds, a few more move points of interfaces, curves and corners
 # anywhere within this share of `max_move`: sheets that meet under a few degrees leave no other way.
 ROUGH, LOOSE, LOOSE_ROUNDS = 16.0, 0.7, 6
+# New points of the rounds, and of the few more: a quarter of the tetrahedra and these at most.
+FEW_NEW = 1000
 # Degrees: no move makes an angle of a facet smaller than this, or smaller than it was.
 NARROW = 20.0
 
@@ -116,12 +118,14 @@ def improve(
     parts = which.reshape(-1).astype(np.int32)
     given = region_volumes(mesh.points, np.ascontiguousarray(mesh.tets), parts, len(labels))
     state = Improving(mesh.points.copy(), mesh.tets, parts, surface_of(mesh), given)
+    # Between facets that are needles new points would only make room for more of them.
+    most = len(mesh.tets) // 4 + FEW_NEW
     names = [f"round {turn + 1}" for turn in range(rounds)], [f"loose {turn + 1}" for turn in range(LOOSE_ROUNDS)]
     with stages("improve", (*names[0], *names[1]), progress) as stage:
-        state, n_swaps = _rounds(state, target, names[0], reach, seed, stage)
+        state, n_swaps = _rounds(state, target, names[0], reach, seed, stage, most)
         if rounds and reach > 0:
             rough = min(target, squared_sine_at(ROUGH))
-            state, more = _rounds(state, rough, names[1], LOOSE * reach, seed + rounds, stage, loose=True)
+            state, more = _rounds(state, rough, names[1], LOOSE * reach, seed + rounds, stage, most, loose=True)
             n_swaps += more
     points, tets, parts = state[:3]
     now = squared_sines(points, tets)
@@ -143,12 +147,21 @@ def squared_sine_at(degrees: Any) -> Any:
 
 
 def _rounds(
-    state: Improving, target: float, names: list[str], reach: float, seed: int, stage: Stage, *, loose: bool = False
+    state: Improving,
+    target: float,
+    names: list[str],
+    reach: float,
+    seed: int,
+    stage: Stage,
+    most: int,
+    *,
+    loose: bool = False,
 ) -> tuple[Improving, int]:
     """Swap, climb and insert until all tetrahedra are above `target` or nothing gets better."""
     points, tets, parts, surface, given = state
     values, n_swaps = squared_sines(points, tets), 0
     now = (float(values.min(initial=1.0)), int((values < target).sum()))
+    room = most
     for turn, name in enumerate(names):
         if now[1] == 0:
             break
@@ -162,7 +175,8 @@ def _rounds(
         values = squared_sines(points, tets)
         now = (float(values.min()), int((values < target).sum()))
         if now[1] and (turn > 2 or loose) and turn < len(names) - 1:
-            points, tets, parts, n_new = insert(points, tets, parts, target, seed + turn)
+            points, tets, parts, n_new = insert(points, tets, parts, target, seed + turn, room)
+            room -= n_new
             surface = with_inner_points(surface, n_new)
             n += n_new
         log.debug("improve: round %d, least %.2f degrees, %d below", turn + 1, _degrees(now[0]), now[1])

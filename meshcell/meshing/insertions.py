@@ -22,7 +22,9 @@ SPLIT = 500
 GAIN = 1.2
 
 
-def insert(points: Floats, tets: Ints, regions: Ints, below: float, seed: int) -> tuple[Floats, Ints, Ints, int]:
+def insert(
+    points: Floats, tets: Ints, regions: Ints, below: float, seed: int, most: int
+) -> tuple[Floats, Ints, Ints, int]:
     """Split edges at tetrahedra worse than `below` (see `swaps.squared_sines`), where all around get better.
 
     A flat tetrahedron with two faces on an interface fills the whole angle between them: no swap takes it away, and
@@ -36,6 +38,8 @@ def insert(points: Floats, tets: Ints, regions: Ints, below: float, seed: int) -
         Squared sine.
     seed : int
         Of the steps that the new points try.
+    most : int
+        New points at most.
 
     Returns
     -------
@@ -51,7 +55,7 @@ def insert(points: Floats, tets: Ints, regions: Ints, below: float, seed: int) -
     cavity.
     """
     bad = np.flatnonzero(_bad(points, np.ascontiguousarray(tets), below))
-    room = min(len(bad), len(tets) // 4 + 1000)
+    room = min(len(bad), most)
     neighbours = adjacency.tet_neighbours(tets, len(points))
     n, p = len(tets), len(points)
     tets = np.concatenate([tets, np.full((room * MAX_RING, 4), -1, np.int32)])

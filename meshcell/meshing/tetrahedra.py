@@ -27,6 +27,7 @@ from meshcell.geometry.topology import shells
 from meshcell.meshing.improvement import improve
 from meshcell.meshing.lattice import lattice_mesh
 from meshcell.meshing.tetgen import FILL, by_tetgen
+from meshcell.surfaces.edge_moves import halved
 from meshcell.surfaces.extraction import extract
 from meshcell.surfaces.nets import without_loose_points
 from meshcell.surfaces.orientation import orient
@@ -42,6 +43,8 @@ LEAST_DIHEDRAL = 10.0
 OTHER_EDGES = (0.93, 1.07)
 # A region whose volume differs by more than this share from the surface's is told.
 SAME_VOLUME = 0.005
+# Of the edge: the shortest one in thin parts where longer ones change a volume; on at most so many of its squares.
+IN_THIN_PARTS, MAX_THIN = 0.1, 50_000
 # Voxels per edge when a dirty surface becomes labels first.
 VOXELS_PER_EDGE = 2.0
 MAX_TETS = 30e6
@@ -158,7 +161,7 @@ def _from_surface(
     given = enclosed_volumes(surface)
     if recondition:
         stage("remesh")
-        surface = _reconditioned(surface, length)
+        surface = _reconditioned(surface, given, length)
     # TetGen would make a loose point a point of the mesh.
     surface = without_loose_points(surface)
     stage("TetGen")
@@ -171,9 +174,7 @@ def _from_surface(
 
 def _warn_of_volumes(given: dict[str, float], mesh: TetMesh, length: float) -> None:
     """Warn of regions that have another volume than the surface that was given."""
-    found = enclosed_volumes(mesh)
-    off = {name: found.get(name, 0.0) / volume - 1 for name, volume in given.items() if volume > 0}
-    off = {name: share for name, share in off.items() if abs(share) > SAME_VOLUME}
+    off = _changed(given, mesh)
     if off:
         worst = max(off, key=lambda name: abs(off[name]))
         warnings.warn(
@@ -182,6 +183,13 @@ def _warn_of_volumes(given: dict[str, float], mesh: TetMesh, length: float) -> N
             f"shorter than {length:.3g} um follow it closer, recondition=False keeps its triangles",
             stacklevel=2,
         )
+
+
+def _changed(given: dict[str, float], made: Surface | TetMesh) -> dict[str, float]:
+    """Return by which share the volumes of regions differ from those given, where by more than SAME_VOLUME."""
+    found = enclosed_volumes(made)
+    off = {name: found.get(name, 0.0) / volume - 1 for name, volume in given.items() if volume > 0}
+    return {name: share for name, share in off.items() if abs(share) > SAME_VOLUME}
 
 
 def _without_flaw(make: Callable[[float], TetMesh], length: float) -> TetMesh:
@@ -353,9 +361,28 @@ def _check_count(surface: Surface, edge: float, grading: float, given: Any) -> N
         )
 
 
-def _reconditioned(surface: Surface, edge: float) -> Surface:
+def _reconditioned(surface: Surface, volumes: dict[str, float], edge: float) -> Surface:
+    """Make the triangles well-shaped: shorter in parts thinner than `edge` where a region would lose its volume.
 
-    return remesh(surface, edge=edge)
+    Where that does not help and the triangles given are fewer, these stay, halved to length: needles, not a swollen
+    body. Surfaces from labels have triangles of their voxels' size already.
+    """
+    made = remesh(surface, edge=edge)
+    if surface.resolution is not None or not _changed(volumes, made):
+        return made
+    thin = IN_THIN_PARTS * edge
+    if surface.areas.sum() < MAX_THIN * thin**2:
+        made = remesh(surface, edge=edge, least_edge=thin)
+    off = _changed(volumes, made)
+    if not off or len(surface.triangles) > len(made.triangles):
+        return made
+    worst = max(off, key=lambda name: abs(off[name]))
+    warnings.warn(
+        f"the triangles stay as they were given, halved to {edge:.3g} um: well-shaped ones would change the volume of "
+        f"{worst!r} by {100 * off[worst]:+.2g} %; tetrahedra in thin parts may be flat, see quality(mesh)",
+        stacklevel=2,
+    )
+    return halved(surface, edge)
 
 
 # --- TetGen and what it returns ---

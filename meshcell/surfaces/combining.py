@@ -19,7 +19,16 @@ from meshcell.core.types import Surface
 from meshcell.core.validation import OUTSIDE, labels_in
 from meshcell.geometry.intersections import intersecting_pairs
 from meshcell.geometry.openings import open_triangles
-from meshcell.surfaces.nets import checked_tolerance, degenerate, kept, merged, once, same_corners, without_loose_points
+from meshcell.surfaces.nets import (
+    checked_tolerance,
+    degenerate,
+    kept,
+    merged,
+    once,
+    same_corners,
+    with_common_diagonals,
+    without_loose_points,
+)
 from meshcell.surfaces.orientation import orient
 from meshcell.surfaces.pieces import Layer, layers_of
 from meshcell.surfaces.windings import Tree, tree_of, wind
@@ -198,7 +207,7 @@ def _bodies(surface: Surface, tolerance: float | None) -> Bodies:
             )
         turned = np.where((body.sides[:, 1] == label)[:, None], body.triangles[:, ::-1], body.triangles)
         parts.append((label, own, turned))
-    layers = layers_of(net.points, parts)
+    layers = layers_of(net.points, with_common_diagonals(net.points, parts, surface.patches))
     _warn_of_layers(layers, surface)
     return _measured(net.points, layers)
 

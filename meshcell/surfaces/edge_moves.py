@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from meshcell.core import adjacency
 from meshcell.core.inner import inner
 from meshcell.core.kernels import njit
+from meshcell.core.types import Surface
 from meshcell.geometry.features import CURVE, FIXED, FREE
 from meshcell.geometry.proximity import collides, distance2, insert, nearest, remove
 from meshcell.surfaces.net import (
@@ -30,6 +33,43 @@ from meshcell.surfaces.net import (
     strays,
     unlink_corner,
 )
+
+
+def halved(surface: Surface, length: float) -> Surface:
+    """Halve edges until none is longer than a length, um, without moving a point; sides and patches follow.
+
+    Only edges that are the longest of all their triangles, of which there is always one: Rivara 1984, Algorithms for
+    refining triangular grids. The least angle stays above half of what it was (Rosenberg and Stenger 1975).
+    """
+    while True:
+        edges, triangle_edges = adjacency.edges(surface.triangles, len(surface.points))
+        sizes = np.linalg.norm(surface.points[edges[:, 0]] - surface.points[edges[:, 1]], axis=1)
+        # Ties by number, so that every triangle has one longest edge.
+        ranks = np.empty(len(edges), np.int64)
+        ranks[np.argsort(sizes, kind="stable")] = np.arange(len(edges))
+        longest = np.take_along_axis(triangle_edges, ranks[triangle_edges].argmax(axis=1)[:, None], axis=1)[:, 0]
+        of_all = np.bincount(longest, minlength=len(edges)) == np.bincount(triangle_edges.ravel(), minlength=len(edges))
+        split = of_all & (sizes > length)
+        if not split.any():
+            return surface
+        surface = _halved_at(surface, edges, split, longest)
+
+
+def _halved_at(surface: Surface, edges: Any, split: Any, longest: Any) -> Surface:
+    """Halve the marked edges (e,), each the longest one (t,) of its triangles."""
+    middles = np.full(len(edges), -1)
+    middles[split] = len(surface.points) + np.arange(split.sum())
+    points = np.concatenate([surface.points, surface.points[edges[split]].mean(axis=1)])
+    rows = np.flatnonzero(split[longest])
+    a, b = edges[longest[rows]].T[:, :, None]
+    there, middle = surface.triangles[rows], middles[longest[rows]][:, None]
+    triangles = np.concatenate([surface.triangles, np.where(there == a, middle, there)])
+    triangles[rows] = np.where(there == b, middle, there)
+    new = len(surface.triangles) + np.arange(len(rows))
+    patches = {name: np.append(own, new[np.isin(rows, own)]).astype(np.int32) for name, own in surface.patches.items()}
+    sides = np.concatenate([surface.sides, surface.sides[rows]])
+    return replace(surface, points=points, triangles=triangles.astype(np.int32), sides=sides, patches=patches)
+
 
 # --- kernels ---
 

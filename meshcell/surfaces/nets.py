@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from meshcell.core.arrays import Array, Ints, distinct_rows
+from meshcell.core.arrays import Array, Floats, Ints, distinct_rows
 from meshcell.core.types import Surface
 from meshcell.core.units import convert
 from meshcell.core.validation import OUTSIDE, labels_in, name_of
@@ -17,6 +18,9 @@ SAME_POINT = 1e-9
 OF_BODY = 0.05
 # Copies of a point in float32 differ by the last digits of the largest coordinate; no edge is to be lost over that.
 SAME_SINGLE, OF_EDGE = 4 * float(np.finfo(np.float32).eps), 1e-3
+
+# Rounds in which diagonals are turned to those of other bodies; height of a quad over its diagonal that is flat.
+FLIPS, FLAT = 10, 1e-6
 
 
 def merged(surface: Surface, tolerance: float | None) -> Surface:
@@ -119,6 +123,78 @@ def same_corners(triangles: Ints) -> tuple[Array, Array, Array]:
     _, first, groups, _ = distinct_rows(np.sort(triangles, axis=1))
     parities = _parities(triangles)
     return groups, first, parities == parities[first][groups]
+
+
+def with_common_diagonals(
+    points: Floats, bodies: Sequence[tuple[int, Array, Ints]], patches: Mapping[str, Ints]
+) -> list[tuple[int, Array, Ints]]:
+    """Turn the diagonals of flat quads that two bodies share to where the first of them has it.
+
+    Parameters
+    ----------
+    points : (p, 3) um
+    bodies : (label, rows, triangles) of each
+        On common points, each closed.
+    patches : mapping of str to rows
+        Two triangles of which one alone is in a patch are left.
+    """
+    owners = np.zeros(len(points), np.int64)
+    for _, _, triangles in bodies:
+        owners[np.unique(triangles)] += 1
+    shared = np.flatnonzero(owners > 1)
+    if not len(shared):
+        return list(bodies)
+    done: list[tuple[int, Array, Ints]] = []
+    known = np.zeros((0, 4), np.int64)
+    for label, rows, triangles in bodies:
+        for _ in range(FLIPS if len(known) else 0):
+            pairs, quads = _flat_quads(points, triangles, shared)
+            turned = np.hstack([np.sort(quads[:, 2:], axis=1), np.sort(quads[:, :2], axis=1)])
+            first, groups = distinct_rows(np.concatenate([known, turned]))[1:3]
+            wanted = first[groups[len(known) :]] < len(known)
+            for own in patches.values():
+                within = np.isin(rows[pairs], own)
+                wanted &= within[:, 0] == within[:, 1]
+            pairs, quads = pairs[wanted], quads[wanted]
+            # A triangle takes part in one flip at a time.
+            rank = np.full(len(triangles), len(pairs))
+            np.minimum.at(rank, pairs, np.arange(len(pairs))[:, None])
+            alone = (rank[pairs] == np.arange(len(pairs))[:, None]).all(axis=1)
+            if not alone.any():
+                break
+            (one, other), (a, b, c, d) = pairs[alone].T, quads[alone].T
+            triangles = triangles.copy()
+            triangles[one], triangles[other] = np.stack([a, d, c], axis=1), np.stack([d, b, c], axis=1)
+        _, quads = _flat_quads(points, triangles, shared)
+        known = np.concatenate([known, np.hstack([np.sort(quads[:, :2], axis=1), np.sort(quads[:, 2:], axis=1)])])
+        done.append((label, rows, triangles))
+    return done
+
+
+def _flat_quads(points: Floats, triangles: Ints, among: Array) -> tuple[Array, Array]:
+    """Return (q, 2) halves of flat convex quads, and (q, 4) their points: a, b of the diagonal, c, d beside it.
+
+    The first triangle is a, b, c, the second b, a, d; of those whose points are all `among` some.
+    """
+    inner = np.flatnonzero(np.isin(triangles, among).all(axis=1))
+    ends = triangles[inner][:, [[0, 1, 2], [1, 2, 0], [2, 0, 1]]].reshape(-1, 3)
+    owners = np.repeat(inner, 3)
+    _, _, groups, _ = distinct_rows(np.sort(ends[:, :2], axis=1))
+    order = np.argsort(groups, kind="stable")
+    counts = np.bincount(groups)
+    last = np.cumsum(counts)[counts == 2] - 1
+    one, other = order[last - 1], order[last]
+    a, b, c = ends[one].T
+    d = ends[other, 2]
+    p, q, r, s = (points[k] for k in (a, b, c, d))
+    normals = np.cross(q - p, r - p)
+    lengths = np.linalg.norm(normals, axis=1)
+    flat = np.abs(np.einsum("ij,ij->i", normals, s - p)) <= FLAT * lengths * np.linalg.norm(r - s, axis=1)
+    for u, v, w in ((p, s, r), (s, q, r)):
+        flat &= np.einsum("ij,ij->i", np.cross(v - u, w - u), normals) > FLAT * lengths**2
+    flat &= ends[one, 0] == ends[other, 1]
+    quads = np.stack([a, b, c, d], axis=1)
+    return np.stack([owners[one], owners[other]], axis=1)[flat], quads[flat]
 
 
 def _parities(triangles: Ints) -> Array:

@@ -17,7 +17,7 @@ from meshcell.core.units import convert
 from meshcell.core.validation import BOX_FACES, check_edge
 from meshcell.geometry.features import CURVE, FIXED, feature_edges, interface_ids, point_kinds
 from meshcell.geometry.proximity import Base, base_of, grid_of
-from meshcell.surfaces.edge_moves import collapse_all, collapse_slivers, flip_better, split_all
+from meshcell.surfaces.edge_moves import collapse_all, collapse_slivers, flip_better, halved, split_all
 from meshcell.surfaces.fitting import MOVED, fit_curves, offsets_to_surface, open_corners, refill, shift
 from meshcell.surfaces.net import GONE, Net, climb, link_all, mixed, smooth_along
 from meshcell.surfaces.quadrics import decimate_net
@@ -34,6 +34,8 @@ SLIVER_LONGEST = 2.0
 FLOOR = 20.0
 # Edges shorter than this share of a voxel would follow its steps.
 LEAST_VOXELS = 0.8
+# Of the edge, where there are no voxels: shorter edges are not made unless asked for.
+LEAST_OF_EDGE = 0.4
 # Angles (degrees) that fitting curves may leave, and how often: refused moves leave facets between curves too small.
 CURVE_ANGLE, CURVE_FITS = 25.0, 3
 # Below this angle (degrees) points may leave their curves to open it; so many sweeps.
@@ -62,6 +64,7 @@ def remesh(
     min_angle: float = 35.0,
     gap_edges: float = 1.2,
     gradation: float = 0.4,
+    least_edge: float | str | None = None,
     progress: bool = False,
 ) -> Surface:
     """Make the triangles of every interface near equilateral, with edges of a wanted length.
@@ -83,6 +86,9 @@ def remesh(
         Edges per width of a gap or thin part.
     gradation : float
         Greatest growth of the edge length per um of way, 0.4: by half from one edge to the next.
+    least_edge : float or text, optional
+        um, the shortest length wanted where the surface bends and in thin parts; by default 0.8 of
+        `surface.resolution`, 0.4 of `edge` where a surface has none.
     progress : bool
         Show a bar with the stage that runs.
 
@@ -116,6 +122,8 @@ def remesh(
     unit = _voxel(surface)
     default = 0.1 * edge if unit is None else 0.25 * unit
     max_error = default if max_error is None else _length(max_error, "max_error")
+    default = LEAST_OF_EDGE * edge if unit is None else LEAST_VOXELS * unit
+    least = default if least_edge is None else _length(least_edge, "least_edge")
     if rounds < 1 or gap_edges <= 0 or gradation <= 0 or not 0 <= min_angle <= 60:
         raise ValueError(
             f"remesh needs rounds >= 1, gap_edges > 0, gradation > 0 and min_angle within 0 ... 60 degrees; got "
@@ -124,11 +132,13 @@ def remesh(
     if not len(surface.triangles):
         return surface
     refuse_broken(surface, "remesh")
+    if unit is None:
+        # What is near is seen from points alone: along a needle there may be none. Between voxels there are enough.
+        surface = halved(surface, edge)
     names = ("sizes", *(f"round {turn}" for turn in range(1, rounds + 1)), "polish", "refill")
     with stages("remesh", names, progress) as stage:
         stage("sizes")
         state, base, lines = _prepared(surface)
-        least = 0.4 * edge if unit is None else LEAST_VOXELS * unit
         edges, features = feature_edges(surface)
         state.sizes[:] = edge_sizes(
             surface, edges, features, base, edge=edge, least=least, max_error=max_error, gap_edges=gap_edges,

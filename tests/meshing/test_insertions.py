@@ -13,7 +13,7 @@ from meshcell.meshing.swaps import squared_sines
 @pytest.mark.parametrize("seed", range(4))
 def test_insertion_keeps_volumes_facets_and_conformity(seed):
     mesh = shaken(ball(4, core=0.5), 0.1, seed)
-    points, tets, regions, n = insert(mesh.points, mesh.tets, mesh.regions, 0.05, seed)
+    points, tets, regions, n = insert(mesh.points, mesh.tets, mesh.regions, 0.05, seed, 1000)
     assert n > 5
     assert len(points) == len(mesh.points) + n
     assert np.array_equal(points[: len(mesh.points)], mesh.points)
@@ -31,7 +31,7 @@ def test_a_flat_tetrahedron_between_two_facets_is_lifted_off():
     tets = np.array([[0, 1, 2, 3], [0, 3, 2, 4], [1, 2, 3, 4]], np.int32)
     before = squared_sines(points, tets)
     assert 0 < before.min() < np.sin(np.radians(6)) ** 2
-    moved, after, regions, n = insert(points, tets, np.ones(3, np.int32), 0.05, 0)
+    moved, after, regions, n = insert(points, tets, np.ones(3, np.int32), 0.05, 0, 1000)
     assert n == 1
     assert regions.tolist() == [1] * 6
     assert squared_sines(moved, after).min() > np.sin(np.radians(15)) ** 2
@@ -40,7 +40,7 @@ def test_a_flat_tetrahedron_between_two_facets_is_lifted_off():
 def test_good_meshes_stay_as_they_are():
     mesh = ball(3)
     points, tets, regions, n = insert(
-        mesh.points, mesh.tets, mesh.regions, float(squared_sines(mesh.points, mesh.tets).min()), 0
+        mesh.points, mesh.tets, mesh.regions, float(squared_sines(mesh.points, mesh.tets).min()), 0, 1000
     )
     assert n == 0
     assert np.array_equal(tets, mesh.tets)
@@ -50,6 +50,6 @@ def test_good_meshes_stay_as_they_are():
 
 def test_the_same_seed_gives_the_same_bytes():
     mesh = shaken(ball(3, core=0.5), 0.1)
-    one, two = (insert(mesh.points, mesh.tets, mesh.regions, 0.1, 5) for _ in range(2))
+    one, two = (insert(mesh.points, mesh.tets, mesh.regions, 0.1, 5, 1000) for _ in range(2))
     assert one[0].tobytes() == two[0].tobytes()
     assert one[1].tobytes() == two[1].tobytes()

@@ -267,10 +267,42 @@ def test_a_tolerance_is_far_below_the_bodies():
     assert mc.enclosed_volumes(mc.combine(bodies, tolerance="1 nm")) == mc.enclosed_volumes(mc.combine(bodies))
 
 
+def brick(shape, place, rng):
+    """A box of unit squares, each cut along either diagonal."""
+    rows, triangles = {}, []
+    faces = [(axis, level) for axis in range(3) for level in (0, shape[axis])]
+    squares = [(*face, *cell) for face in faces for cell in np.ndindex(shape[face[0] - 2], shape[face[0] - 1])]
+    for axis, level, *square in squares:
+        corners = []
+        for u, v in ((0, 0), (1, 0), (1, 1), (0, 1)):
+            point = [0, 0, 0]
+            point[axis], point[axis - 2], point[axis - 1] = level, square[0] + u, square[1] + v
+            corners.append(rows.setdefault(tuple(point), len(rows)))
+        a, b, c, d = corners if level else corners[::-1]
+        triangles += [[a, b, c], [a, c, d]] if rng.random() < 0.5 else [[a, b, d], [b, c, d]]
+    return mc.Surface(np.array(list(rows)) + place, triangles, np.tile([1, 0], (len(triangles), 1)))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1))
+def test_walls_between_bricks_may_have_any_diagonals(seed):
+    rng = np.random.default_rng(seed)
+    shape, place, bricks = rng.integers(1, 4, 3), np.zeros(3), {}
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0] if seed % 2 else np.eye(3)
+    turn *= np.sign(np.linalg.det(turn))
+    for k in range(3):
+        box = brick(shape, place, rng)
+        bricks[f"b{k}"] = mc.Surface(box.points @ turn.T, box.triangles, box.sides)
+        place = place + np.eye(3)[k] * shape
+    one = mc.combine(bricks)
+    assert mc.enclosed_volumes(one) == pytest.approx(dict.fromkeys(bricks, float(np.prod(shape))), rel=1e-9)
+    walls = [np.prod(shape) / shape[k] for k in (0, 1)]
+    assert [mc.areas(one)[f"b{k}", f"b{k + 1}"] for k in (0, 1)] == pytest.approx(walls, rel=1e-9)
+
+
 def test_a_wall_cut_differently_is_said():
     cube = surface_of(np.pad(np.ones((1, 1, 1), bool), 1))
-    other = moved(mc.Surface(cube.points * [-1, 1, 1], cube.triangles[:, ::-1], cube.sides), [3, 0, 0])
-    other = mc.Surface(other.points[:, [0, 2, 1]] * [1, -1, 1] + [0, 2, 0], other.triangles, other.sides)
+    other = moved(mc.Surface(cube.points * [1, 0.5, 0.5], cube.triangles, cube.sides), [1, 0.75, 0.75])
     with pytest.raises(mc.MeshError, match="'a' and 'b' touch, but the wall between them is not cut into the same"):
         mc.combine({"a": cube, "b": other})
 
