@@ -152,7 +152,7 @@ def _purkinje_parameters():
     return rates | {"v_3": "18000 molecule/um^2/s", "K_S": "0.27 uM", "k_c4": f"{leak!r} molecule/uM/um^2/s"}
 
 
-def mechanotransduction(stiffness="70 GPa"):
+def mechanotransduction(stiffness="5.7 kPa"):
     """Stiffness of the substrate to YAP/TAZ in the nucleus, 15 species: Sun et al. 2016 and Scott et al. 2021.
 
     Biophys. J. 110 (2016) 2540 and PNAS 118 (2021) e2021571118, with the parameters of SMART's example; the substrate

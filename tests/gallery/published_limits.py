@@ -100,7 +100,7 @@ def purkinje_calcium(sizes):
     return Limit(starts, dict.fromkeys(("Ca", "IP3", "PV_Ca", "CD28k", "CaER"), UM), slopes, tuple(jumps))
 
 
-def mechanotransduction(sizes, stiffness=7e7):
+def mechanotransduction(sizes, stiffness=5.7):
     """Sun et al. 2016, Scott et al. 2021; the stiffness in kPa."""
     cyto, nuc, pm, nm, contact = (sizes[name] for name in ("Cyto", "Nuc", "PM", "NM", "contact"))
     n, e = 2300 / 1260, stiffness
