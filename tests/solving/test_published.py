@@ -1,7 +1,5 @@
 """Models from papers: each runs as it is written, and gives what an independent reference says."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -9,44 +7,16 @@ import meshcell as mc
 from gallery import published, published_limits
 from gallery.balls import round_ball
 from gallery.meshes import box
+from gallery.published_runs import CASES, stirred
 from meshcell.analysis.quantities import mean, total
 from meshcell.models.mixing import well_mixed
-from meshcell.models.species import Pool
 from meshcell.solving.solver import solve
 from meshcell.solving.steady_states import steady
 
 UM = 602.214076
 
 
-def stirred(model):
-    """Let everything diffuse so fast (um^2/s) that what is left to level is below 1e-4 everywhere here."""
-    species = [item if isinstance(item, Pool) else dataclasses.replace(item, diffusion=1e7) for item in model.species]
-    return dataclasses.replace(model, species=species)
-
-
-def nested(radius, core=1, n=2, **patches):
-    """A ball of that radius (um) with a core; patches are where z is above so many radii, those of the core first."""
-    mesh = round_ball(n, radius, core)
-    for name, (height, outside) in patches.items():
-        edge = radius * (core + 0.5) / n
-        far = (lambda points, edge=edge: np.linalg.norm(points, axis=1) > edge) if outside else None
-        near = far or (lambda points, edge=edge: np.linalg.norm(points, axis=1) < edge)
-        mesh = mc.patch(mesh, name, lambda points, h=height, near=near: (points[:, 2] > h * radius) & near(points))
-    return mesh
-
-
-# Model -> its mesh, its last time (s), what happens; the tolerance is 5e-4 of how far each species goes, at rtol 1e-4.
-CASES = {
-    "mechanotransduction": (lambda: nested(6, contact=(0.4, True)), 100.0, ()),
-    "atp_synthesis": (lambda: nested(0.2), 0.02, ()),
-    "release_unit": (lambda: nested(0.3, junction=(0, False)), 0.02, (published.release_ends(share=0.5),)),
-    "spine_calcium": (lambda: nested(0.3, psd=(0.4, True)), 0.05, ()),
-    # The first spike, and the receptors that it opens.
-    "purkinje_calcium": (lambda: nested(2), 0.025, ()),
-}
-
-
-def compare(found, truth, tolerance=5e-4):
+def compare(found, truth, tolerance=1e-3):
     for name, values in truth.items():
         assert np.abs(mean(found, name) - values).max() <= tolerance * np.ptp(values), name
 
