@@ -19,10 +19,14 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.integrate import solve_ivp
 
+from gallery import published, published_limits
 from gallery.balls import round_ball
 from gallery.meshes import box
 from gallery.models import BALL, brusselator, calcium
+from gallery.published_runs import CASES, stirred
+from meshcell.analysis.quantities import mean
 from meshcell.models.binding import bind
+from meshcell.models.mixing import well_mixed
 from meshcell.models.model import Model
 from meshcell.models.species import Pool, Reaction, Species
 from meshcell.solving.discretisation import Discretisation
@@ -188,6 +192,20 @@ def scipy_table(n):
     )
 
 
+def published_table():
+    rows = []
+    for name, (make, last, events) in CASES.items():
+        mesh, model, times = make(), stirred(getattr(published, name)()), np.linspace(0, last, 26)
+        truth = getattr(published_limits, name)(well_mixed(model, mesh).sizes).course(times)
+        seconds, found = cpu(lambda run=(mesh, model, times), acts=events: solve(*run, events=list(acts)), times=1)
+        error = max(np.abs(mean(found, each) - values).max() / np.ptp(values) for each, values in truth.items())
+        drift = found.stats.get("mass_drift", "none kept")
+        steps, unknowns = found.stats["steps"], found.stats["unknowns"]
+        rows.append([name, len(model.species), unknowns, steps, 1e3 * seconds / steps, error, drift])
+    head = ["model", "species", "unknowns", "steps", "CPU ms a step", "error / range", "drift"]
+    table("Published models, stirred, against their ordinary differential equations", head, rows)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small meshes alone")
@@ -196,6 +214,7 @@ def main():
     choice_table(4 if quick else 16)
     study_table(4 if quick else 12, 5 if quick else 100)
     scipy_table(4 if quick else 8)
+    published_table()
 
 
 if __name__ == "__main__":

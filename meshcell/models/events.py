@@ -156,7 +156,7 @@ def with_switches(model: Model, events: Iterable[Event]) -> tuple[Model, dict[st
                     f"{event} sets {name!r}, which varies in time or place; set a parameter that is a number"
                 )
             switches.setdefault(name, Switched(value))
-            courses[name] = Course(switches[name], None if unit is None else str(unit))
+            courses[name] = Course(switches[name], _unit_text(unit))
     return (replace(model, parameters={**model.parameters, **courses}) if courses else model), switches
 
 
@@ -170,8 +170,13 @@ def with_tables(model: Model, switches: Mapping[str, Switched], times: Floats) -
                 moments += [t, t]
                 values += [values[-1], value]
             unit = number_and_unit(model.parameters[name], name)[1]
-            tables[name] = Table(moments, values, None if unit is None else str(unit))
+            tables[name] = Table(moments, values, _unit_text(unit))
     return replace(model, parameters={**model.parameters, **tables}) if tables else model
+
+
+def _unit_text(unit: Unit | None) -> str | None:
+    """Write a unit as courses and tables read it: "1" is no unit, None an unknown one."""
+    return None if unit is None else str(unit) if unit.powers else "1"
 
 
 # --- on a mesh ---

@@ -39,6 +39,16 @@ def test_amounts_and_parameters_jump_when_they_should(mesh, scheme):
     assert flux(found, "decay") == pytest.approx(rates, rel=1e-9)
 
 
+@pytest.mark.parametrize("n", ["2", "2 dimensionless"])
+def test_a_parameter_without_a_unit_is_switched(n):
+    """A number of channels, say, among rates whose units are checked."""
+    leave = Reaction("out", "ball", "n*k*A", {"A": -1})
+    model = Model(PLACES, [Species("A", "ball", 1, "1 uM")], [leave], {"n": n, "k": "1 1/s"})
+    found = solve({"ball": 1.0, "rim": 1.0}, model, TIMES, rtol=1e-6, events=[Event(1.0, set={"n": 0})])
+    assert mean(found, "A") / mean(found, "A")[0] == pytest.approx(np.exp(-2 * np.minimum(TIMES, 1)), rel=1e-5)
+    assert found.model.parameters["n"].unit == "1"
+
+
 @pytest.mark.parametrize("rtol", [1e-3, 1e-5])
 def test_the_time_of_a_condition_is_found_to_rtol(rtol):
     """A pool that grows evenly, and one that swings."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import warnings
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ def antimony_of(model: Described, sizes: Any) -> str:
     antimony.clearPreviousLoads()
     if antimony.loadSBMLString(sbml_of(model, sizes)) < 0:
         raise FileError(f"antimony could not take the model: {antimony.getLastError()}")
-    text = str(antimony.getAntimonyString(antimony.getMainModuleName()))
+    text = _with_all_digits(str(antimony.getAntimonyString(antimony.getMainModuleName())), model)
     toml = toml_of(model)
     return f"# {tagged(KIND, toml=toml, digest=_digest(text, toml))}\n{text}"
 
@@ -59,6 +61,22 @@ def _sbml_of_antimony(text: str, what: str) -> str:
     if antimony.loadAntimonyString(text) < 0:
         raise FileError(f"{what} should be Antimony; reading it failed: {antimony.getLastError()}; correct that line")
     return str(antimony.getSBMLString(antimony.getMainModuleName()))
+
+
+def _with_all_digits(text: str, model: Described) -> str:
+    """Write how many of a species a reaction makes or takes in full: the library rounds it to six digits."""
+    counts = sorted({abs(change) for reaction in model.reactions for change in reaction.change.values()})
+    exact = {f"{count:.6g}": f"{count:.6g}" if float(f"{count:.6g}") == count else repr(count) for count in counts}
+    if len(exact) < len(counts):
+        warnings.warn(
+            f"Antimony's library rounds what reactions change to six digits, and some of {counts} are one then: the "
+            "text is that much off for other programs; write SBML instead",
+            stacklevel=5,
+        )
+        return text
+    rounded = re.compile(rf"(?<=[ :])({'|'.join(map(re.escape, exact))})(?= \w)")
+    equations = re.compile(r"^[^#\n;]*?->[^;\n]*", re.MULTILINE)
+    return equations.sub(lambda line: rounded.sub(lambda count: exact[count[1]], line[0]), text)
 
 
 def _library() -> Any:

@@ -1,5 +1,6 @@
 """Models to SBML and Antimony and back: equal as they were written, and as good where another program changed them."""
 
+import dataclasses
 import re
 import warnings
 
@@ -222,3 +223,18 @@ def test_pools_and_means_are_what_they_are_in_a_well_mixed_cell():
     formulas = [document.getModel().getReaction(k).getKineticLaw().getFormula() for k in (0, 1)]
     plain = [re.sub(r"[() ]", "", formula) for formula in formulas]
     assert plain == ["PM*p*bath-A", "cyt*k*A*A*cyt/N"]
+
+
+def test_antimony_has_all_digits_of_what_reactions_change():
+    """The library writes six; what it makes of the text, without our note, is what other programs read."""
+    species = [Species("A", "cyt", 1, "1 uM"), Species("B", "cyt", 1, "1 uM")]
+    changes = [{"A": -1, "B": 1 / 6}, {"A": 2 / 3, "B": -1e-7 / 3}, {"A": -12345678.5, "B": 3}]
+    reactions = [Reaction(f"r{n}", "cyt", "k*A", change) for n, change in enumerate(changes)]
+    model = Model({"cyt": "cytosol"}, species, reactions, {"k": "1 1/s"})
+    text = model.to_antimony(sizes={"cyt": 1.0}).partition("\n")[2]
+    again = Model.from_antimony(text, {"cyt": "cytosol"})
+    for reaction, change in zip(again.reactions, changes, strict=True):
+        assert reaction.change == pytest.approx(change, rel=1e-14)
+    alike = dataclasses.replace(model, reactions=[Reaction("r", "cyt", "k*A", {"A": -1 / 3, "B": 0.333333})])
+    with pytest.warns(UserWarning, match="rounds what reactions change to six digits"):
+        alike.to_antimony(sizes={"cyt": 1.0})
