@@ -208,9 +208,9 @@ def check(file: Path, /, *, reading: Reading = AS_IT_IS, against: Path | None = 
     from meshcell.analysis.checks import check
 
     if against is None:
-        report = check(reading.load(file))
+        report = check(reading.load(file), progress=True)
     else:
-        report = check(AS_IT_IS.load(file), against=reading.load(against))
+        report = check(AS_IT_IS.load(file), against=reading.load(against), progress=True)
     print(_as_typed(str(report)))
     if not report.ok:
         sys.exit(REFUSED)

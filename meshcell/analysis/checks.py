@@ -14,6 +14,7 @@ from meshcell.analysis.mesh_checks import handle_problems, mesh_problems, surfac
 from meshcell.analysis.problems import LISTED, SEVERITIES, Problem, listed, sizes
 from meshcell.core.arrays import Array, percent
 from meshcell.core.hints import require
+from meshcell.core.progress import stages
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import coarse_axis, name_of
 from meshcell.geometry import voxels
@@ -34,6 +35,8 @@ ISLAND = 27
 # Share of a label in parts thinner than two voxels from which on its shape is not to be trusted.
 MUCH_THIN = 0.05
 MAX_DRIFT = 1e-8
+# Seconds after which progress is shown.
+PATIENCE = 2.0
 # Findings of a kind that are told one by one.
 TOLD = 8
 
@@ -46,7 +49,9 @@ BYTES_PER_TET = 1_500.0
 BYTES_PER_VOXEL = 10.0
 
 
-def check(thing: Volume | Surface | TetMesh | Model | Solution, *, against: Volume | None = None) -> Report:
+def check(
+    thing: Volume | Surface | TetMesh | Model | Solution, *, against: Volume | None = None, progress: bool = False
+) -> Report:
     """Look for what would go wrong with a volume, surface, mesh, model or solution.
 
     Parameters
@@ -54,6 +59,8 @@ def check(thing: Volume | Surface | TetMesh | Model | Solution, *, against: Volu
     thing : Volume, Surface, TetMesh, Model or Solution
     against : Volume, optional
         The labels from which a Surface or TetMesh was made: every region and interface is compared with them, by name.
+    progress : bool
+        Show a bar with the stage that runs.
 
     Returns
     -------
@@ -80,11 +87,16 @@ def check(thing: Volume | Surface | TetMesh | Model | Solution, *, against: Volu
     look, title = next(entry for kind, entry in subjects.items() if isinstance(thing, kind))
     if against is not None and not isinstance(thing, Surface | TetMesh):
         raise TypeError(f"against= compares a Surface or a TetMesh with labels; got {type(thing).__name__}")
-    findings, figures = list(look(thing)), None
-    # Without conforming elements there is nothing to compare.
-    if isinstance(thing, Surface | TetMesh) and against is not None and all(p.severity != "error" for p in findings):
-        figures = measure(thing, against)
-        findings += fidelity_problems(figures)
+    names = ("problems",) if against is None else ("problems", "comparison with labels")
+    with stages("check", names, progress, PATIENCE) as stage:
+        stage("problems")
+        findings, figures = list(look(thing)), None
+        sound = all(problem.severity != "error" for problem in findings)
+        # Without conforming elements there is nothing to compare.
+        if isinstance(thing, Surface | TetMesh) and against is not None and sound:
+            stage("comparison with labels")
+            figures = measure(thing, against)
+            findings += fidelity_problems(figures)
     problems = sorted(findings, key=lambda problem: SEVERITIES.index(problem.severity))
     report = Report(title(thing), tuple(problems), figures)
     errors = sum(problem.severity == "error" for problem in problems)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import Any, Protocol
 
 # Seconds between the lines of a log.
@@ -41,8 +42,10 @@ def bar(things: Iterable[Any] | None = None, *, progress: bool, line: str = LINE
 
 
 @contextmanager
-def stages(what: str, names: tuple[str, ...], progress: bool) -> Iterator[Stage]:
+def stages(what: str, names: tuple[str, ...], progress: bool, delay: float = 0.0) -> Iterator[Stage]:
     """Show which of the named stages of a function runs, and how many are done; one may begin again, or be another.
+
+    Nothing is shown of what ends within `delay` seconds.
 
     Examples
     --------
@@ -51,16 +54,24 @@ def stages(what: str, names: tuple[str, ...], progress: bool) -> Iterator[Stage]
     ...     stage("volumes")
     """
     shape = "{desc:<32}{bar:20} {n}/{total} {elapsed}"
-    with bar(total=len(names), progress=progress, desc=what, bar_format=shape) as shown:
+    with bar(total=len(names), progress=progress, desc=what, bar_format=shape, delay=delay) as shown:
+        late = Timer(delay, shown.refresh)
+        late.daemon = True
+
+        def say(n: int, name: str) -> None:
+            shown.n = n
+            shown.set_description_str(f"{what}: {name}", refresh=not late.is_alive())
 
         def stage(name: str, /) -> None:
-            if name in names:
-                shown.n = names.index(name)
-            shown.set_description_str(f"{what}: {name}")
+            say(names.index(name) if name in names else shown.n, name)
 
-        yield stage
-        shown.n = len(names)
-        shown.set_description_str(f"{what}: done")
+        if progress and delay:
+            late.start()
+        try:
+            yield stage
+            say(len(names), "done")
+        finally:
+            late.cancel()
 
 
 def _looked_at() -> bool:

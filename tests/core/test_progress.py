@@ -1,6 +1,7 @@
 """Progress: nothing by default, a bar on a terminal, lines in a log."""
 
 import sys
+import time
 
 import meshcell as mc
 from gallery.labels import halves
@@ -32,6 +33,15 @@ def test_a_bar_on_a_terminal(capsys, monkeypatch):
     with stages("work", ("first", "second"), progress=True) as stage:
         stage("second")
     assert "\r" in told(capsys)
+
+
+def test_what_ends_soon_shows_nothing(capsys):
+    for seconds in (0.0, 0.3):
+        with stages("work", ("first", "second"), progress=True, delay=0.1) as stage:
+            stage("first")
+            time.sleep(seconds)
+        lines = told(capsys).splitlines()
+        assert [line.rsplit(" ", 2)[0] for line in lines] == (["work: first", "work: done"] if seconds else [])
 
 
 def test_long_functions_show_their_stages(capsys):
