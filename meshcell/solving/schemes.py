@@ -211,7 +211,7 @@ def rosenbrock(step: Step) -> Trial:
     if not np.isfinite(rate).all():
         return trial.failed("finite", _first_bad(rate))
     problem.linearise(step.when(step.t), u, 1 / (GAMMA * dt))
-    drift = _drift(step)
+    drift, restore = _drift(step), problem.sums.restorer(u)
     for i in range(4):
         if i >= 2:
             state = _combined(u, A[i], trial.stages)
@@ -226,7 +226,7 @@ def rosenbrock(step: Step) -> Trial:
         trial.work += CYCLE_WORK * iterations
         if not converged:
             return trial.failed("small", int(np.argmax(np.abs(b) / problem.mass * step.weights)))
-        problem.sums.restore(x, u)
+        restore(x)
         trial.stages.append(x)
     return trial.finish(_combined(u, NEW, trial.stages), trial.stages[3])
 
