@@ -88,8 +88,10 @@ LINEAR_SHARE = 0.01
 # tau D K_ii / M_ii above which multigrid is cheaper than Jacobi's conjugate gradients (about fifty iterations).
 STEEP = 300.0
 # Work of a step beside its iterations, and of an iteration of multigrid, in iterations of conjugate gradients; by CPU
-# time with three species on 47,000 and 290,000 tetrahedra.
+# time with three species on 47,000 and 290,000 tetrahedra. Calls from Python cost as much on a small system as on a
+# large one: as many iterations as it takes for so many unknowns in all; by CPU time with 150 to 18,000 unknowns.
 IMPLICIT_WORK, IMEX_WORK, CYCLE_WORK = 20.0, 12.0, 12.0
+IMPLICIT_CALLS, IMEX_CALLS, CYCLE_CALLS = 170_000.0, 90_000.0, 6_000.0
 
 
 class Discrete(Protocol):
@@ -206,7 +208,8 @@ class Trial:
 
 def rosenbrock(step: Step) -> Trial:
     """Try a fully implicit step of RODAS3."""
-    problem, u, dt, trial = step.problem, step.u, step.dt, Trial(work=IMPLICIT_WORK)
+    problem, u, dt = step.problem, step.u, step.dt
+    trial = Trial(work=IMPLICIT_WORK + IMPLICIT_CALLS / len(u))
     rate = step.reacted - problem.diffusion.apply(u)
     if not np.isfinite(rate).all():
         return trial.failed("finite", _first_bad(rate))
@@ -223,7 +226,7 @@ def rosenbrock(step: Step) -> Trial:
             b += problem.mass * _combined(np.zeros_like(u), C[i], trial.stages) / dt
         x, iterations, converged = problem.multigrid.solve(b, step.weights, LINEAR_SHARE, _guessed_increment(step, i))
         step.count(iterations)
-        trial.work += CYCLE_WORK * iterations
+        trial.work += _cycle_work(problem) * iterations
         if not converged:
             return trial.failed("small", int(np.argmax(np.abs(b) / problem.mass * step.weights)))
         restore(x)
@@ -245,7 +248,8 @@ def _drift(step: Step) -> Floats:
 
 def imex(step: Step, tableau: Tableau = ARS343) -> Trial:
     """Try a step that is implicit in diffusion alone; the stages are diffusive rates du/dt."""
-    problem, u, dt, trial = step.problem, step.u, step.dt, Trial(work=IMEX_WORK)
+    problem, u, dt = step.problem, step.u, step.dt
+    trial = Trial(work=IMEX_WORK + IMEX_CALLS / len(u))
     relaxed, work = _relaxation(step, tableau.theta * dt)
     explicit, implicit = np.zeros((2, len(tableau.nodes), len(u)))
     explicit[0] = step.reacted / problem.mass
@@ -291,9 +295,13 @@ def _relaxation(step: Step, tau: float) -> tuple[Callable[[Floats, Floats], tupl
     weights = step.weights * tau
     if step.problem.diffusion.steepness(tau) > STEEP:
         step.problem.store(1 / tau)
-        return lambda state, guess: _relax_steeply(step.problem, tau, state, guess, weights), CYCLE_WORK
+        return lambda state, guess: _relax_steeply(step.problem, tau, state, guess, weights), _cycle_work(step.problem)
     relaxations = step.problem.diffusion.relaxations(tau, weights)
     return lambda state, guess: relax(relaxations, state, guess, LINEAR_SHARE), 1.0
+
+
+def _cycle_work(problem: Discrete) -> float:
+    return CYCLE_WORK + CYCLE_CALLS / problem.size
 
 
 def _relax_steeply(

@@ -9,7 +9,7 @@ from meshcell.core.arrays import Floats
 
 HOLD = 4
 # Steps between two trials of the other scheme: few at first, then more and more.
-FIRST_TRIAL, WAIT, LONGEST_WAIT = 2, 5, 80
+FIRST_TRIAL, WAIT, LONGEST_WAIT = 5, 10, 80
 # How much faster the other scheme has to be: a change costs the guesses that the last steps give.
 GAIN = 1.2
 OTHER = {"implicit": "imex", "imex": "implicit"}
@@ -20,9 +20,9 @@ class Choice:
     """What is known of the two schemes.
 
     Speeds are simulated seconds, as far as the step's error would have allowed, per unit of work. Work is counted in
-    iterations and never measured in seconds, so that the same run takes the same steps on every machine. It says
-    nothing about the other scheme's step: how stiff the reactions are, how rough the state is, how exactly the linear
-    solver has to work, all that is in the error and the work of one step that was really taken.
+    iterations and calls and never measured in seconds, so that the same run takes the same steps on every machine. It
+    says nothing about the other scheme's step: how stiff the reactions are, how rough the state is, how exactly the
+    linear solver has to work, all that is in the error and the work of one step that was really taken.
 
     Parameters
     ----------
