@@ -22,7 +22,7 @@ from scipy.integrate import solve_ivp
 from gallery import published, published_limits
 from gallery.balls import round_ball
 from gallery.meshes import box
-from gallery.models import BALL, brusselator, calcium
+from gallery.models import BALL, brusselator, buffered, calcium, receptor
 from gallery.published_runs import CASES, stirred
 from meshcell.analysis.quantities import mean
 from meshcell.models.binding import bind
@@ -68,27 +68,6 @@ def chain(n=15):
         for k in range(n)
     ]
     return Model({"ball": "ball"}, species, steps)
-
-
-def buffered():
-    """Calcium that a fast buffer binds, from rest."""
-    species = [Species("Ca", "ball", 220, 60.0), Species("B", "ball", 10, 6000.0), Species("CaB", "ball", 10)]
-    reactions = [
-        Reaction("bind", "ball", "0.5*Ca*B - 50*CaB", {"Ca": -1, "B": -1, "CaB": 1}),
-        Reaction("enter", "rim", "500*exp(-t/0.01)", {"Ca": 1}),
-    ]
-    return Model(BALL, species, reactions)
-
-
-def receptor():
-    """A ligand that receptors on the membrane bind, which pair."""
-    species = [Species("L", "ball", 30, 10.0), Species("R", "rim", 0.1, 20.0)]
-    species += [Species("C", "rim", 0.1), Species("D", "rim", 0.05)]
-    reactions = [
-        Reaction("bind", "rim", "0.1*L*R - C", {"L": -1, "R": -1, "C": 1}),
-        Reaction("pair", "rim", "0.5*C*C - D", {"C": -2, "D": 1}),
-    ]
-    return Model(BALL, species, reactions)
 
 
 def with_pool():

@@ -28,7 +28,9 @@ def share(kernel: Callable[..., None], n_pieces: int, work: int, *args: Any) -> 
 
     Each piece writes only what is its own. `numba.set_num_threads` and NUMBA_NUM_THREADS bound the threads.
     """
-    n = min(get_num_threads(), n_pieces, work // WORTH)
+    n = min(n_pieces, work // WORTH)
+    # Asking how many threads there are takes longer than a small kernel.
+    n = min(n, get_num_threads()) if n > 1 else 1
     if n < 2:
         kernel(0, n_pieces, *args)
         return
@@ -45,6 +47,10 @@ def share(kernel: Callable[..., None], n_pieces: int, work: int, *args: Any) -> 
 
 def spread(ufunc: np.ufunc, *inputs: Any, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Set `out` to ufunc(*inputs), flat arrays or numbers, on all threads, and return it."""
+
+    if out.size <= STRIP:
+        ufunc(*inputs, out=out)
+        return out
 
     def kernel(first: int, last: int) -> None:
         part = slice(first * STRIP, last * STRIP)

@@ -188,7 +188,7 @@ def compile(expression: Expression, argument_names: Sequence[str]) -> Compiled:
         return len(names) + len(steps) - 1
 
     result = walk(expression.tree, {op: functools.partial(slot_of_step, op) for op in NUMPY}, slot_of_leaf)
-    return Compiled(names, tuple(leaves), tuple(steps), result)
+    return Compiled(names, tuple(np.float64(leaf) for leaf in reversed(leaves)), tuple(steps), result)
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Compiled:
     """
 
     argument_names: tuple[str, ...]
-    constants: tuple[float, ...]
+    constants: tuple[np.float64, ...]
     steps: tuple[tuple[str, tuple[int, ...]], ...]
     result: int
 
@@ -208,14 +208,14 @@ class Compiled:
         if len(arguments) != len(self.argument_names):
             raise TypeError(f"expected the arguments {', '.join(self.argument_names)}; got {len(arguments)} of them")
         arrays = [np.asarray(argument, np.float64) for argument in arguments]
-        constants = [np.float64(value) for value in self.constants]
-        slots: list[Any] = list(arrays)
+        # Every step stands where its result will.
+        slots: list[Any] = [*arrays, *self.steps, *self.constants]
         with np.errstate(all="ignore"):
-            for operation, operands in self.steps:
-                values = (slots[k] if k >= 0 else constants[-k - 1] for k in operands)
-                slots.append(NUMPY[operation](*values))
-        value = slots[self.result] if self.result >= 0 else constants[-self.result - 1]
-        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+            for slot, (operation, operands) in enumerate(self.steps, len(arrays)):
+                slots[slot] = NUMPY[operation](*[slots[k] for k in operands])
+        value = slots[self.result]
+        shapes = {array.shape for array in arrays} - {()}
+        shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
         if np.shape(value) != shape or any(value is array for array in arrays):
             return np.array(np.broadcast_to(value, shape))
         return np.asarray(value, np.float64)

@@ -107,6 +107,11 @@ class Relaxation:
         v += self.tau * x
         rest, _ = band.operate(-1.0, tuple(-D for D in band.constants), x, v)
         factors = tuple(self.tau * D for D in band.constants)
+        if len(band.product.bounds) == 2:
+            product = band.product
+            places = product.bounds, product.indptr, product.indices, band.data, band.mass
+            system = factors, self.inverse, self.measure
+            return x, *_solve_alone(*places, *system, x, rest, tolerance**2, MOST_ITERATIONS)
         p = np.zeros_like(rest)
         alpha = beta = (0.0,) * WIDTH
         q, rz = p, np.zeros(WIDTH)
@@ -297,3 +302,41 @@ def _redirect(first: int, last: int, bounds: Any, beta: Any, inverse: Any, rest:
     for i in range(bounds[first], bounds[last]):
         for k in range(WIDTH):
             p[i, k] = inverse[i, k] * rest[i, k] + beta[k] * p[i, k]
+
+
+@njit(cache=True, nogil=True)
+def _solve_alone(
+    bounds: Any,
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    mass: Any,
+    factors: Any,
+    inverse: Any,
+    measure: Any,
+    x: Any,
+    rest: Any,
+    limit: float,
+    most: int,
+) -> Any:
+    """Iterate as `Relaxation.solve` does, with one piece: on a small system most of the time goes into calls."""
+    p, q, sums, pq = np.zeros_like(rest), np.zeros_like(rest), np.empty((1, 2, WIDTH)), np.empty((1, WIDTH))
+    alpha, beta, rz = np.zeros(WIDTH), np.zeros(WIDTH), np.zeros(WIDTH)
+    for iteration in range(most + 1):
+        _update(0, 1, bounds, _tuple(alpha), p, q, inverse, measure, x, rest, sums)
+        active = sums[0, 1] > limit
+        if not active.any():
+            return iteration, bool(np.isfinite(sums[0, 1]).all())
+        for k in range(WIDTH):
+            beta[k] = sums[0, 0, k] / rz[k] if active[k] and rz[k] > 0 else 0.0
+        _redirect(0, 1, bounds, _tuple(beta), inverse, rest, p)
+        _operate(0, 1, bounds, indptr, indices, data, mass, 1.0, factors, p, p, q, pq)
+        for k in range(WIDTH):
+            alpha[k] = sums[0, 0, k] / pq[0, k] if active[k] and pq[0, k] > 0 else 0.0
+        rz[:] = sums[0, 0]
+    return most, False
+
+
+@njit(inline="always")
+def _tuple(x: Any) -> Any:
+    return x[0], x[1], x[2], x[3]

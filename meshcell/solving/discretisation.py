@@ -96,9 +96,12 @@ class Discretisation:
             np.repeat(np.arange(len(sizes)), sizes),
             n_nodes,
         )
+        # Species at the node of an average unknown.
+        self.breadth = len(self.blocks.rows) / self.size
         self.diagonal = self.blocks.entries(np.arange(self.size), np.arange(self.size))
         held = np.zeros(self.size, bool)
         held[self._held] = True
+        self._stored = 0.0
         self._cut = np.flatnonzero(held[self.blocks.rows] | held[self.blocks.columns])
         self._weights: dict[str, Floats] = {}
         self.reactions = [self._nodal(reaction) for reaction in system.reactions]
@@ -244,12 +247,16 @@ class Discretisation:
 
     def store(self, storage: float) -> None:
         """Set the matrix to storage * M + D K."""
-        values = np.zeros(len(self.blocks.rows))
-        values[self.diagonal] = storage * self.mass
-        self.multigrid.update(values)
+        # Equal steps have one matrix.
+        if storage != self._stored:
+            values = np.zeros(len(self.blocks.rows))
+            values[self.diagonal] = storage * self.mass
+            self.multigrid.update(values)
+            self._stored = storage
 
     def linearise(self, t: float, u: Floats, storage: float) -> None:
         """Set the matrix to storage * M + D K - d(reactions)/du."""
+        self._stored = 0.0
         values, border = self._slopes(t, u), self._border(t, u)
         # A root is infinitely steep at zero: where a slope has no number the rate is taken as it stands.
         for slopes in (values, *border):

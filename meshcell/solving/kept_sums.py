@@ -6,7 +6,8 @@ must be given back where it came from: to the connected piece of a compartment, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,22 +109,31 @@ class KeptSums:
         return _summed(self.labels, self.mass * u, len(self.sizes))
 
     def restore(self, stage: Floats, u: Floats) -> None:
-        """Take out what the linear solver put into the sums: no stage may change them.
+        """Do as `restorer` to one stage."""
+        self.restorer(u)(stage)
 
+    def restorer(self, u: Floats) -> Callable[[Floats], None]:
+        """Return what takes out of stages from u, in place, what the linear solver put into the sums.
+
+        No stage may change them.
         Conservation must not hang on its tolerance, nor on rounding in K u, which is amplified by dt D / h^2 without
         bound. It is shared out in proportion to what there is at every node, where it is below all else: the rounding
         of a crowded species is much for one that is nearly used up.
         """
         if not self.groups:
-            return
+            return lambda _: None
         held = np.abs(u)
-        amounts, sums = self.molecules(held), self.molecules(stage)
+        amounts = self.molecules(held)
         # Sums of which there is nothing are kept as well.
         traces = (TRACE * amounts.sum() or 1.0) / self.sizes
-        room, shares = amounts + traces * self.sizes, np.zeros(len(sums))
-        for kept, parts in self.groups:
-            matrices = kept @ (room[parts][:, :, None] * kept.transpose(0, 2, 1))
-            wanted = np.linalg.solve(matrices, kept @ sums[parts][:, :, None])
+        room = amounts + traces * self.sizes
+        matrices = [kept @ (room[parts][:, :, None] * kept.transpose(0, 2, 1)) for kept, parts in self.groups]
+        return functools.partial(self._restored, held, traces, matrices)
+
+    def _restored(self, held: Floats, traces: Floats, matrices: list[Floats], stage: Floats) -> None:
+        sums, shares = self.molecules(stage), np.zeros(len(traces))
+        for (kept, parts), matrix in zip(self.groups, matrices, strict=True):
+            wanted = np.linalg.solve(matrix, kept @ sums[parts][:, :, None])
             shares[parts] = (kept.transpose(0, 2, 1) @ wanted)[:, :, 0]
         if self.labels is not None:
             stage -= shares[self.labels] * (held + traces[self.labels])

@@ -69,7 +69,9 @@ class Directions:
     def combined(self, y: Floats, x: Floats) -> None:
         """Add to x what has the image C y."""
         n = len(y)
-        add_rows(self.Z, sl.solve_triangular(self.R[:n, :n], y, check_finite=False), x)
+        if n:
+            # scipy.linalg.solve_triangular takes longer to look at its arguments than a small system for all its work.
+            add_rows(self.Z, sl.lapack.dtrtrs(self.R[:n, :n], y)[0], x)
 
 
 def gmres(
@@ -150,7 +152,7 @@ def gmres(
 
 def dot(x: Floats, y: Floats) -> float:
     """Return x . y, the same for any number of threads."""
-    return float(_dots_of(np.atleast_2d(x), 1, y)[0])
+    return float(_dots_of(x[None], 1, y)[0])
 
 
 def norm(x: Floats) -> float:
@@ -173,9 +175,9 @@ def add_rows(rows: Floats, coefficients: Floats, x: Floats) -> None:
 
 def _dots_of(rows: Floats, count: int, x: Floats) -> Floats:
     n_pieces = -(-x.size // PIECE)
-    parts = np.zeros((count, n_pieces))
+    parts = np.empty((count, n_pieces))
     share(_dots, n_pieces, count * x.size, rows, x, parts)
-    return np.asarray(parts.sum(axis=1))
+    return parts[:, 0] if n_pieces == 1 else np.asarray(parts.sum(axis=1))
 
 
 # --- kernels ---

@@ -153,7 +153,8 @@ class Multigrid:
 
     def _coarsest(self, r: Singles) -> Singles:
         if self._dense is not None:
-            return np.asarray(sl.lu_solve(self._dense, r, check_finite=False), np.float32)
+            # scipy.linalg.lu_solve takes longer to look at its arguments.
+            return np.asarray(sl.lapack.dgetrs(*self._dense, r)[0], np.float32)
         x = self._sweep(len(self.levels) - 1, r, None)
         for _ in range(COARSEST_SWEEPS):
             x = self._sweep(len(self.levels) - 1, r, x)

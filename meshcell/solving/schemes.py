@@ -85,11 +85,15 @@ ARS222 = Tableau(
 
 # Share of the step's tolerance that the linear solver may use up.
 LINEAR_SHARE = 0.01
-# tau D K_ii / M_ii above which multigrid is cheaper than Jacobi's conjugate gradients (about fifty iterations).
-STEEP = 300.0
-# Work of a step beside its iterations, and of an iteration of multigrid, in iterations of conjugate gradients; by CPU
-# time with three species on 47,000 and 290,000 tetrahedra.
-IMPLICIT_WORK, IMEX_WORK, CYCLE_WORK = 20.0, 12.0, 12.0
+# Work of a step beside its iterations, and of an iteration of multigrid for every species of a node and one more, in
+# iterations of conjugate gradients; by CPU time with 2, 3 and 15 species on up to 290,000 tetrahedra. Calls from Python
+# cost as much on a small system as on a large one: an iteration with so many unknowns; by CPU time with 150 to 18,000.
+IMPLICIT_WORK, IMEX_WORK, CYCLE_WORK = 20.0, 12.0, 3.0
+IMPLICIT_CALLS, IMEX_CALLS, CYCLE_CALLS = 170_000.0, 90_000.0, 6_000.0
+# tau D K_ii / M_ii above which multigrid is cheaper than Jacobi's conjugate gradients: with two species at a node (some
+# twenty iterations a stage, as most of it is guessed), how much more it is with a single unknown, and what their
+# MOST_ITERATIONS are enough for. By CPU time with 900 to 130,000 unknowns; iterations grow with the root.
+STEEP, STEEP_CALLS, MOST_STEEP = 600.0, 1e6, 2000.0
 
 
 class Discrete(Protocol):
@@ -98,6 +102,7 @@ class Discrete(Protocol):
     names: list[str]
     slices: dict[str, slice]
     size: int
+    breadth: float
     mass: Floats
     sums: KeptSums
     diffusion: Diffusion
@@ -206,12 +211,13 @@ class Trial:
 
 def rosenbrock(step: Step) -> Trial:
     """Try a fully implicit step of RODAS3."""
-    problem, u, dt, trial = step.problem, step.u, step.dt, Trial(work=IMPLICIT_WORK)
+    problem, u, dt = step.problem, step.u, step.dt
+    trial = Trial(work=IMPLICIT_WORK + IMPLICIT_CALLS / len(u))
     rate = step.reacted - problem.diffusion.apply(u)
     if not np.isfinite(rate).all():
         return trial.failed("finite", _first_bad(rate))
     problem.linearise(step.when(step.t), u, 1 / (GAMMA * dt))
-    drift = _drift(step)
+    drift, restore = _drift(step), problem.sums.restorer(u)
     for i in range(4):
         if i >= 2:
             state = _combined(u, A[i], trial.stages)
@@ -223,10 +229,10 @@ def rosenbrock(step: Step) -> Trial:
             b += problem.mass * _combined(np.zeros_like(u), C[i], trial.stages) / dt
         x, iterations, converged = problem.multigrid.solve(b, step.weights, LINEAR_SHARE, _guessed_increment(step, i))
         step.count(iterations)
-        trial.work += CYCLE_WORK * iterations
+        trial.work += _cycle_work(problem) * iterations
         if not converged:
             return trial.failed("small", int(np.argmax(np.abs(b) / problem.mass * step.weights)))
-        problem.sums.restore(x, u)
+        restore(x)
         trial.stages.append(x)
     return trial.finish(_combined(u, NEW, trial.stages), trial.stages[3])
 
@@ -245,7 +251,8 @@ def _drift(step: Step) -> Floats:
 
 def imex(step: Step, tableau: Tableau = ARS343) -> Trial:
     """Try a step that is implicit in diffusion alone; the stages are diffusive rates du/dt."""
-    problem, u, dt, trial = step.problem, step.u, step.dt, Trial(work=IMEX_WORK)
+    problem, u, dt = step.problem, step.u, step.dt
+    trial = Trial(work=IMEX_WORK + IMEX_CALLS / len(u))
     relaxed, work = _relaxation(step, tableau.theta * dt)
     explicit, implicit = np.zeros((2, len(tableau.nodes), len(u)))
     explicit[0] = step.reacted / problem.mass
@@ -289,11 +296,16 @@ def imex2(step: Step) -> Trial:
 def _relaxation(step: Step, tau: float) -> tuple[Callable[[Floats, Floats], tuple[Floats, int, bool]], float]:
     """Prepare the implicit stages of a step: (state, guess) -> w with (M + tau D K) w = -D K state; what they cost."""
     weights = step.weights * tau
-    if step.problem.diffusion.steepness(tau) > STEEP:
+    steep = min(STEEP * ((1 + step.problem.breadth) / 3) ** 2 + STEEP_CALLS / step.problem.size, MOST_STEEP)
+    if step.problem.diffusion.steepness(tau) > steep:
         step.problem.store(1 / tau)
-        return lambda state, guess: _relax_steeply(step.problem, tau, state, guess, weights), CYCLE_WORK
+        return lambda state, guess: _relax_steeply(step.problem, tau, state, guess, weights), _cycle_work(step.problem)
     relaxations = step.problem.diffusion.relaxations(tau, weights)
     return lambda state, guess: relax(relaxations, state, guess, LINEAR_SHARE), 1.0
+
+
+def _cycle_work(problem: Discrete) -> float:
+    return CYCLE_WORK * (1 + problem.breadth) + CYCLE_CALLS / problem.size
 
 
 def _relax_steeply(

@@ -8,8 +8,8 @@ from typing import Any
 from meshcell.core.arrays import Floats
 
 HOLD = 4
-# Steps between two trials of the other scheme: few at first, then more and more.
-FIRST_TRIAL, WAIT, LONGEST_WAIT = 2, 5, 80
+# Steps between two trials of the other scheme: few at first and where it is nearly as good, then more and more.
+FIRST_TRIAL, WAIT, LONGEST_WAIT = 8, 16, 80
 # How much faster the other scheme has to be: a change costs the guesses that the last steps give.
 GAIN = 1.2
 OTHER = {"implicit": "imex", "imex": "implicit"}
@@ -20,9 +20,9 @@ class Choice:
     """What is known of the two schemes.
 
     Speeds are simulated seconds, as far as the step's error would have allowed, per unit of work. Work is counted in
-    iterations and never measured in seconds, so that the same run takes the same steps on every machine. It says
-    nothing about the other scheme's step: how stiff the reactions are, how rough the state is, how exactly the linear
-    solver has to work, all that is in the error and the work of one step that was really taken.
+    iterations and calls and never measured in seconds, so that the same run takes the same steps on every machine. It
+    says nothing about the other scheme's step: how stiff the reactions are, how rough the state is, how exactly the
+    linear solver has to work, all that is in the error and the work of one step that was really taken.
 
     Parameters
     ----------
@@ -51,12 +51,14 @@ class Choice:
             return replace(self, speed=speed)
         better = speed > GAIN * self.speed
         home, best = (scheme, speed) if better else (self.home, self.speed)
-        return Choice(home, best, steps + self.wait, min(2 * self.wait, LONGEST_WAIT))
+        likeness = min(speed, self.speed) / (max(speed, self.speed) or 1.0)
+        trial = steps + max(FIRST_TRIAL, round(self.wait * (1 - likeness)))
+        return Choice(home, best, trial, min(3 * self.wait, LONGEST_WAIT))
 
     def barred(self, steps: int) -> Choice:
         """Return what is known when explicit reactions would be unstable: errors at that border say nothing."""
         speed = self.speed if self.home == "implicit" else 0.0
-        return Choice("implicit", speed, steps + self.wait, min(2 * self.wait, LONGEST_WAIT))
+        return Choice("implicit", speed, steps + self.wait, min(3 * self.wait, LONGEST_WAIT))
 
     def after_event(self, steps: int) -> Choice:
         """Return what is still known after an event: which scheme was better, but not by how much."""

@@ -1,5 +1,7 @@
 """Diffusion alone: kernels equal scipy, systems are solved, molecules are kept."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -42,6 +44,19 @@ def test_stages_solve_their_systems_and_keep_molecules(case, tau):
         # The residual that was made 1e-8 is within sqrt(1 + tau D K_ii / M_ii) < 100 of the error.
         assert np.sqrt(np.mean((mine - exact) ** 2)) < 1e-6
         assert abs(mass @ mine) < 1e-13 * (mass @ np.abs(mine) + 1)
+
+
+def test_one_call_solves_as_many_do(case):
+    _, _, constants, diffusion = case
+    n = len(diffusion.bands[0].mass)
+    rng = np.random.default_rng(3)
+    state, guess = rng.standard_normal((2, len(constants) * n))
+    for alone in diffusion.relaxations(0.1, np.ones_like(state)):
+        band = alone.band
+        halves = replace(band, product=replace(band.product, bounds=np.array([0, n // 2, n])))
+        mine, others = (system.solve(state, guess, 1e-4) for system in (alone, replace(alone, band=halves)))
+        np.testing.assert_allclose(mine[0], others[0], atol=1e-9 * np.abs(others[0]).max())
+        assert mine[1:] == others[1:]
 
 
 def test_a_perfect_guess_costs_no_iteration(case):

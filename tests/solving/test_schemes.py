@@ -7,6 +7,7 @@ import pytest
 
 from gallery.balls import round_ball
 from gallery.meshes import box
+from gallery.models import brusselator, buffered, calcium, receptor
 from meshcell.analysis.quantities import total
 from meshcell.models.model import Model
 from meshcell.models.species import Reaction, Species
@@ -69,6 +70,19 @@ def test_stiff_reactions_are_taken_implicitly_once_they_have_died_down():
     # Explicit ones would be stable with 40,000 steps at least.
     assert stats["implicit_steps"] > 5
     assert stats["steps"] == stats["implicit_steps"] + stats["imex_steps"] < 100
+
+
+@pytest.mark.parametrize(
+    ("model", "core", "end"),
+    [(calcium(), 2, 2.0), (brusselator(), 0, 5.0), (buffered(), 0, 0.1), (receptor(), 0, 10.0)],
+    ids=["calcium", "Brusselator", "buffer", "receptor"],
+)
+def test_the_choice_costs_little_more_than_the_better_scheme(model, core, end):
+    mesh = round_ball(4, core=core)
+    work = {
+        scheme: solve(mesh, model, [0, end], scheme=scheme).stats["work"] for scheme in ("auto", "implicit", "imex")
+    }
+    assert work["auto"] < 1.3 * min(work["implicit"], work["imex"])
 
 
 @pytest.mark.parametrize("diffusion", [0.01, 1.0, 1e3])
