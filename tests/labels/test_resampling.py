@@ -1,5 +1,7 @@
 """Labels between sections: areas and volumes of bodies of known shape, and what must not change."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -167,6 +169,23 @@ def test_axes_may_be_exchanged():
     assert (mirrored != fine).mean() < 1e-3
 
 
+def test_work_grows_with_voxels_not_with_labels():
+    def seconds(volume):
+        taken = []
+        for _ in range(3):
+            start = time.process_time()
+            between_sections(volume)
+            taken.append(time.process_time() - start)
+        return min(taken)
+
+    few = cells(0, (120, 120, 12), 8)
+    # The same cells cut into 64 blocks, with labels of their own in each.
+    blocks = np.add.outer(np.arange(120) // 15, 8 * (np.arange(120) // 15))
+    many = mc.Volume((few.data + 8 * blocks[..., None]).astype(np.int32), few.spacing)
+    assert len(many.counts) > 10 * len(few.counts)
+    assert seconds(many) < 3 * seconds(few)
+
+
 def test_labels_may_be_renamed():
     """As outside is a label like any other."""
     volume = cells(2)
@@ -216,6 +235,16 @@ def test_check_tells_which_way_was_taken():
         assert any("made of voxels 10 times longer along z" in p.message for p in report.problems) == (
             sections == "keep"
         )
+
+
+@pytest.mark.slow
+def test_the_real_spine_keeps_its_membrane(real_spine):
+    whole = mc.load(real_spine.with_name("real_PM.ply"))
+    truth, spacing = float(whole.areas.sum()), (0.008, 0.008, 0.03)
+    labels = mc.voxelize(mc.combine({"cell": whole}), spacing)
+    surface = mc.smooth(mc.extract(labels))
+    assert sum(mc.areas(surface).values()) == pytest.approx(truth, rel=0.02)
+    assert mc.enclosed_volumes(surface)["cell"] == pytest.approx(volumes(labels)[1], rel=0.005)
 
 
 @pytest.mark.slow
