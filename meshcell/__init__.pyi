@@ -7,6 +7,7 @@ from . import (
     geometry as geometry,
     imaging as imaging,
     io as io,
+    labels as labels,
     meshing as meshing,
     models as models,
     phantoms as phantoms,
@@ -40,6 +41,7 @@ from .imaging.reconstruction import reconstruct as reconstruct
 from .imaging.segmentation import clean as clean, segment as segment
 from .imaging.tomograms import tomogram as tomogram
 from .io import load as load, save as save
+from .labels.resampling import resample as resample
 from .meshing.improvement import improve as improve
 from .meshing.tetrahedra import tetrahedralize as tetrahedralize
 from .models.events import Event as Event

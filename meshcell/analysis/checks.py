@@ -19,6 +19,7 @@ from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import coarse_axis, name_of
 from meshcell.geometry import voxels
 from meshcell.geometry.topology import label_handles
+from meshcell.labels.resampling import layers_each, thick_axis
 from meshcell.models.formula_trees import read_whole
 from meshcell.models.model import Model
 from meshcell.models.parameters import number_and_unit
@@ -141,11 +142,18 @@ def _spacing(volume: Volume) -> Iterator[Problem]:
         end = f"{high:g} um is coarser than 1 um" if high > COARSEST else f"{low * 1000:g} nm is finer than 0.1 nm"
         advice = 'check the unit: spacing is in um, or write it: "8 nm"'
         yield Problem("warning", f"a voxel of {end}, so the cell is {max(volume.extent):.4g} um long; {advice}")
-    if high > MAX_ANISOTROPY * low:
+    thick = thick_axis(volume.spacing)
+    if high > MAX_ANISOTROPY * low or (thick is not None and volume.is_labels):
+        does = "surfaces will show steps along the long axes, as interpolation is between sections along one axis only"
+        if thick is not None:
+            does = (
+                f"extract interpolates {layers_each(volume.spacing)} layers for each section along {'xyz'[thick]}, see "
+                'resample; sections="keep" leaves the steps; what is thinner than a section is guessed'
+            )
         yield Problem(
-            "warning",
+            "warning" if high > MAX_ANISOTROPY * low else "note",
             f"voxels are {high / low:.3g} times longer than wide ({' x '.join(f'{h:g}' for h in volume.spacing)} um): "
-            "surfaces will show steps along the long axis; interpolate the labels between sections",
+            f"{does}",
         )
 
 
@@ -243,12 +251,16 @@ def _contacts(volume: Volume) -> Iterator[Problem]:
 
 def _estimate(volume: Volume) -> Problem:
     faces, area = voxels.interface_area(volume)
-    edge = 2 * float(np.prod(volume.spacing)) ** (1 / 3)
+    parts = layers_each(volume.spacing)
+    even = (float(np.prod(volume.spacing)) / parts) ** (1 / 3)
+    edge = 2 * even
+    if parts > 1:
+        faces = round(1.5 * area / even**2)
     body = sum(n for label, n in volume.counts.items() if label != 0) * float(np.prod(volume.spacing))
     tets = TETS_PER_CUBE * body / edge**3
     triangles = TRIANGLES_PER_SQUARE * area / edge**2
-    memory = (BYTES_PER_TET * tets + BYTES_PER_VOXEL * volume.data.size + 200 * faces) / 2**30
-    minutes = (tets / TETS_PER_SECOND + volume.data.size / VOXELS_PER_SECOND) / 60
+    memory = (BYTES_PER_TET * tets + BYTES_PER_VOXEL * volume.data.size * parts + 200 * faces) / 2**30
+    minutes = (tets / TETS_PER_SECOND + volume.data.size * parts / VOXELS_PER_SECOND) / 60
     return Problem(
         "note",
         f"to be expected: {_rounded(2 * faces)} triangles as extracted; at an edge of two voxels ({1000 * edge:.3g} "

@@ -18,6 +18,7 @@ from meshcell.geometry.measures import areas, enclosed_volumes
 from meshcell.geometry.proximity import Base, base_of, nearest
 from meshcell.geometry.quality import Shapes, quality
 from meshcell.geometry.topology import Topology, topology
+from meshcell.labels.resampling import thick_axis
 from meshcell.surfaces.extraction import extract
 
 # Voxels: what is farther from the boundary of its label is no longer that label's boundary.
@@ -97,12 +98,16 @@ class Fidelity:
         Voxels, of every corner of the surface's triangles: the distance from the nearest voxel face between the two
         labels, negative where the corner lies in a voxel of the region behind the triangle. So a body that grew has
         positive offsets. inf where there is no such face within 16 voxels.
+    sections : str
+        "interpolated": the labels are sections, and the mesh was compared with layers interpolated between them;
+        "kept": with the sections as they are, as the surface was extracted; empty for other voxels.
     """
 
     regions: dict[str, RegionFigures]
     interfaces: dict[str, InterfaceFigures]
     surface: Surface
     offsets: Floats
+    sections: str = ""
 
     def __str__(self) -> str:
         width = max(len(name) for name in (*self.regions, *self.interfaces, "interface"))
@@ -151,12 +156,17 @@ def measure(mesh: Surface | TetMesh, volume: Volume) -> Fidelity:
         for name in dict.fromkeys([*expected, *found])
     }
     surface = mesh if isinstance(mesh, Surface) else mesh.surface
-    interfaces, offsets = _interfaces(surface, volume)
-    return Fidelity(regions, interfaces, surface, offsets)
+    sections = _sections(surface, volume)
+    interfaces, offsets = _interfaces(surface, volume, "keep" if sections == "kept" else "interpolate")
+    return Fidelity(regions, interfaces, surface, offsets, sections)
 
 
 def fidelity_problems(figures: Fidelity) -> Iterator[Problem]:
     """Tell where a mesh is not what its labels were."""
+    if figures.sections:
+        kept = 'with the sections as they are, whose steps stay in areas; extract without sections="keep" mends them'
+        told = kept if figures.sections == "kept" else "with layers interpolated between sections, as extract does"
+        yield Problem("note", f"the mesh was compared {told}")
     both = [one for one in figures.regions.values() if one.found and one.expected]
     lost = [repr(one.name) for one in figures.regions.values() if not one.found]
     if lost:
@@ -198,9 +208,17 @@ def _topology_text(one: Topology) -> str:
     return f"pieces {one.components:,}, Euler {one.euler:,}, genus {one.genus:,}"
 
 
-def _interfaces(surface: Surface, volume: Volume) -> tuple[dict[str, InterfaceFigures], Floats]:
+def _sections(surface: Surface, volume: Volume) -> str:
+    """Tell by the surface's resolution whether it was made of thick sections as they are."""
+    if thick_axis(volume.spacing) is None:
+        return ""
+    kept = surface.resolution is not None and np.allclose(surface.resolution, volume.spacing, rtol=1e-3, atol=0)
+    return "kept" if kept else "interpolated"
+
+
+def _interfaces(surface: Surface, volume: Volume, sections: str) -> tuple[dict[str, InterfaceFigures], Floats]:
     """Return the figures of every interface, and (t, 3) the signed distances of all corners in voxels."""
-    net = extract(volume)
+    net = extract(volume, sections=sections)
     pairs = {frozenset(pair): kind for kind, pair in enumerate(net.interfaces)}
     kinds = np.zeros(len(net.triangles), np.int64)
     for pair, rows in net.interfaces.items():

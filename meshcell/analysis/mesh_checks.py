@@ -18,6 +18,7 @@ from meshcell.geometry.measures import enclosed_volumes
 from meshcell.geometry.openings import open_triangles, region_edges
 from meshcell.geometry.quality import angles
 from meshcell.geometry.topology import shells
+from meshcell.labels.resampling import thick_axis
 from meshcell.surfaces.holes import holes, is_small
 from meshcell.surfaces.nets import degenerate, merged
 from meshcell.surfaces.orientation import orient
@@ -41,6 +42,7 @@ def surface_problems(surface: Surface) -> Iterator[Problem]:
         yield Problem("error", "the surface has no triangles")
         return
     yield from _extent(surface)
+    yield from _steps(surface)
     yield from _interfaces(surface)
     least = angles(surface).min(axis=1)
     narrow = np.flatnonzero(least < NARROW_TRIANGLE)
@@ -58,6 +60,17 @@ def _extent(thing: Surface | TetMesh) -> Iterator[Problem]:
     if odd := odd_extent(thing.points):
         advice = 'load(path, unit="nm") takes the points as nm'
         yield Problem("warning", f"{odd} {advice}")
+
+
+def _steps(surface: Surface) -> Iterator[Problem]:
+    """Tell of a surface of thick sections that were not interpolated."""
+    if surface.resolution is not None and (axis := thick_axis(surface.resolution)) is not None:
+        long, wide = surface.resolution[axis], max(np.delete(surface.resolution, axis))
+        yield Problem(
+            "warning",
+            f"made of voxels {long / wide:.3g} times longer along {'xyz'[axis]}, kept as they are: steps between "
+            'sections are in its areas; extract without sections="keep", or resample the labels first',
+        )
 
 
 def _interfaces(surface: Surface) -> Iterator[Problem]:

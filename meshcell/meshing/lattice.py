@@ -15,6 +15,7 @@ from meshcell.core.kernels import njit
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import BOX_FACES, OUTSIDE
 from meshcell.geometry.voxels import depths_of, interface_area
+from meshcell.labels.resampling import between_sections
 from meshcell.meshing.lattice_fitting import fit
 from meshcell.meshing.lattice_labels import labels_of_tets, small_pieces
 from meshcell.meshing.octrees import octree_tets
@@ -61,7 +62,7 @@ def lattice_mesh(volume: Volume, edge: float, grading: float, min_dihedral: floa
     """
     labels, names = compact_labels(volume, None)
     labels = np.ascontiguousarray(labels, np.int32)
-    volume = Volume(labels, volume.spacing, volume.origin, names)
+    volume = between_sections(Volume(labels, volume.spacing, volume.origin, names))
     target = smooth(extract(volume))
     points, tets = _cells(volume, edge, grading, max_tets)
     regions = labels_of_tets(volume, target, points, tets, edge / MEAN_EDGE)

@@ -15,14 +15,22 @@ from meshcell.core.kernels import njit
 from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.validation import BOX_FACES, label_of, name_of
 from meshcell.geometry.measures import enclosed_volumes
+from meshcell.labels.resampling import between_sections, thick_axis
 
 log = logging.getLogger("meshcell")
 
 Mesh = TypeVar("Mesh", Surface, TetMesh)
 INT32_MAX = np.iinfo(np.int32).max
+SECTIONS = ("interpolate", "keep")
 
 
-def extract(volume: Volume, *, level: float | None = None, regions: Iterable[int | str] | None = None) -> Surface:
+def extract(
+    volume: Volume,
+    *,
+    level: float | None = None,
+    regions: Iterable[int | str] | None = None,
+    sections: str = "interpolate",
+) -> Surface:
     """Extract every interface between the regions of a label volume, or the isosurface of intensities.
 
     Parameters
@@ -32,17 +40,25 @@ def extract(volume: Volume, *, level: float | None = None, regions: Iterable[int
         Intensities only: the isosurface at this value, by marching cubes; what lies above is region 1, "inside".
     regions : labels or names, optional
         Labels only: the regions to keep; all others become "outside".
+    sections : str
+        Labels only, with voxels at least 2.5 times longer along one axis than along the others, as serial sections
+        have them. "interpolate": layers about as thick as voxels are wide are interpolated between the sections first,
+        see `resample`. "keep": the voxels as they are; steps between sections then add to areas what `smooth` cannot
+        take away, 5 % at 5:1, 14 % at 10:1.
 
     Returns
     -------
     Surface
         Of labels: the net of voxel faces between different labels, each face two triangles, all at once. It encloses
-        exactly the voxels' volume and is closed around every region. Where three or more regions meet they share
-        points and edges. Where a region reaches the box it is capped, and the cap is a patch called "box x-" ...
-        "box z+". Normals point from the larger label into the smaller one, out of the body at its outside.
+        exactly the voxels' volume (to rounding where sections are interpolated) and is closed around every region.
+        Where three or more regions meet they share points and edges. Where a region reaches the box it is capped, and
+        the cap is a patch called "box x-" ... "box z+". Normals point from the larger label into the smaller one, out
+        of the body at its outside. `resolution` is the size of the voxels, or of the layers interpolated.
 
     Raises
     ------
+    ValueError
+        `sections` is neither of the two.
     TypeError
         Intensities without `level`, or labels with it.
     MeshError
@@ -62,11 +78,16 @@ def extract(volume: Volume, *, level: float | None = None, regions: Iterable[int
     (48, {('cube', 'outside'): 24.0}, 8.0)
     """
     require(volume, Volume, "extract(volume)")
+    if sections not in SECTIONS:
+        raise ValueError(f'sections should be "interpolate" or "keep"; got {sections!r}')
     if level is not None:
         return _extract_level(volume, float(level))
     volume.require_labels("extract")
     labels, names = compact_labels(volume, regions)
-    corners, triangles, sides, caps = _net(labels)
+    grid = volume
+    if sections == "interpolate" and thick_axis(volume.spacing) is not None:
+        grid = between_sections(Volume(labels, volume.spacing, volume.origin, names))
+    corners, triangles, sides, caps = _net(labels if grid is volume else grid.data)
     if not len(triangles):
         present = ", ".join(volume.regions.values()) or "none"
         raise MeshError(f"extract needs at least one voxel of a region; all voxels are outside (regions: {present})")
@@ -74,13 +95,13 @@ def extract(volume: Volume, *, level: float | None = None, regions: Iterable[int
     points = corners.astype(np.float64)
     del corners
     points -= 0.5
-    points *= volume.spacing
-    points += volume.origin
+    points *= grid.spacing
+    points += grid.origin
     capped = np.flatnonzero(caps)
     patches = {name: capped[caps[capped] == face] for face, name in enumerate(BOX_FACES, 1)}
     patches = {name: rows for name, rows in patches.items() if len(rows)}
     log.info("extract: %d points, %d triangles", len(points), len(triangles))
-    return Surface(points, triangles, sides, names, patches, volume.spacing)
+    return Surface(points, triangles, sides, names, patches, grid.spacing)
 
 
 def compact_labels(volume: Volume, regions: Iterable[int | str] | None) -> tuple[Array, dict[int, str]]:
