@@ -110,6 +110,7 @@ def test_topology_is_that_of_the_sections(seed):
     assert mc.topology(between_sections(volume)) == mc.topology(volume)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("seed", range(12))
 def test_topology_of_noise_stays_too(seed):
     """Labels that touch themselves across edges and corners everywhere."""
