@@ -16,6 +16,8 @@ from meshcell.core.kernels import njit
 
 # As high into a gap as a dome may rise whose body is not seen in the next section.
 TOP = 0.75
+# Half widths over thickness from which on an end is flat: of balls in one section or two alike it is below 1.5.
+WIDE = 1.5
 # Steps of evening that take the steps of pixels out of lengths.
 EVENED = 4
 # A climb from an outline goes on while the distance grows by so much of the way: its end is a ridge of the patch.
@@ -67,12 +69,23 @@ def outlines(lower: Array, upper: Array, hx: float, hy: float) -> Outlines:
     distances, beyond, sources = _borders(lower, upper, rows, hx, hy)
     _spread(distances, beyond, sources, near, rows, lower.shape[1], hx, hy)
     tops = _ridges(distances, near, hx, hy)
-    x, y = rows // lower.shape[1], rows % lower.shape[1]
-    at_box = (x == 0) | (y == 0) | (x == lower.shape[0] - 1) | (y == lower.shape[1] - 1)
+    cut = _cut(distances, near, rows, lower.shape, hx, hy)
     reaches = np.take_along_axis(distances, tops, axis=1)
     reaches = np.stack([_evened(reaches[0], near), _evened(reaches[1], near)])
     widths = _evened(distances[0] + distances[1], near)
-    return Outlines(rows, distances, beyond, reaches, at_box[tops], widths)
+    return Outlines(rows, distances, beyond, reaches, np.take_along_axis(cut, tops, axis=1), widths)
+
+
+def _cut(distances: Floats, near: Array, rows: Array, shape: tuple[int, ...], hx: float, hy: float) -> Array:
+    """Mark (2, m) columns at the box towards which the distance still grows; along a face of it nothing is cut."""
+    cut = np.zeros(distances.shape, bool)
+    places = rows // shape[1], rows % shape[1]
+    # The neighbour one step into the box, in the order of `_neighbours`.
+    for axis, end, way in ((0, 0, 6), (0, shape[0] - 1, 1), (1, 0, 4), (1, shape[1] - 1, 3)):
+        at = np.flatnonzero((places[axis] == end) & (near[:, way] >= 0))
+        # Where there is no outline both are inf.
+        cut[:, at] |= distances[:, at] > distances[:, near[at, way]] + STEEP * (hx, hy)[axis]
+    return cut
 
 
 def heights(
@@ -285,8 +298,9 @@ def _cubic(share: float, low: float, high: float) -> float:
 def _dome(p: float, reach: float, width: float, beyond: float, cut: bool, thickness: float) -> float:
     """Return the height of a body that ends within the gap, at the distance p from its outline.
 
-    A ball through this outline and the one below, which is `width` wider; half a ball where there is none below. Where
-    the box cuts the patch the interface goes on as steep as it was.
+    A ball through this outline and the one below, which is `width` wider; half a ball where there is none below. A body
+    too wide for that, with upright walls or seen in one section alone, has a flat end, midway. Where the box cuts the
+    patch the interface goes on as steep as it was.
     """
     reach = max(reach, p)
     if cut:
@@ -295,4 +309,6 @@ def _dome(p: float, reach: float, width: float, beyond: float, cut: bool, thickn
     depth = 0.0 if width < 0 else (width * (2 * reach + width) + thickness**2) / (2 * thickness)
     radius = np.sqrt(reach**2 + depth**2)
     height = np.sqrt(radius**2 - (reach - p) ** 2) - depth
-    return height / thickness * min(1.0, TOP * thickness / (radius - depth))  # type: ignore[no-any-return]
+    share = height / thickness * min(1.0, TOP * thickness / (radius - depth))
+    flat = min(max(reach / thickness - WIDE, 0.0), 1.0) if width <= 0 else 0.0
+    return share + flat * (0.5 - share)  # type: ignore[no-any-return]

@@ -110,6 +110,28 @@ def test_topology_is_that_of_the_sections(seed):
     assert mc.topology(between_sections(volume)) == mc.topology(volume)
 
 
+@pytest.mark.parametrize("sections", [1, 2, 6])
+def test_wide_flat_ends_are_no_domes(sections):
+    """Discs whose faces lie between two sections."""
+    spacing = (0.008, 0.008, 0.04)
+    x, y, z = grid((0.24, 0.24, 0.24), spacing)
+    disc = (np.hypot(x, y) < 0.2) & (abs(z - z.min() - 0.02 - 0.04 * (sections / 2 + 1)) < 0.02 * sections)
+    surface = mc.smooth(mc.extract(mc.Volume(disc.astype(np.uint8), spacing)))
+    height = 0.04 * sections
+    assert np.unique(np.nonzero(disc)[2]).size == sections
+    assert sum(mc.areas(surface).values()) == pytest.approx(2 * np.pi * 0.2 * (0.2 + height), rel=0.025)
+    assert np.ptp(surface.points[:, 2]) == pytest.approx(height, abs=0.008)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_tubes_that_leave_the_box_go_straight_on(axis):
+    x, y, z = grid((0.2, 0.2, 0.2), (0.008, 0.008, 0.04))
+    tube = np.hypot((x, y)[1 - axis], z) < 0.1
+    fine = mc.resample(mc.Volume(tube.astype(np.uint8), (0.008, 0.008, 0.04)), 0.008)
+    slices = fine.data.sum(axis=(1 - axis, 2))
+    assert (slices == slices[0]).all()
+
+
 @pytest.mark.plain
 @pytest.mark.parametrize("seed", range(12))
 def test_topology_of_noise_stays_too(seed):
