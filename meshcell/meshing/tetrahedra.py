@@ -20,7 +20,7 @@ from meshcell.core.types import Surface, TetMesh, Volume
 from meshcell.core.units import convert
 from meshcell.core.validation import OUTSIDE, check_edge, label_of
 from meshcell.geometry.intersections import intersecting_pairs
-from meshcell.geometry.measures import enclosed_volumes
+from meshcell.geometry.measures import areas, enclosed_volumes
 from meshcell.geometry.openings import open_triangles
 from meshcell.geometry.quality import angles
 from meshcell.geometry.topology import shells
@@ -43,6 +43,8 @@ LEAST_DIHEDRAL = 10.0
 OTHER_EDGES = (0.93, 1.07)
 # A region whose volume differs by more than this share from the surface's is told.
 SAME_VOLUME = 0.005
+# The same for areas of interfaces, which bend between fewer triangles.
+SAME_AREA = 0.02
 # Of the edge: the shortest one in thin parts where longer ones change a volume; on at most so many of its squares.
 IN_THIN_PARTS, MAX_THIN = 0.1, 50_000
 # Voxels per edge when a dirty surface becomes labels first.
@@ -158,17 +160,19 @@ def _from_surface(
     rng: int | np.random.Generator,
     length: float,
 ) -> TetMesh:
-    given = enclosed_volumes(surface)
+    given, volumes = surface, enclosed_volumes(surface)
     if recondition:
         stage("remesh")
-        surface = _reconditioned(surface, given, length)
+        surface = _reconditioned(surface, volumes, length)
     # TetGen would make a loose point a point of the mesh.
     surface = without_loose_points(surface)
     stage("TetGen")
     raw = by_tetgen(surface, length, grading, seconds, memory)
     stage("improve")
     mesh = improve(raw, min_dihedral=min_dihedral, rounds=rounds, rng=rng)
-    _warn_of_volumes(given, mesh, length)
+    _warn_of_volumes(volumes, mesh, length)
+    if given.resolution is None:
+        _warn_of_areas(given, mesh, length)
     return _finished(mesh)
 
 
@@ -181,6 +185,21 @@ def _warn_of_volumes(given: dict[str, float], mesh: TetMesh, length: float) -> N
             f"{len(off)} of {len(given)} regions have a volume in the mesh that differs by more than "
             f"{100 * SAME_VOLUME:g} % from the surface's, the most {worst!r} by {100 * off[worst]:+.2g} %; edges "
             f"shorter than {length:.3g} um follow it closer, recondition=False keeps its triangles",
+            stacklevel=2,
+        )
+
+
+def _warn_of_areas(given: Surface, mesh: TetMesh, length: float) -> None:
+    """Warn of interfaces that have another area than those given: of parts so thin that they keep a volume alone."""
+    found = areas(mesh)
+    off = {pair: found.get(pair, 0.0) / area - 1 for pair, area in areas(given).items()}
+    off = {pair: share for pair, share in off.items() if abs(share) > SAME_AREA}
+    if off:
+        worst = max(off, key=lambda pair: abs(off[pair]))
+        warnings.warn(
+            f"{len(off)} of {len(given.interfaces)} interfaces have an area in the mesh that differs by more than "
+            f"{100 * SAME_AREA:g} % from the surface's, the most {' | '.join(worst)} by {100 * off[worst]:+.2g} %; "
+            f"edges shorter than {length:.3g} um follow it closer, and rounds=0 moves no point of it",
             stacklevel=2,
         )
 

@@ -73,6 +73,15 @@ def test_rods_of_twelve_triangles_get_well_shaped_ones(edge):
     assert mc.enclosed_volumes(made) == pytest.approx(mc.enclosed_volumes(rod(2, 0.02)), rel=0.005)
 
 
+def test_a_plate_that_gets_another_area_is_told():
+    """A hundredth as thick as its edge is long: its volume is kept, its faces are not."""
+    plate = mc.Surface(CUBE * [1, 1, 0.01], rod(1, 1).triangles, rod(1, 1).sides, {1: "plate"})
+    with pytest.warns(UserWarning, match=r"1 of 1 interfaces .* the most plate \| outside by -\d") as told:
+        mesh = mc.tetrahedralize(plate, edge=0.1)
+    share = sum(mc.areas(mesh).values()) / sum(mc.areas(plate).values()) - 1
+    assert any(f"by {100 * share:+.2g} %" in str(warning.message) for warning in told)
+
+
 def test_improving_flat_tetrahedra_ends():
     given = mc.tetrahedralize(halved(rod(1, 0.02), 0.02), edge=0.05, recondition=False, rounds=0)
     better = mc.improve(given)
