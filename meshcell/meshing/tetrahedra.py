@@ -144,6 +144,11 @@ def tetrahedralize(
             if not can_fall_back:
                 raise
             log.info("tetrahedralize: %s; going on with the lattice", error)
+            warnings.warn(
+                f"the accurate way ended: {error}; the lattice takes over, whose interfaces are rougher: "
+                "check(mesh, against=labels) tells by how much",
+                stacklevel=2,
+            )
             stage("lattice")
             return _by_lattice(source, length, grading, min(min_dihedral, MAX_LATTICE_DIHEDRAL))
 

@@ -146,6 +146,9 @@ def combine(bodies: Mapping[str, Surface], *, tolerance: float | str | None = No
     resolutions = [surface.resolution for surface in bodies.values()]
     resolution = resolutions[0] if all(r == resolutions[0] for r in resolutions) else None
     every = Surface(points, triangles, sides, names, resolution=resolution)
+    painted = [f"{name!r} ({', '.join(surface.patches)})" for name, surface in bodies.items() if surface.patches]
+    if painted:
+        warnings.warn(f"patches are left out, paint them anew: {', '.join(painted)}", stacklevel=2)
     one = together(every, checked_tolerance(every, tolerance), IN_ONE + REMEDY)
     log.info("combine: %d bodies, %d -> %d triangles", len(names), len(triangles), len(one.triangles))
     return one

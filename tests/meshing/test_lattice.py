@@ -135,7 +135,10 @@ def test_auto_goes_on_with_the_lattice(monkeypatch, caplog):
         raise NativeError("TetGen crashed", "crash")
 
     monkeypatch.setattr(tetrahedra, "by_tetgen", broken)
-    with caplog.at_level(logging.INFO, "meshcell"):
+    with (
+        caplog.at_level(logging.INFO, "meshcell"),
+        pytest.warns(UserWarning, match="TetGen crashed; the lattice takes over, whose interfaces are rougher"),
+    ):
         mesh = tetrahedralize(nested_balls(16), edge="20 nm")
     assert_sound(mesh)
     assert angles(mesh).min() > 25 - 1e-6

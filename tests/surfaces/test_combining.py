@@ -307,6 +307,12 @@ def test_a_wall_cut_differently_is_said():
         mc.combine({"a": cube, "b": other})
 
 
+def test_patches_that_are_left_out_are_told():
+    painted = mc.patch(BALL, "upper", lambda points: points[:, 2] > 0)
+    with pytest.warns(UserWarning, match=r"patches are left out, paint them anew: 'cell' \(upper\)"):
+        assert not mc.combine({"cell": painted}).patches
+
+
 def test_what_is_no_body_is_refused():
     with pytest.raises(ValueError, match="at least one body"):
         mc.combine({})
