@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -175,45 +175,33 @@ def _from_surface(
     raw = by_tetgen(surface, length, grading, seconds, memory)
     stage("improve")
     mesh = improve(raw, min_dihedral=min_dihedral, rounds=rounds, rng=rng)
-    _warn_of_volumes(volumes, mesh, length)
+    closer = f"edges shorter than {length:.3g} um follow it closer"
+    how = f"{closer}, recondition=False keeps its triangles"
+    _warn_of_changes("regions have a volume", volumes, enclosed_volumes(mesh), SAME_VOLUME, how)
     if given.resolution is None:
-        _warn_of_areas(given, mesh, length)
+        # Parts so thin that they keep their volume alone; voxels have no area to be held to.
+        how = f"{closer}, rounds=0 moves no point of it"
+        _warn_of_changes("interfaces have an area", areas(given), areas(mesh), SAME_AREA, how)
     return _finished(mesh)
 
 
-def _warn_of_volumes(given: dict[str, float], mesh: TetMesh, length: float) -> None:
-    """Warn of regions that have another volume than the surface that was given."""
-    off = _changed(given, mesh)
+def _warn_of_changes(what: str, given: Mapping[Any, float], found: Mapping[Any, float], most: float, how: str) -> None:
+    """Warn of regions or interfaces that have another volume or area than in the surface that was given."""
+    off = _changed(given, found, most)
     if off:
         worst = max(off, key=lambda name: abs(off[name]))
+        named = repr(worst) if isinstance(worst, str) else " | ".join(worst)
         warnings.warn(
-            f"{len(off)} of {len(given)} regions have a volume in the mesh that differs by more than "
-            f"{100 * SAME_VOLUME:g} % from the surface's, the most {worst!r} by {100 * off[worst]:+.2g} %; edges "
-            f"shorter than {length:.3g} um follow it closer, recondition=False keeps its triangles",
+            f"{len(off)} of {len(given)} {what} in the mesh that differs by more than {100 * most:g} % from the "
+            f"surface's, the most {named} by {100 * off[worst]:+.2g} %; {how}",
             stacklevel=2,
         )
 
 
-def _warn_of_areas(given: Surface, mesh: TetMesh, length: float) -> None:
-    """Warn of interfaces that have another area than those given: of parts so thin that they keep a volume alone."""
-    found = areas(mesh)
-    off = {pair: found.get(pair, 0.0) / area - 1 for pair, area in areas(given).items()}
-    off = {pair: share for pair, share in off.items() if abs(share) > SAME_AREA}
-    if off:
-        worst = max(off, key=lambda pair: abs(off[pair]))
-        warnings.warn(
-            f"{len(off)} of {len(given.interfaces)} interfaces have an area in the mesh that differs by more than "
-            f"{100 * SAME_AREA:g} % from the surface's, the most {' | '.join(worst)} by {100 * off[worst]:+.2g} %; "
-            f"edges shorter than {length:.3g} um follow it closer, and rounds=0 moves no point of it",
-            stacklevel=2,
-        )
-
-
-def _changed(given: dict[str, float], made: Surface | TetMesh) -> dict[str, float]:
-    """Return by which share the volumes of regions differ from those given, where by more than SAME_VOLUME."""
-    found = enclosed_volumes(made)
-    off = {name: found.get(name, 0.0) / volume - 1 for name, volume in given.items() if volume > 0}
-    return {name: share for name, share in off.items() if abs(share) > SAME_VOLUME}
+def _changed(given: Mapping[Any, float], found: Mapping[Any, float], most: float = SAME_VOLUME) -> dict[Any, float]:
+    """Return by which share volumes or areas differ from those given, where by more than `most`."""
+    off = {name: found.get(name, 0.0) / size - 1 for name, size in given.items() if size > 0}
+    return {name: share for name, share in off.items() if abs(share) > most}
 
 
 def _without_flaw(make: Callable[[float], TetMesh], length: float) -> TetMesh:
@@ -392,12 +380,12 @@ def _reconditioned(surface: Surface, volumes: dict[str, float], edge: float) -> 
     body. Surfaces from labels have triangles of their voxels' size already.
     """
     made = remesh(surface, edge=edge)
-    if surface.resolution is not None or not _changed(volumes, made):
+    if surface.resolution is not None or not _changed(volumes, enclosed_volumes(made)):
         return made
     thin = IN_THIN_PARTS * edge
     if surface.areas.sum() < MAX_THIN * thin**2:
         made = remesh(surface, edge=edge, least_edge=thin)
-    off = _changed(volumes, made)
+    off = _changed(volumes, enclosed_volumes(made))
     if not off or len(surface.triangles) > len(made.triangles):
         return made
     worst = max(off, key=lambda name: abs(off[name]))
