@@ -161,7 +161,6 @@ def _rounds(
     points, tets, parts, surface, given = state
     values, n_swaps = squared_sines(points, tets), 0
     now = (float(values.min(initial=1.0)), int((values < target).sum()))
-    room = most
     for turn, name in enumerate(names):
         if now[1] == 0:
             break
@@ -175,8 +174,8 @@ def _rounds(
         values = squared_sines(points, tets)
         now = (float(values.min()), int((values < target).sum()))
         if now[1] and (turn > 2 or loose) and turn < len(names) - 1:
-            points, tets, parts, n_new = insert(points, tets, parts, target, seed + turn, room)
-            room -= n_new
+            points, tets, parts, n_new = insert(points, tets, parts, target, seed + turn, most)
+            most -= n_new
             surface = with_inner_points(surface, n_new)
             n += n_new
         log.debug("improve: round %d, least %.2f degrees, %d below", turn + 1, _degrees(now[0]), now[1])
