@@ -82,10 +82,10 @@ class BoundReaction:
     reads : tuple of str
         The species that the rate reads node by node.
     change : dict[str, float]
-    rate : callable(values, t, xyz) -> (m,) floats
+    rate : NodalRate, called as rate(values, t, xyz) -> (m,) floats
         `values`: one (m,) array per entry of `reads`, at the compartment's nodes, and one number per entry of `wholes`;
         `t` in s; `xyz` (m, 3) in um. Returns molecules/um^3/s in a region, molecules/um^2/s on an interface.
-    derivatives : tuple of such callables
+    derivatives : tuple of such rates
         d rate / d value, exact, one per entry of `reads` and then of `wholes`.
     wholes : tuple of WholeValue
         The means, totals and pools that it reads.
@@ -95,8 +95,8 @@ class BoundReaction:
     compartment: BoundCompartment
     reads: tuple[str, ...]
     change: dict[str, float]
-    rate: Rate
-    derivatives: tuple[Rate, ...]
+    rate: NodalRate
+    derivatives: tuple[NodalRate, ...]
     wholes: tuple[WholeValue, ...] = ()
 
     @property

@@ -201,18 +201,29 @@ def _bracketed(tree: Tree, least_rank: int) -> str:
 # --- what the operations mean ---
 
 
-def _power(base: Any, exponent: Any) -> Any:
-    # Small whole powers (Hill coefficients) by multiplication: many times faster than np.power.
-    if np.ndim(exponent) != 0 or not 1 <= abs(exponent) <= 16 or exponent != int(exponent):
-        return np.power(base, exponent)
+def is_small_whole(exponent: float) -> bool:
+    """Tell whether a power is taken by multiplication: many times faster than np.power for Hill coefficients."""
+    return 1 <= abs(exponent) <= 16 and exponent == int(exponent)
+
+
+def whole_power(base: Any, exponent: float, multiply: Callable[..., Any], divide: Callable[..., Any]) -> Any:
+    """Raise to a small whole power by squares, with whatever multiplies two such things and divides 1 by one."""
     result: Any = None
     square, left = base, int(abs(exponent))
     while left:
         if left & 1:
-            result = square if result is None else result * square
+            result = square if result is None else multiply(result, square)
         left >>= 1
-        square = square * square if left else square
-    return result if exponent > 0 else 1 / result
+        square = multiply(square, square) if left else square
+    return result if exponent > 0 else divide(1.0, result)
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if np.ndim(exponent) != 0 or not (is_small_whole(exponent) or exponent == 0.5):
+        return np.power(base, exponent)
+    if exponent == 0.5:
+        return np.sqrt(base)
+    return whole_power(base, exponent, operator.mul, operator.truediv)
 
 
 def _step(x: Any) -> Any:

@@ -21,7 +21,7 @@ from meshcell.solving.diffusion import Diffusion
 from meshcell.solving.kept_sums import KeptSums, connected, parts_of
 from meshcell.solving.krylov import add_rows, dot
 from meshcell.solving.multigrid import Multigrid
-from meshcell.solving.reactions import NodalReaction, border
+from meshcell.solving.rates.reactions import Place, Reactions
 
 Rows = npt.NDArray[np.int64]
 
@@ -53,13 +53,8 @@ class Discretisation:
         first = {home.name: name for name, home in reversed(homes.items())}
         shared = {home: _operators(system.mesh, homes[name], self.nodes[name]) for home, name in first.items()}
         self.mass = np.concatenate([shared[homes[name].name][1] for name in self.names])
-        # Rates are taken in the order of the compartments' nodes, where most reactions find whole slices.
-        self._row_of = np.concatenate([stops[k] + self._places[name] for k, name in enumerate(self.names)])
-        self._unknown_of = np.argsort(self._row_of)
         self._parts = [
-            (self._unknown_of[self._unknowns(name, part.nodes)], part)
-            for name in self.names
-            for part in system.species[name].fixed
+            (self._unknowns(name, part.nodes), part) for name in self.names for part in system.species[name].fixed
         ]
         self._held = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in self._parts)])
         # Where diffusion differs from cell to cell, K is weighted with its shares of the largest.
@@ -103,8 +98,7 @@ class Discretisation:
         held[self._held] = True
         self._stored = 0.0
         self._cut = np.flatnonzero(held[self.blocks.rows] | held[self.blocks.columns])
-        self._weights: dict[str, Floats] = {}
-        self.reactions = [self._nodal(reaction) for reaction in system.reactions]
+        self.reactions = self._reactions(order)
         self.sums = self._kept_sums({kind: connected(K) for kind, K in weighted.items()}, alike)
 
     @cached_property
@@ -119,26 +113,34 @@ class Discretisation:
         """The linear systems of implicit steps; made when first used."""
         return Multigrid(self.fixed, self.blocks)
 
-    def _nodal(self, reaction: BoundReaction) -> NodalReaction:
-        home, mesh = reaction.compartment, self.system.mesh
-        if home.name not in self._weights:
-            self._weights[home.name] = home.mass(mesh)
+    def _reactions(self, order: Rows) -> Reactions:
+        """Gather the reactions place by place."""
+        of_place: dict[str, list[BoundReaction]] = {}
+        for reaction in self.system.reactions:
+            of_place.setdefault(reaction.compartment.name, []).append(reaction)
+        wholes = {
+            item: (self.slices[item.species], item.weights[self._places[item.species]])
+            for reaction in self.system.reactions
+            for item in reaction.wholes
+        }
+        places = [self._place(reactions, order) for reactions in of_place.values()]
+        return Reactions(places, wholes, self.blocks, self.mass)
+
+    def _place(self, reactions: list[BoundReaction], order: Rows) -> Place:
+        """Find the nodes and unknowns of the reactions of one compartment."""
+        home, mesh = reactions[0].compartment, self.system.mesh
         places = {name: item.compartment for name, item in self.system.species.items()}
-        pools = {name for name in reaction.change if places[name].volume is not None and places[name] is not home}
-        at_nodes = {name: change for name, change in reaction.change.items() if name not in pools}
-        rows = {name: self._unknowns(name, home.nodes) for name in {*reaction.reads, *at_nodes}}
-        return NodalReaction(
-            reaction,
-            home.xyz(mesh),
-            self._weights[home.name],
-            [_as_slice(rows[name]) for name in reaction.reads],
-            [(_as_slice(rows[name]), change) for name, change in at_nodes.items()],
-            [
-                [self.blocks.entries(self._unknown_of[rows[to]], self._unknown_of[rows[by]]) for to in at_nodes]
-                for by in reaction.reads
-            ],
-            [(self.slices[item.species], item) for item in reaction.wholes],
-            [(self.slices[name].start, reaction.change[name]) for name in pools],
+        changed = dict.fromkeys(name for reaction in reactions for name in reaction.change)
+        pools = [name for name in changed if places[name].volume is not None and places[name] is not home]
+        read = dict.fromkeys(name for reaction in reactions for name in reaction.reads)
+        by_unknowns = np.argsort(order[home.nodes], kind="stable")
+        return Place(
+            reactions,
+            home.mass(mesh)[by_unknowns],
+            by_unknowns,
+            home.xyz(mesh)[by_unknowns],
+            {name: self._unknowns(name, home.nodes[by_unknowns]) for name in {**read, **changed} if name not in pools},
+            {name: self.slices[name].start for name in pools},
         )
 
     def _emptied(self, stiffness: dict[str, sp.csr_array]) -> tuple[dict[str, sp.csr_array], list[Any]]:
@@ -165,29 +167,24 @@ class Discretisation:
             count, mine = parts_of(pieces[home, None], pieces[kind] if moves else None)
             labels[own] = mine + len(species_of)
             species_of = np.append(species_of, np.full(count, k))
-        ordered, events = labels[self._unknown_of], []
-        for reaction in self.reactions:
-            if not reaction.bound.change:
-                continue
-            # Every species in one piece, as most are, has one kind of event.
-            seen = slice(None) if len(species_of) > len(self.names) else slice(1)
-            n = len(reaction.weights)
-            changed = [ordered[rows][seen] for rows, _ in reaction.changes]
-            changed += [np.full(n, ordered[row])[seen] for row, _ in reaction.pools]
-            parts = distinct_rows(np.column_stack(changed)).rows
-            changes = [change for _, change in [*reaction.changes, *reaction.pools]]
-            change = np.broadcast_to(changes, parts.shape)
-            events.append((parts, change))
+        events = []
+        # Every species in one piece, as most are, has one kind of event.
+        seen = slice(None) if len(species_of) > len(self.names) else slice(1)
+        for place in self.reactions.places:
+            for reaction in place.reactions:
+                if reaction.change:
+                    changed = [labels[place.changed(name)[seen]] for name in reaction.change]
+                    parts = distinct_rows(np.column_stack(changed)).rows
+                    events.append((parts, np.broadcast_to([*reaction.change.values()], parts.shape)))
         held = np.unique(labels[self._held])[:, None]
         events.append((held, np.ones(held.shape)))
         stoichiometry = _stoichiometry(events, len(species_of))
         return KeptSums.of(self.mass, list(self.slices.values()), labels, stoichiometry, species_of)
 
     def _unknowns(self, name: str, nodes: Ints) -> Rows:
-        """Return the unknowns of a species at some nodes, in the order of the compartments' nodes."""
-        home = self.system.species[name].compartment
+        """Return the unknowns of a species at some nodes."""
         lookup = np.full(self._n_points, -1, np.int64)
-        lookup[home.nodes] = np.arange(self.slices[name].start, self.slices[name].stop)
+        lookup[self.nodes[name]] = np.arange(self.slices[name].start, self.slices[name].stop)
         return lookup[nodes]
 
     def initial(self) -> Floats:
@@ -235,11 +232,8 @@ class Discretisation:
     def reacted(self, t: float, u: Floats) -> Floats:
         """(u,) the reactions' share of `rate`, and what diffuses in from fixed values."""
         u = self.held(t, u)
-        result, ordered = np.zeros(self.size), u[self._unknown_of]
         with np.errstate(all="ignore"):
-            for reaction in self.reactions:
-                reaction.add(reaction.amounts(t, ordered), result)
-        ours: Floats = result[self._row_of]
+            ours = self.reactions.brought(t, u)
         for own, pull in self._pulls:
             ours[own] -= pull @ u[own]
         ours[self._held] = 0
@@ -257,13 +251,13 @@ class Discretisation:
     def linearise(self, t: float, u: Floats, storage: float) -> None:
         """Set the matrix to storage * M + D K - d(reactions)/du."""
         self._stored = 0.0
-        values, border = self._slopes(t, u), self._border(t, u)
+        values, *border = self._slopes(t, u)
         # A root is infinitely steep at zero: where a slope has no number the rate is taken as it stands.
         for slopes in (values, *border):
             slopes[~np.isfinite(slopes)] = 0
         np.negative(values, out=values)
         values[self.diagonal] += storage * self.mass
-        self.multigrid.update(values, border)
+        self.multigrid.update(values, (border[0], border[1]))
 
     def sharpness(self, t: float, u: Floats) -> float:
         """Bound how fast reactions alone may change a node, 1/s: the spectral radius of M^-1 d(reactions)/du.
@@ -271,10 +265,10 @@ class Discretisation:
         The radius of a matrix is at most max (|J| x)_i / x_i for whatever x > 0 (Collatz and Wielandt); some powers
         of |J| make a good x.
         """
-        blocks, slopes = self.blocks, np.abs(self._slopes(t, u))
+        blocks = self.blocks
+        slopes, left, right = (np.abs(part) for part in self._slopes(t, u))
         slopes /= self.mass[blocks.rows]
-        left, right = self._border(t, u)
-        left, right = np.abs(left) / self.mass, np.abs(right)
+        left /= self.mass
         largest = float(max(slopes.max(initial=0), (left.max(initial=0) * right.max(initial=0))))
         if not np.isfinite(largest) or largest == 0:
             return largest if largest == 0 else np.inf
@@ -292,40 +286,19 @@ class Discretisation:
         Each one goes, linearised, at most as far as what it uses up lets it; and no species gets above where what is
         made of it is lost again.
         """
-        ordered, mass = self.held(t, u)[self._unknown_of], self.mass[self._unknown_of]
-        far, made, lost = np.zeros((3, self.size))
         with np.errstate(all="ignore"):
-            for reaction in self.reactions:
-                events = np.abs(reaction.amounts(t, ordered))
-                brake, reads = np.ones(len(events)), reaction.bound.reads
-                read = reaction.read(ordered)
-                for name, derivative, rows in zip(reads, reaction.bound.derivatives, reaction.reads, strict=False):
-                    slope = reaction.bound.change.get(name, 0) * derivative(read, t, reaction.xyz)
-                    loss = np.maximum(0, -slope) * reaction.weights / mass[rows]
-                    brake += dt * loss
-                    lost[rows] += loss
-                reaction.add_size(events / brake, far)
-                reaction.add_size(events, made)
-            bound: Floats = (dt * np.minimum(far, made / (1 + dt * lost)) / mass)[self._row_of]
+            far, made, lost = self.reactions.reach(t, self.held(t, u), dt)
+            bound: Floats = dt * np.minimum(far, made / (1 + dt * lost)) / self.mass
         bound[self._held] = 0
         return bound
 
-    def _slopes(self, t: float, u: Floats) -> Floats:
-        """Return the node blocks (z,) of d(reactions)/du."""
-        values, ordered = np.zeros(len(self.blocks.rows)), self.held(t, u)[self._unknown_of]
+    def _slopes(self, t: float, u: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return the node blocks (z,) of d(reactions)/du, and the rest of it as L^T R, (k, u) each."""
         with np.errstate(all="ignore"):
-            for reaction in self.reactions:
-                reaction.add_slopes(t, ordered, values)
+            values, left, right = self.reactions.slopes(t, self.held(t, u))
         values[self._cut] = 0
-        return values
-
-    def _border(self, t: float, u: Floats) -> tuple[Floats, Floats]:
-        """Return the rest of d(reactions)/du as L^T R, (k, u) each."""
-        with np.errstate(all="ignore"):
-            left, right = border(self.reactions, t, self.held(t, u)[self._unknown_of])
-        left, right = left[:, self._row_of], right[:, self._row_of]
         left[:, self._held], right[:, self._held] = 0, 0
-        return left, right
+        return values, left, right
 
     def tolerances(self, atol: float | dict[str, float] | None) -> Floats | None:
         """Return the absolute tolerance of every species, or None for those that follow the species' size."""
@@ -394,10 +367,3 @@ def _stoichiometry(events: list[tuple[Rows, Floats]], n_parts: int) -> sp.csr_ar
     columns, changes = (np.concatenate([block[k].ravel() for block in events]) for k in range(2))
     entries = changes.astype(np.float64), (np.concatenate(rows), columns.astype(np.int64))
     return sp.csr_array(sp.coo_array(entries, shape=(int(first[-1]), n_parts)))
-
-
-def _as_slice(rows: Rows) -> Rows | slice:
-    """Return a slice where rows follow each other: it takes no copy."""
-    if len(rows) and (np.diff(rows) == 1).all():
-        return slice(int(rows[0]), int(rows[-1]) + 1)
-    return rows
