@@ -254,7 +254,9 @@ class Discretisation:
         values, *border = self._slopes(t, u)
         # A root is infinitely steep at zero: where a slope has no number the rate is taken as it stands.
         for slopes in (values, *border):
-            slopes[~np.isfinite(slopes)] = 0
+            finite = np.isfinite(slopes)
+            if not finite.all():
+                slopes[~finite] = 0
         np.negative(values, out=values)
         values[self.diagonal] += storage * self.mass
         self.multigrid.update(values, (border[0], border[1]))
@@ -267,14 +269,18 @@ class Discretisation:
         """
         blocks = self.blocks
         slopes, left, right = (np.abs(part) for part in self._slopes(t, u))
-        slopes /= self.mass[blocks.rows]
+        # Most species do not change most others.
+        entries = np.flatnonzero(slopes)
+        rows, columns = blocks.rows[entries], blocks.columns[entries]
+        slopes = slopes[entries] / self.mass[rows]
         left /= self.mass
         largest = float(max(slopes.max(initial=0), (left.max(initial=0) * right.max(initial=0))))
         if not np.isfinite(largest) or largest == 0:
             return largest if largest == 0 else np.inf
         x, bound = np.ones(self.size), np.inf
         for _ in range(POWERS):
-            image: Any = np.bincount(blocks.rows, slopes * x[blocks.columns], self.size)
+            # Of no entries the sums are whole numbers.
+            image: Any = np.bincount(rows, slopes * x[columns], self.size).astype(np.float64)
             add_rows(left, np.array([dot(row, x) for row in right]), image)
             bound = min(bound, float((image / x).max()))
             x = image / image.max() + 1e-9

@@ -143,7 +143,7 @@ def test_every_step_of_random_formulas_is_numpys(text):
 
 
 def lines(program, operation):
-    return int((program.code[:, 0] == machine.OPERATIONS[operation]).sum())
+    return int((program.then.lines[:, 0] == machine.OPERATIONS[operation]).sum())
 
 
 @PLAIN
@@ -181,7 +181,7 @@ def test_long_formulas_need_few_registers():
     program, a, out = assembled(draft), np.linspace(0, 1, 4), np.zeros(4)
     program.run([0.0, 0.0], a, out)
     np.testing.assert_allclose(out, sum(np.exp(k * a) for k in range(100)), rtol=1e-13)
-    assert program.registers[1] < 210
+    assert program.then.registers < 210
 
 
 # --- reactions ---
@@ -289,9 +289,8 @@ def test_bytes_do_not_depend_on_threads(monkeypatch):
 
 def test_a_reach_ends_where_what_is_used_up_ends():
     """A decay of k A: as far as k A dt / (1 + k dt), and no further, however long the step."""
-    decay = Model(
-        {"box": "box"}, [Species("A", "box", 1, "1 + x")], [Reaction("r", "box", "k*A", {"A": -1})], {"k": 3.0}
-    )
+    species, rate = [Species("A", "box", 1, "1 + x")], Reaction("r", "box", "weights*A", {"A": -1})
+    decay = Model({"box": "box"}, species, [rate], {"weights": Field(np.full(27, 3.0))})
     problem = Discretisation(bind(decay, box(2)))
     u = problem.initial()
     for dt in (1e-3, 1.0, 1e3):

@@ -7,6 +7,7 @@ that it sets and up to three more, registers of operands or where something lies
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,35 +41,47 @@ OPERATIONS = {
 }  # fmt: skip
 
 
-def run(
-    code: Rows, registers: int, numbers: Floats, fields: Floats, rows: Rows, weights: Floats, u: Floats, out: Floats
-) -> None:
-    """Run a program over all nodes of a place, on all threads; the bytes do not depend on their number.
+@dataclass(frozen=True, eq=False)
+class Code:
+    """What the machine does at every node.
 
     Parameters
     ----------
-    code : (lines, 5) ints
+    lines : (lines, 5) ints
         TAKE_NUMBER r k, TAKE_FIELD r k: set register r to numbers[k] or fields[k]; TAKE_RUN r start, TAKE_ROWS r k: to
         u[start], u[start + 1], ... or u[rows[k]]. ADD_RUN r start, ADD_ROWS r k offset: add register r times the
-        weights to out[start], ... or out[offset + rows[k]]. SUM r row k: the k-th sum, of register r times the weights,
-        goes to out[row], where no other goes. Others: operation, register to set, three operands' registers, of which
-        some may be of no account; the register to set is none of them.
+        weights to out[start], ... or out[offset + rows[k]]. SUM r k: add the sum of register r times the weights to
+        out[summed[k]]. Others: operation, register to set, three operands' registers, of which some may be of no
+        account; the register to set is none of them.
     registers : int
         How many there are.
-    numbers : (k,) floats
-    fields : (f, m) floats
-    rows : (l, m) ints
-        No row twice in one list.
-    weights : (m,) floats
-    u, out : floats
-        What is read and what is added to.
+    summed : (s,) ints
+        No row twice.
     """
-    blocks = -(-len(weights) // BLOCK)
-    summed = code[code[:, 0] == SUM, 2]
-    sums = np.zeros((len(summed), blocks))
-    share(execute, blocks, len(code) * len(weights), code, registers, numbers, fields, rows, weights, u, out, sums)
-    if len(summed):
-        out[summed] += sums.sum(axis=1)
+
+    lines: Rows
+    registers: int
+    summed: Rows
+
+    def run(self, numbers: Floats, fields: Floats, rows: Rows, weights: Floats, u: Floats, out: Floats) -> None:
+        """Run it over all nodes of a place, on all threads; the bytes do not depend on their number.
+
+        Parameters
+        ----------
+        numbers : (k,) floats
+        fields : (f, m) floats
+        rows : (l, m) ints
+            No row twice in one list.
+        weights : (m,) floats
+        u, out : floats
+            What is read and what is added to.
+        """
+        lines, blocks = self.lines, -(-len(weights) // BLOCK)
+        sums = np.zeros((len(self.summed), blocks))
+        work = len(lines) * len(weights)
+        share(execute, blocks, work, lines, self.registers, numbers, fields, rows, weights, u, out, sums)
+        if len(sums):
+            out[self.summed] += sums.sum(axis=1)
 
 
 # --- kernels ---
@@ -220,7 +233,7 @@ def _power(x: Any, y: Any) -> Any:
 def execute(
     first: int,
     last: int,
-    code: Any,
+    lines: Any,
     n_registers: int,
     numbers: Any,
     fields: Any,
@@ -235,11 +248,11 @@ def execute(
     for block in range(first, last):
         begin = block * BLOCK
         width = min(BLOCK, len(weights) - begin)
-        for line in range(len(code)):
-            operation, to, a, b, c = code[line, 0], code[line, 1], code[line, 2], code[line, 3], code[line, 4]
+        for line in range(len(lines)):
+            operation, to, a, b, c = lines[line, 0], lines[line, 1], lines[line, 2], lines[line, 3], lines[line, 4]
             if operation == SUM:
                 for k in range(width):
-                    sums[b, block] += weights[begin + k] * registers[to, k]
+                    sums[a, block] += weights[begin + k] * registers[to, k]
             elif operation < SUM:
                 _move(operation, to, a, b, begin, width, registers, numbers, fields, rows, weights, u, out)
             elif operation <= WHERE:

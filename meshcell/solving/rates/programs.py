@@ -10,7 +10,7 @@ import numpy as np
 from meshcell.core.arrays import Floats
 from meshcell.solving.rates import machine
 from meshcell.solving.rates.drafts import TIME, Draft, Node, Result
-from meshcell.solving.rates.machine import OPERATIONS, Rows
+from meshcell.solving.rates.machine import OPERATIONS, Code, Rows
 
 # Takes a slot from outside: the machine's operation, and which one.
 Takes = dict[int, tuple[int, int]]
@@ -22,10 +22,8 @@ class Program:
 
     Parameters
     ----------
-    first, code : (lines, 5) ints
+    first, then : Code
         What is done once, over a single node, to numbers; and at all nodes.
-    registers : (int, int)
-        Of both.
     numbers : (k,) floats
         Those that every run is told, those of courses, constants, and what `first` makes of them.
     courses : tuple of callable(t) -> float
@@ -34,9 +32,8 @@ class Program:
     weights : (m,) floats
     """
 
-    first: Rows
-    code: Rows
-    registers: tuple[int, int]
+    first: Code
+    then: Code
     numbers: Floats
     courses: tuple[Callable[[float], float], ...]
     fields: Floats
@@ -49,9 +46,9 @@ class Program:
         numbers[: len(known)] = known
         for k, course in enumerate(self.courses, len(known)):
             numbers[k] = course(known[TIME])
-        if len(self.first):
-            machine.run(self.first, self.registers[0], numbers, _NO_FIELDS, _NO_ROWS, _ONE, numbers, numbers)
-        machine.run(self.code, self.registers[1], numbers, self.fields, self.rows, self.weights, u, out)
+        if len(self.first.lines):
+            self.first.run(numbers, _NO_FIELDS, _NO_ROWS, _ONE, numbers, numbers)
+        self.then.run(numbers, self.fields, self.rows, self.weights, u, out)
 
 
 _NO_FIELDS, _NO_ROWS, _ONE, _FIRST = np.zeros((0, 1)), np.zeros((0, 1), np.int64), np.ones(1), np.zeros(1, np.int64)
@@ -73,15 +70,14 @@ def assembled(draft: Draft) -> Program:
     fields = [slot for slot in reached if nodes[slot][0] == "field"]
     takes: Takes = {slot: (machine.TAKE_NUMBER, k) for slot, k in number_of.items()}
     first = [Result(slot, _FIRST, number_of[slot]) for slot in once]
-    first_code, first_registers = _code(nodes, first, {slot: takes[slot] for slot in takes if slot not in once}, lists)
+    begin = _code(nodes, first, {slot: takes[slot] for slot in takes if slot not in once}, lists)
     takes |= {slot: (machine.TAKE_FIELD, k) for k, slot in enumerate(fields)}
     takes |= {slot: lists.take(draft.unknowns[nodes[slot][1]]) for slot in reached if nodes[slot][0] == "state"}
-    code, registers = _code(nodes, draft.results, takes, lists)
+    then = _code(nodes, draft.results, takes, lists)
     shape = -1, len(draft.weights)
     return Program(
-        first_code,
-        code,
-        (first_registers, registers),
+        begin,
+        then,
         numbers,
         tuple(draft.courses[nodes[slot][1]] for slot in courses),
         np.reshape([draft.fields[nodes[slot][1]] for slot in fields], shape),
@@ -96,21 +92,17 @@ class _Lists:
     def __init__(self) -> None:
         self.rows: list[Rows] = []
         self._place: dict[int, int] = {}
-        self._sums = 0
 
     def take(self, rows: Rows) -> tuple[int, int]:
         """Return how to take the state at these rows."""
         run = _follow_each_other(rows)
         return (machine.TAKE_RUN, int(rows[0])) if run else (machine.TAKE_ROWS, self._listed(rows))
 
-    def put(self, register: int, result: Result) -> tuple[int, ...]:
-        """Return the line that adds a register to the result."""
-        if result.rows is None:
-            self._sums += 1
-            return machine.SUM, register, result.offset, self._sums - 1, 0
-        if _follow_each_other(result.rows):
-            return machine.ADD_RUN, register, result.offset + int(result.rows[0]), 0, 0
-        return machine.ADD_ROWS, register, self._listed(result.rows), result.offset, 0
+    def put(self, register: int, rows: Rows, offset: int) -> tuple[int, int, int, int]:
+        """Return the line that adds a register to out[offset + rows]."""
+        if _follow_each_other(rows):
+            return machine.ADD_RUN, register, offset + int(rows[0]), 0
+        return machine.ADD_ROWS, register, self._listed(rows), offset
 
     def _listed(self, rows: Rows) -> int:
         if id(rows) not in self._place:
@@ -151,8 +143,8 @@ def _in_order(nodes: Sequence[Node], results: Sequence[Result], takes: Takes) ->
     return lines
 
 
-def _code(nodes: Sequence[Node], results: Sequence[Result], takes: Takes, lists: _Lists) -> tuple[Rows, int]:
-    """Write the lines that lead to results, and count the registers.
+def _code(nodes: Sequence[Node], results: Sequence[Result], takes: Takes, lists: _Lists) -> Code:
+    """Write the lines that lead to results.
 
     A register is free after the last line that reads it. That line sets another one: vector instructions need what
     they set apart from what they read.
@@ -163,6 +155,7 @@ def _code(nodes: Sequence[Node], results: Sequence[Result], takes: Takes, lists:
     register: dict[int, int] = {}
     free: list[int] = []
     code: list[tuple[int, ...]] = []
+    summed: list[int] = []
     count = 0
     for place, (slot, result) in enumerate(lines):
         if result is None:
@@ -172,7 +165,11 @@ def _code(nodes: Sequence[Node], results: Sequence[Result], takes: Takes, lists:
             register[slot] = free.pop()
         own = register[slot]
         if result is not None:
-            code.append(lists.put(own, result))
+            if result.rows is None:
+                code.append((machine.SUM, own, len(summed), 0, 0))
+                summed.append(result.offset)
+            else:
+                code.append((*lists.put(own, result.rows, result.offset), 0))
         elif slot in takes:
             operation, which = takes[slot]
             code.append((operation, own, which, 0, 0))
@@ -180,4 +177,4 @@ def _code(nodes: Sequence[Node], results: Sequence[Result], takes: Takes, lists:
             operands = [register[k] for k in nodes[slot][1:]]
             code.append((OPERATIONS[nodes[slot][0]], own, *(operands + 2 * operands[:1])[:3]))
         free += [register[k] for k in dict.fromkeys(reads[place]) if last[k] == place]
-    return np.reshape(code, (-1, 5)).astype(np.int64), count
+    return Code(np.reshape(code, (-1, 5)).astype(np.int64), count, np.array(summed, np.int64))

@@ -193,7 +193,8 @@ class Reactions:
 
     def _reach_at(self, place: Place) -> Program:
         draft = self._draft(place)
-        span, weights = draft.known(SPAN), draft.field("weights", place.weights)
+        # No name of a model has a blank.
+        span, weights = draft.known(SPAN), draft.field("weights of nodes", place.weights)
         far, made, lost = (defaultdict[str, Terms](list) for _ in range(3))
         for reaction in place.reactions:
             arguments = self._arguments(draft, place, reaction)
