@@ -104,9 +104,17 @@ class KeptSums:
 
     def molecules(self, u: Floats) -> Floats:
         """(parts,) molecules in a state (u,)."""
+        amounts = self.mass * u
         if self.labels is None:
-            return np.array([dot(self.mass[rows], u[rows]) for rows in self.own])
-        return _summed(self.labels, self.mass * u, len(self.sizes))
+            # Pairwise, as np.sum.
+            return np.asarray(np.add.reduceat(amounts, [rows.start for rows in self.own]))
+        return _summed(self.labels, amounts, len(self.sizes))
+
+    def _spread(self, values: Floats) -> Floats:
+        """Return the values (parts,) of the parts that unknowns are in, (u,)."""
+        if self.labels is None:
+            return np.repeat(values, [rows.stop - rows.start for rows in self.own])
+        return values[self.labels]
 
     def restore(self, stage: Floats, u: Floats) -> None:
         """Do as `restorer` to one stage."""
@@ -128,18 +136,14 @@ class KeptSums:
         traces = (TRACE * amounts.sum() or 1.0) / self.sizes
         room = amounts + traces * self.sizes
         matrices = [kept @ (room[parts][:, :, None] * kept.transpose(0, 2, 1)) for kept, parts in self.groups]
-        return functools.partial(self._restored, held, traces, matrices)
+        return functools.partial(self._restored, held + self._spread(traces), matrices)
 
-    def _restored(self, held: Floats, traces: Floats, matrices: list[Floats], stage: Floats) -> None:
-        sums, shares = self.molecules(stage), np.zeros(len(traces))
+    def _restored(self, there: Floats, matrices: list[Floats], stage: Floats) -> None:
+        sums, shares = self.molecules(stage), np.zeros(len(self.sizes))
         for (kept, parts), matrix in zip(self.groups, matrices, strict=True):
             wanted = np.linalg.solve(matrix, kept @ sums[parts][:, :, None])
             shares[parts] = (kept.transpose(0, 2, 1) @ wanted)[:, :, 0]
-        if self.labels is not None:
-            stage -= shares[self.labels] * (held + traces[self.labels])
-            return
-        for rows, share, trace in zip(self.own, shares, traces, strict=True):
-            stage[rows] -= share * (held[rows] + trace)
+        stage -= self._spread(shares) * there
 
     def drift(self, states: Sequence[Floats], given: Sequence[Floats] = ()) -> float | None:
         """Return how far sums have moved, relative to all molecules that take part; None without any.
