@@ -189,7 +189,7 @@ def test_long_formulas_need_few_registers():
 
 def everywhere():
     """Reactions in a region, on its surface and on a ragged patch, which share species, and all that rates may read."""
-    mesh = ball(3, names={1: "ball"})
+    mesh = ball(4, names={1: "ball"})
     ragged = np.flatnonzero(np.random.default_rng(0).random(len(mesh.facets)) < 0.3)
     mesh = replace(mesh, patches={"spots": ragged})
     species = [Species("A", "ball", 10, "1 + 0.5*x"), Species("B", "ball", 1, "2 - z", fixed={"spots": 1.5})]
@@ -201,7 +201,7 @@ def everywhere():
         Reaction("mean", "spots", "mean(A)*S*sqrt(total(R))", {"R": 1}),
         Reaction("own", "P", "0.1*P**2*total(S)", {"P": -1}),
     ]
-    parameters = {"k": 0.7, "pulse": Course(lambda t: 1 + t**2, "1"), "f": Field(np.cos(np.arange(len(mesh.points))))}
+    parameters = {"k": 0.7, "pulse": Course(lambda t: 1 + t**2), "f": Field(np.cos(np.arange(len(mesh.points))))}
     places = {"ball": "ball", "rim": ("ball", "outside"), "spots": "spots"}
     return mesh, Model(places, [*species], reactions, parameters)
 

@@ -19,16 +19,18 @@ from meshcell.core.kernels import njit
 from meshcell.core.threads import share
 
 Rows = npt.NDArray[np.int64]
+Places = npt.NDArray[np.uint32]
 
-# Nodes that a program runs over at once: 1 KiB a register, and long enough loops that a line's own cost is small.
-BLOCK = 128
+# Nodes that a program runs over at once: 2 KiB a register, and long enough loops that a line's own cost is small.
+BLOCK = 256
 
-# --- operations: those that move values, fast ones, comparisons, and functions ---
+# --- operations: those that move values, arithmetic, comparisons, functions of one number, and others ---
 
 TAKE_NUMBER, TAKE_FIELD, TAKE_RUN, TAKE_ROWS, ADD_RUN, ADD_ROWS, SUM = range(7)
-ADD, SUBTRACT, MULTIPLY, DIVIDE, NEGATE, MIN, MAX, ABS, SQRT, WHERE = range(7, 17)
-LESS, LESS_EQUAL, GREATER, GREATER_EQUAL, AND, OR, HEAVISIDE, SIGN, FLOOR, CEIL = range(17, 27)
-POWER, EXP, LOG, LOG10, SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH, ATAN2 = range(27, 41)
+ADD, SUBTRACT, MULTIPLY, DIVIDE, NEGATE, MIN, MAX, ABS, SQRT = range(7, 16)
+LESS, LESS_EQUAL, GREATER, GREATER_EQUAL, HEAVISIDE, WHERE = range(16, 22)
+EXP, LOG, LOG10, SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH = range(22, 34)
+POWER, ATAN2, SIGN, FLOOR, CEIL, AND, OR = range(34, 41)
 
 # Name in formulas -> operation.
 OPERATIONS = {
@@ -63,14 +65,14 @@ class Code:
     registers: int
     summed: Rows
 
-    def run(self, numbers: Floats, fields: Floats, rows: Rows, weights: Floats, u: Floats, out: Floats) -> None:
+    def run(self, numbers: Floats, fields: Floats, rows: Places, weights: Floats, u: Floats, out: Floats) -> None:
         """Run it over all nodes of a place, on all threads; the bytes do not depend on their number.
 
         Parameters
         ----------
         numbers : (k,) floats
         fields : (f, m) floats
-        rows : (l, m) ints
+        rows : (l, m) uint32
             No row twice in one list.
         weights : (m,) floats
         u, out : floats
@@ -103,29 +105,38 @@ def _move(
     u: Any,
     out: Any,
 ) -> None:
-    """Read a register from outside, or add it to the result."""
+    """Read a register from outside, or add it to the result.
+
+    Slices, as the compiler knows that none of their indices counts from the end.
+    """
     if operation == TAKE_NUMBER:
+        number = numbers[a]
         for k in range(width):
-            registers[to, k] = numbers[a]
+            registers[to, k] = number
     elif operation == TAKE_FIELD:
+        field = fields[a, begin : begin + width]
         for k in range(width):
-            registers[to, k] = fields[a, begin + k]
+            registers[to, k] = field[k]
     elif operation == TAKE_RUN:
+        state = u[a + begin : a + begin + width]
         for k in range(width):
-            registers[to, k] = u[a + begin + k]
+            registers[to, k] = state[k]
     elif operation == TAKE_ROWS:
+        places = rows[a, begin : begin + width]
         for k in range(width):
-            registers[to, k] = u[rows[a, begin + k]]
+            registers[to, k] = u[places[k]]
     elif operation == ADD_RUN:
+        result, weight = out[a + begin : a + begin + width], weights[begin : begin + width]
         for k in range(width):
-            out[a + begin + k] += weights[begin + k] * registers[to, k]
+            result[k] += weight[k] * registers[to, k]
     else:
+        result, places, weight = out[b:], rows[a, begin : begin + width], weights[begin : begin + width]
         for k in range(width):
-            out[b + rows[a, begin + k]] += weights[begin + k] * registers[to, k]
+            result[places[k]] += weight[k] * registers[to, k]
 
 
 @inner(error_model="numpy")
-def _calculate(operation: int, to: int, a: int, b: int, c: int, width: int, registers: Any) -> None:
+def _calculate(operation: int, to: int, a: int, b: int, width: int, registers: Any) -> None:
     """Set a register by a fast operation: a loop for each, of which the compiler makes vector instructions."""
     r = registers
     if operation == ADD:
@@ -153,66 +164,107 @@ def _calculate(operation: int, to: int, a: int, b: int, c: int, width: int, regi
     elif operation == ABS:
         for k in range(width):
             r[to, k] = abs(r[a, k])
-    elif operation == SQRT:
-        for k in range(width):
-            r[to, k] = np.sqrt(r[a, k])
     else:
         for k in range(width):
-            r[to, k] = r[b, k] if r[a, k] != 0 else r[c, k]
+            r[to, k] = np.sqrt(r[a, k])
 
 
 @inner(error_model="numpy")
-def _compared(operation: int, x: Any, y: Any) -> Any:
-    """Compare two numbers, or one with zero or with the whole numbers beside it."""
+def _compare(operation: int, to: int, a: int, b: int, c: int, width: int, registers: Any) -> None:
+    """Set a register by what others are beside each other, again a loop for each way."""
+    r = registers
     if operation == LESS:
-        return 1.0 if x < y else 0.0
-    if operation == LESS_EQUAL:
-        return 1.0 if x <= y else 0.0
-    if operation == GREATER:
-        return 1.0 if x > y else 0.0
-    if operation == GREATER_EQUAL:
-        return 1.0 if x >= y else 0.0
-    if operation == AND:
-        return 1.0 if x != 0 and y != 0 else 0.0
-    if operation == OR:
-        return 1.0 if x != 0 or y != 0 else 0.0
-    if operation == HEAVISIDE:
-        return 1.0 if x > 0 else 0.0 if x < 0 else 0.5 if x == 0 else x
-    if operation == SIGN:
-        return 1.0 if x > 0 else -1.0 if x < 0 else 0.0 if x == 0 else x
-    return np.floor(x) if operation == FLOOR else np.ceil(x)
+        for k in range(width):
+            r[to, k] = 1.0 if r[a, k] < r[b, k] else 0.0
+    elif operation == LESS_EQUAL:
+        for k in range(width):
+            r[to, k] = 1.0 if r[a, k] <= r[b, k] else 0.0
+    elif operation == GREATER:
+        for k in range(width):
+            r[to, k] = 1.0 if r[a, k] > r[b, k] else 0.0
+    elif operation == GREATER_EQUAL:
+        for k in range(width):
+            r[to, k] = 1.0 if r[a, k] >= r[b, k] else 0.0
+    elif operation == HEAVISIDE:
+        for k in range(width):
+            x = r[a, k]
+            step = 1.0 if x > 0 else 0.0
+            r[to, k] = step if x != 0 and x == x else 0.5 if x == 0 else x
+    else:
+        for k in range(width):
+            # Both are read, so that no way is taken before the choice.
+            first, second = r[b, k], r[c, k]
+            r[to, k] = first if r[a, k] != 0 else second
 
 
 @inner(error_model="numpy")
-def _function(operation: int, x: Any, y: Any) -> Any:
-    """Call an elementary function: none of them is so fast that to ask which would show."""
-    if operation == POWER:
-        return _power(x, y)
+def _apply(operation: int, to: int, a: int, width: int, registers: Any) -> None:
+    """Set a register by an elementary function of another."""
+    r = registers
     if operation == EXP:
-        return np.exp(x)
-    if operation == LOG:
-        return np.log(x)
-    if operation == LOG10:
-        return np.log10(x)
-    if operation == SIN:
-        return np.sin(x)
-    if operation == COS:
-        return np.cos(x)
-    if operation == TAN:
-        return np.tan(x)
-    if operation == ASIN:
-        return np.arcsin(x)
-    if operation == ACOS:
-        return np.arccos(x)
-    if operation == ATAN:
-        return np.arctan(x)
-    if operation == SINH:
-        return np.sinh(x)
-    if operation == COSH:
-        return np.cosh(x)
-    if operation == TANH:
-        return np.tanh(x)
-    return np.arctan2(x, y)
+        for k in range(width):
+            r[to, k] = np.exp(r[a, k])
+    elif operation == LOG:
+        for k in range(width):
+            r[to, k] = np.log(r[a, k])
+    elif operation == LOG10:
+        for k in range(width):
+            r[to, k] = np.log10(r[a, k])
+    elif operation == SIN:
+        for k in range(width):
+            r[to, k] = np.sin(r[a, k])
+    elif operation == COS:
+        for k in range(width):
+            r[to, k] = np.cos(r[a, k])
+    elif operation == TAN:
+        for k in range(width):
+            r[to, k] = np.tan(r[a, k])
+    elif operation == ASIN:
+        for k in range(width):
+            r[to, k] = np.arcsin(r[a, k])
+    elif operation == ACOS:
+        for k in range(width):
+            r[to, k] = np.arccos(r[a, k])
+    elif operation == ATAN:
+        for k in range(width):
+            r[to, k] = np.arctan(r[a, k])
+    elif operation == SINH:
+        for k in range(width):
+            r[to, k] = np.sinh(r[a, k])
+    elif operation == COSH:
+        for k in range(width):
+            r[to, k] = np.cosh(r[a, k])
+    else:
+        for k in range(width):
+            r[to, k] = np.tanh(r[a, k])
+
+
+@inner(error_model="numpy")
+def _do_rest(operation: int, to: int, a: int, b: int, width: int, registers: Any) -> None:
+    """Set a register by an operation that is rare in rates."""
+    r = registers
+    if operation == POWER:
+        for k in range(width):
+            r[to, k] = _power(r[a, k], r[b, k])
+    elif operation == ATAN2:
+        for k in range(width):
+            r[to, k] = np.arctan2(r[a, k], r[b, k])
+    elif operation == SIGN:
+        for k in range(width):
+            x = r[a, k]
+            r[to, k] = 1.0 if x > 0 else -1.0 if x < 0 else 0.0 if x == 0 else x
+    elif operation == FLOOR:
+        for k in range(width):
+            r[to, k] = np.floor(r[a, k])
+    elif operation == CEIL:
+        for k in range(width):
+            r[to, k] = np.ceil(r[a, k])
+    elif operation == AND:
+        for k in range(width):
+            r[to, k] = 1.0 if r[a, k] != 0 and r[b, k] != 0 else 0.0
+    else:
+        for k in range(width):
+            r[to, k] = 1.0 if r[a, k] != 0 or r[b, k] != 0 else 0.0
 
 
 @inner(error_model="numpy")
@@ -255,11 +307,11 @@ def execute(
                     sums[a, block] += weights[begin + k] * registers[to, k]
             elif operation < SUM:
                 _move(operation, to, a, b, begin, width, registers, numbers, fields, rows, weights, u, out)
+            elif operation <= SQRT:
+                _calculate(operation, to, a, b, width, registers)
             elif operation <= WHERE:
-                _calculate(operation, to, a, b, c, width, registers)
-            elif operation <= CEIL:
-                for k in range(width):
-                    registers[to, k] = _compared(operation, registers[a, k], registers[b, k])
+                _compare(operation, to, a, b, c, width, registers)
+            elif operation <= TANH:
+                _apply(operation, to, a, width, registers)
             else:
-                for k in range(width):
-                    registers[to, k] = _function(operation, registers[a, k], registers[b, k])
+                _do_rest(operation, to, a, b, width, registers)

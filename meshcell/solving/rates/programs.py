@@ -10,7 +10,7 @@ import numpy as np
 from meshcell.core.arrays import Floats
 from meshcell.solving.rates import machine
 from meshcell.solving.rates.drafts import TIME, Draft, Node, Result
-from meshcell.solving.rates.machine import OPERATIONS, Code, Rows
+from meshcell.solving.rates.machine import OPERATIONS, Code, Places, Rows
 
 # Takes a slot from outside: the machine's operation, and which one.
 Takes = dict[int, tuple[int, int]]
@@ -28,7 +28,7 @@ class Program:
         Those that every run is told, those of courses, constants, and what `first` makes of them.
     courses : tuple of callable(t) -> float
     fields : (f, m) floats
-    rows : (l, m) ints
+    rows : (l, m) uint32
     weights : (m,) floats
     """
 
@@ -37,7 +37,7 @@ class Program:
     numbers: Floats
     courses: tuple[Callable[[float], float], ...]
     fields: Floats
-    rows: Rows
+    rows: Places
     weights: Floats
 
     def run(self, known: Sequence[float], u: Floats, out: Floats) -> None:
@@ -51,7 +51,7 @@ class Program:
         self.then.run(numbers, self.fields, self.rows, self.weights, u, out)
 
 
-_NO_FIELDS, _NO_ROWS, _ONE, _FIRST = np.zeros((0, 1)), np.zeros((0, 1), np.int64), np.ones(1), np.zeros(1, np.int64)
+_NO_FIELDS, _NO_ROWS, _ONE, _FIRST = np.zeros((0, 1)), np.zeros((0, 1), np.uint32), np.ones(1), np.zeros(1, np.int64)
 
 
 def assembled(draft: Draft) -> Program:
@@ -81,7 +81,7 @@ def assembled(draft: Draft) -> Program:
         numbers,
         tuple(draft.courses[nodes[slot][1]] for slot in courses),
         np.reshape([draft.fields[nodes[slot][1]] for slot in fields], shape),
-        np.reshape(lists.rows, shape).astype(np.int64),
+        np.reshape(lists.rows, shape).astype(np.uint32),
         draft.weights,
     )
 

@@ -188,7 +188,7 @@ class Reactions:
             _put(draft, place, name, terms, n + number * size)
         for (name, by), terms in right.items():
             row = k + len(self._wholes) + self._fed.index(place.pools[name])
-            _put(draft, place, by, terms, n + row * size)
+            draft.add(draft.combined(terms), place.rows[by], n + row * size)
         return assembled(draft)
 
     def _reach_at(self, place: Place) -> Program:
