@@ -184,6 +184,27 @@ def test_long_formulas_need_few_registers():
     assert program.then.registers < 210
 
 
+@PLAIN
+@pytest.mark.parametrize("n", [1, 7, machine.BLOCK, 2 * machine.BLOCK + 1])
+def test_things_are_taken_and_left_where_they_belong(n):
+    rng = np.random.default_rng(n)
+    weights, u, out = rng.normal(size=n), rng.normal(size=2000), rng.normal(size=3000)
+    source, target, start = rng.permutation(2000)[:n], rng.permutation(900)[:n], np.arange(n)
+    draft, before = Draft(weights, 2), out.copy()
+    product = draft.step("*", draft.state("there", source), draft.state("first", start + 5))
+    draft.add(product, target, 100)
+    draft.add(draft.combined([(-1.0, product), (2.5, product)]), start, 1000)
+    draft.sum(product, 2990)
+    draft.sum(draft.constant(3.0), 2980)
+    assembled(draft).run([0.0, 0.0], u, out)
+    expected = weights * u[source] * u[5 : n + 5]
+    before[100 + target] += expected
+    before[1000 : n + 1000] += 1.5 * expected
+    before[2990] += expected.sum()
+    before[2980] += 3 * weights.sum()
+    np.testing.assert_allclose(out, before, rtol=1e-12, atol=1e-13)
+
+
 # --- reactions ---
 
 

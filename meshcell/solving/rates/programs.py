@@ -75,6 +75,7 @@ def assembled(draft: Draft) -> Program:
     takes |= {slot: lists.take(draft.unknowns[nodes[slot][1]]) for slot in reached if nodes[slot][0] == "state"}
     then = _code(nodes, draft.results, takes, lists)
     shape = -1, len(draft.weights)
+    # Rows fit: 2**32 entries of node blocks would fill 32 GiB, several times.
     return Program(
         begin,
         then,
