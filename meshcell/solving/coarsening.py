@@ -154,7 +154,7 @@ def _level(fixed: sp.csr_array, blocks: Blocks) -> Level:
     entries = np.bincount(blocks.node_of, np.diff(matrix.indptr), len(blocks.node_start) - 1)
     bounds = pieces(entries, PIECE)
     piece_of = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))[blocks.node_of]
-    parts = _parts(matrix.indptr, matrix.indices, blocks.species_of, piece_of)
+    parts = parts_of(matrix.indptr, matrix.indices, blocks.species_of, piece_of)
     return Level(blocks, Product.of(matrix), parts, bounds, matrix.data, slots, None, None, None)
 
 
@@ -250,7 +250,7 @@ def _places(indptr: Any, indices: Any, rows: Any, columns: Any) -> Any:
 
 
 @njit(cache=True)
-def _parts(indptr: Any, indices: Any, species_of: Any, piece_of: Any) -> Any:
+def parts_of(indptr: Any, indices: Any, species_of: Any, piece_of: Any) -> Any:
     """Find `Level.parts`; in every row the entries of a species stand together, and in them those of a piece."""
     parts = np.empty((indptr.size - 1, 6), np.uint32)
     for i in range(indptr.size - 1):
