@@ -18,8 +18,8 @@ Singles = npt.NDArray[np.float32]
 Places = npt.NDArray[np.uint32]
 Rows = npt.NDArray[np.int64]
 
-# Below this many nodes there is no coarser grid.
-COARSEST_NODES = 80
+# Below this many nodes and unknowns there is no coarser grid.
+COARSEST_NODES, COARSEST_UNKNOWNS = 80, 400
 MAX_LEVELS = 12
 STRONG = 0.02
 # Entries of a matrix that are swept in one go; the sweeps of two pieces do not see each other.
@@ -129,11 +129,8 @@ def levels_of(fixed: sp.csr_array, blocks: Blocks) -> list[Level]:
     levels: list[Level] = []
     while True:
         level = _level(fixed, blocks)
-        aggregates = (
-            _aggregates(fixed, blocks, STRONG / 2 ** len(levels))
-            if len(blocks.node_start) - 1 > COARSEST_NODES
-            else None
-        )
+        small = len(blocks.node_start) - 1 <= COARSEST_NODES and level.size <= COARSEST_UNKNOWNS
+        aggregates = None if small else _aggregates(fixed, blocks, STRONG / 2 ** len(levels))
         if aggregates is None or len(levels) + 1 == MAX_LEVELS:
             return [*levels, level]
         coarse, unknown_of = _coarse_blocks(blocks, aggregates)

@@ -76,7 +76,7 @@ class Multigrid:
         self._dense = None
         if last.size <= MAX_DENSE:
             pattern = data, last.product.indices.astype(np.int32), last.product.indptr.astype(np.int32)
-            matrix = sp.csr_array(pattern, shape=(last.size, last.size)).toarray()
+            matrix = sp.csr_array(pattern, shape=(last.size, last.size)).toarray().astype(np.float32)
             self._dense = _factors(matrix)
         if border is not None and len(border[0]):
             self._border = Border.of(*border, self.precondition)
@@ -154,7 +154,7 @@ class Multigrid:
     def _coarsest(self, r: Singles) -> Singles:
         if self._dense is not None:
             # scipy.linalg.lu_solve takes longer to look at its arguments.
-            return np.asarray(sl.lapack.dgetrs(*self._dense, r)[0], np.float32)
+            return np.asarray(sl.lapack.sgetrs(*self._dense, r)[0])
         x = self._sweep(len(self.levels) - 1, r, None)
         for _ in range(COARSEST_SWEEPS):
             x = self._sweep(len(self.levels) - 1, r, x)
@@ -218,11 +218,11 @@ class Border:
         add_rows(self.images, self.coupling @ np.array([dot(row, y) for row in self.right]), y)
 
 
-def _factors(matrix: Floats) -> Any:
+def _factors(matrix: Singles) -> Any:
     """Factorise a small matrix; None where it has no inverse, as close to a blow-up, so that it is swept instead."""
     if not np.isfinite(matrix).all():
         return None
-    lu, pivots, singular = sl.lapack.dgetrf(matrix)
+    lu, pivots, singular = sl.lapack.sgetrf(matrix, overwrite_a=1)
     return (lu, pivots) if singular == 0 else None
 
 
@@ -325,8 +325,10 @@ def _sweep_back(
                     total -= data[end - ONE - k] * x[indices[end - ONE - k]]
                 rest[a] = total
             for a in range(width):
-                for c in range(width):
-                    x[unknowns[start + a]] += inverse[corner + a * width + c] * rest[c]
+                total = inverse[corner + a * width] * rest[0]
+                for c in range(1, width):
+                    total += inverse[corner + a * width + c] * rest[c]
+                x[unknowns[start + a]] += total
 
 
 @njit(cache=True)
