@@ -2,14 +2,6 @@
 
 K is the same for all species of a compartment, whatever their D, so up to four of them go through it together: most
 of the time of a sparse product goes into reading the matrix. M is lumped, so a new step size costs a new diagonal.
-
-The preconditioner is a symmetric Gauss-Seidel sweep within pieces of rows, in the form of Eisenstat: with A = L + D + U
-the iteration runs on (D + L)^-1 A (D + U)^-1, whose product needs one pass back through U and one forth through L, so
-that half of the iterations cost half of the time. They run in single precision, on what is left of a residual in
-double.
-
-Source: Eisenstat, Efficient implementation of a class of preconditioned conjugate gradient methods, SIAM J. Sci. Stat.
-Comput. 2 (1981) 1-4.
 """
 
 from __future__ import annotations
@@ -23,55 +15,13 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from meshcell.core.kernels import njit
-from meshcell.core.threads import pieces as cut, share
-from meshcell.solving.coarsening import parts_of
+from meshcell.solving.conjugate_gradients import WIDTH, Sweeps, improve
 from meshcell.solving.kept_sums import Pieces
-from meshcell.solving.sparse_products import Places, Product, Rows
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
-# Species that are multiplied together: as many doubles as a register holds.
-WIDTH = 4
 MOST_ITERATIONS = 400
-# Entries of K in a piece of a sweep, at least, and pieces at most: they do not see each other.
-PIECE, MOST_PIECES = 125_000, 16
-# By how much the error may fall in single precision before it is looked at in double.
-TRUSTED = 1e-3
-
-
-@dataclass(frozen=True, eq=False)
-class Sweeps:
-    """The stiffness matrix K of a compartment, to go through in pieces of rows, and in these row after row.
-
-    Parameters
-    ----------
-    bounds : (k + 1,) int64
-        The pieces.
-    parts : (n, 6) uint32
-        Where in every row its entries begin, those of its own piece, the diagonal one, and what is after it; where
-        those of its own piece end, and all of them.
-    indices, data : (e,) uint32, (e,) floats
-        Columns and entries, these in single precision.
-    """
-
-    bounds: Rows
-    parts: Places
-    indices: Places
-    data: Singles
-
-    @classmethod
-    def of(cls, K: sp.csr_array) -> Sweeps:
-        """Cut a matrix, whose rows have a diagonal entry each, into pieces of about equal work."""
-        entries = np.diff(K.indptr)
-        bounds = cut(entries, max(PIECE, K.nnz // MOST_PIECES))
-        piece_of = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-        parts = parts_of(K.indptr, K.indices, np.zeros_like(entries), piece_of)
-        return cls(bounds, parts, K.indices.astype(np.uint32), K.data.astype(np.float32))
-
-    def share(self, kernel: Any, *args: Any) -> None:
-        """Run a kernel over the pieces."""
-        share(kernel, len(self.bounds) - 1, WIDTH * self.data.size, self.bounds, *args)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +30,8 @@ class Band:
 
     Parameters
     ----------
-    product, data : Product, (e,) floats
-        The stiffness matrix K of the compartment.
     sweeps : Sweeps
-        The same for the preconditioner.
+        The stiffness matrix K of the compartment.
     diagonal, mass : (n,) floats
         Of K, um, and of the lumped mass matrix, um^3 (on an interface dimensionless and um^2).
     constants : WIDTH floats
@@ -94,9 +42,7 @@ class Band:
         Within each of which diffusion keeps all molecules, unless values are fixed there.
     """
 
-    product: Product
     sweeps: Sweeps
-    data: Floats
     diagonal: Floats
     mass: Floats
     constants: tuple[float, ...]
@@ -110,7 +56,7 @@ class Band:
 
     @cached_property
     def space(self) -> Singles:
-        """(6, n, WIDTH) what an iteration works on; only one runs at a time."""
+        """(6, n, WIDTH) what `improve` works on; only one runs at a time."""
         return np.empty((6, len(self.mass), WIDTH), np.float32)
 
     def gather(self, u: Floats) -> Floats:
@@ -122,10 +68,9 @@ class Band:
 
     def operate(self, mass: float, factors: tuple[float, ...], x: Floats, v: Floats) -> tuple[Floats, Floats]:
         """Return mass * M x + factors * K v, and the largest value of each column."""
-        y, product, n_pieces = np.empty_like(v), self.product, len(self.product.bounds) - 1
-        places, largest = (product.bounds, product.indptr, product.indices), np.empty((n_pieces, WIDTH))
-        more = self.data, self.mass, mass, factors, x, v, y, largest
-        share(_operate, n_pieces, WIDTH * self.data.size, *places, *more)
+        y, largest = np.empty_like(v), np.empty((len(self.sweeps.bounds) - 1, WIDTH))
+        matrix = self.sweeps.parts, self.sweeps.indices, self.sweeps.data
+        self.sweeps.share(_operate, *matrix, self.mass, mass, factors, x, v, y, largest)
         return y, largest.max(axis=0)
 
 
@@ -178,44 +123,15 @@ class Relaxation:
             scale = _filled(size)
             band.sweeps.share(_scaled, tuple(1 / scale), rest, band.space[0])
             limit = tolerance**2 / (self.sizes * scale**2)
-            iterations, enough = self._improved(limit, MOST_ITERATIONS - done)
+            factors = tuple(self.tau * D / self.unit for D in band.constants)
+            system = band.sweeps, factors, self.inverse, self.measure
+            iterations, enough = improve(*system, band.space, limit, MOST_ITERATIONS - done)
             done += iterations
             if iterations:
                 change = tuple(scale / self.unit)
                 band.sweeps.share(_add, change, tuple(self.tau * scale / self.unit), band.space[1], x, v)
             if enough or not iterations or done >= MOST_ITERATIONS:
                 return x, done, enough
-
-    def _improved(self, limit: Floats, most: int) -> tuple[int, bool]:
-        """Solve A x = r in the band's space, from x = 0, in units of `unit`.
-
-        Until the measure of the error is at most `limit`, or as small as single precision can be trusted with.
-        """
-        sweeps, n_pieces = self.band.sweeps, len(self.band.sweeps.bounds) - 1
-        factors = tuple(self.tau * D / self.unit for D in self.band.constants)
-        system = sweeps.parts, sweeps.indices, sweeps.data, factors, self.inverse
-        r, x, p, t, q, u = self.band.space
-        sums = np.empty((n_pieces, 2, WIDTH))
-        if n_pieces == 1:
-            loop = sweeps.bounds, *system, self.measure, limit, most
-            iterations, enough = _iterate(*loop, r, x, p, t, q, u, sums)
-            return int(iterations), bool(enough)
-        sweeps.share(_begin, *system, self.measure, r, x, p, u, sums)
-        new, size = sums.sum(axis=0)
-        least, beta = np.maximum(limit, TRUSTED**2 * size), (0.0,) * WIDTH
-        for iteration in range(most):
-            active = size > least
-            if not active.any():
-                return iteration, bool((size <= limit).all())
-            sweeps.share(_back, *system, beta, r, p, q, t)
-            sweeps.share(_forth, *system, p, t, u, q, sums)
-            pq = sums[:, 0].sum(axis=0)
-            alpha = tuple(np.divide(new, pq, out=np.zeros(WIDTH), where=active & (pq > 0)).tolist())
-            sweeps.share(_update, alpha, t, q, self.inverse, self.measure, x, r, sums)
-            before = new
-            new, size = sums.sum(axis=0)
-            beta = tuple(np.divide(new, before, out=np.zeros(WIDTH), where=before > 0).tolist())
-        return most, bool((size <= limit).all())
 
 
 def _filled(sizes: Floats) -> Floats:
@@ -241,13 +157,12 @@ class Diffusion:
             moving = [(D, rows) for D, rows in zip(constants, own, strict=True) if D > 0]
             if not moving:
                 continue
-            product, diagonal = Product.of(K), K.diagonal()
-            pieces, sweeps = Pieces.of(K, mass), Sweeps.of(K)
+            diagonal, pieces, sweeps = K.diagonal(), Pieces.of(K, mass), Sweeps.of(K)
             for first in range(0, len(moving), WIDTH):
                 chosen = moving[first : first + WIDTH]
                 factors = (*(D for D, _ in chosen), *(0.0,) * (WIDTH - len(chosen)))
                 own = [rows for _, rows in chosen]
-                self.bands.append(Band(product, sweeps, K.data, diagonal, mass, factors, own, pieces))
+                self.bands.append(Band(sweeps, diagonal, mass, factors, own, pieces))
 
     def apply(self, u: Floats) -> Floats:
         """Return D K u, molecules/s that diffuse away from every node."""
@@ -311,9 +226,6 @@ def relax(relaxations: list[Relaxation], state: Floats, guess: Floats, tolerance
 # --- kernels ---
 
 
-ZERO, ONE = np.float32(0), np.uint32(1)
-
-
 @njit(cache=True, nogil=True)
 def _prepare(
     first: int,
@@ -366,7 +278,7 @@ def _operate(
     first: int,
     last: int,
     bounds: Any,
-    indptr: Any,
+    parts: Any,
     indices: Any,
     data: Any,
     mass: Any,
@@ -382,7 +294,7 @@ def _operate(
         m0 = m1 = m2 = m3 = 0.0
         for i in range(bounds[piece], bounds[piece + 1]):
             a0 = a1 = a2 = a3 = 0.0
-            for k in range(indptr[i], indptr[i + 1]):
+            for k in range(parts[i, 0], parts[i, 4]):
                 value, j = data[k], indices[k]
                 a0 += value * v[j, 0]
                 a1 += value * v[j, 1]
@@ -398,218 +310,3 @@ def _operate(
             m2 = m2 if abs(y2) <= m2 else abs(y2)
             m3 = m3 if abs(y3) <= m3 else abs(y3)
         largest[piece, 0], largest[piece, 1], largest[piece, 2], largest[piece, 3] = m0, m1, m2, m3
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"}, slp=True)
-def _begin(
-    first: int,
-    last: int,
-    bounds: Any,
-    parts: Any,
-    indices: Any,
-    data: Any,
-    factors: Any,
-    inverse: Any,
-    measure: Any,
-    rest: Any,
-    x: Any,
-    p: Any,
-    u: Any,
-    sums: Any,
-) -> None:
-    """Begin with x = p = 0: turn a residual into D (D + L)^-1 of it, and sum up as `_update` does."""
-    f0, f1, f2, f3 = _singles(factors)
-    for piece in range(first, last):
-        z0 = z1 = z2 = z3 = s0 = s1 = s2 = s3 = 0.0
-        for i in range(bounds[piece], bounds[piece + 1]):
-            a0 = a1 = a2 = a3 = ZERO
-            for k in range(parts[i, 1], parts[i, 2]):
-                value, j = data[k], indices[k]
-                a0 += value * u[j, 0]
-                a1 += value * u[j, 1]
-                a2 += value * u[j, 2]
-                a3 += value * u[j, 3]
-            r0, r1, r2, r3 = rest[i, 0] - f0 * a0, rest[i, 1] - f1 * a1, rest[i, 2] - f2 * a2, rest[i, 3] - f3 * a3
-            u0, u1, u2, u3 = inverse[i, 0] * r0, inverse[i, 1] * r1, inverse[i, 2] * r2, inverse[i, 3] * r3
-            rest[i, 0], rest[i, 1], rest[i, 2], rest[i, 3] = r0, r1, r2, r3
-            u[i, 0], u[i, 1], u[i, 2], u[i, 3] = u0, u1, u2, u3
-            x[i, 0], x[i, 1], x[i, 2], x[i, 3] = ZERO, ZERO, ZERO, ZERO
-            p[i, 0], p[i, 1], p[i, 2], p[i, 3] = ZERO, ZERO, ZERO, ZERO
-            z0, z1, z2, z3 = z0 + r0 * u0, z1 + r1 * u1, z2 + r2 * u2, z3 + r3 * u3
-            s0, s1 = s0 + r0 * r0 * measure[i, 0], s1 + r1 * r1 * measure[i, 1]
-            s2, s3 = s2 + r2 * r2 * measure[i, 2], s3 + r3 * r3 * measure[i, 3]
-        sums[piece, 0, 0], sums[piece, 0, 1], sums[piece, 0, 2], sums[piece, 0, 3] = z0, z1, z2, z3
-        sums[piece, 1, 0], sums[piece, 1, 1], sums[piece, 1, 2], sums[piece, 1, 3] = s0, s1, s2, s3
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"}, slp=True)
-def _back(
-    first: int,
-    last: int,
-    bounds: Any,
-    parts: Any,
-    indices: Any,
-    data: Any,
-    factors: Any,
-    inverse: Any,
-    beta: Any,
-    rest: Any,
-    p: Any,
-    q: Any,
-    t: Any,
-) -> None:
-    """Turn to p = rest + beta p, and go back through a piece: t = (D + U)^-1 p, q = U t."""
-    f0, f1, f2, f3 = _singles(factors)
-    b0, b1, b2, b3 = _singles(beta)
-    for piece in range(first, last):
-        for i in range(bounds[piece + 1] - 1, bounds[piece] - 1, -1):
-            a0 = a1 = a2 = a3 = ZERO
-            end = parts[i, 4]
-            # The nearest come last: they have just been set.
-            for k in range(end - parts[i, 3]):
-                value, j = data[end - ONE - k], indices[end - ONE - k]
-                a0 += value * t[j, 0]
-                a1 += value * t[j, 1]
-                a2 += value * t[j, 2]
-                a3 += value * t[j, 3]
-            p0, p1 = rest[i, 0] + b0 * p[i, 0], rest[i, 1] + b1 * p[i, 1]
-            p2, p3 = rest[i, 2] + b2 * p[i, 2], rest[i, 3] + b3 * p[i, 3]
-            q0, q1, q2, q3 = f0 * a0, f1 * a1, f2 * a2, f3 * a3
-            p[i, 0], p[i, 1], p[i, 2], p[i, 3] = p0, p1, p2, p3
-            q[i, 0], q[i, 1], q[i, 2], q[i, 3] = q0, q1, q2, q3
-            t[i, 0], t[i, 1] = inverse[i, 0] * (p0 - q0), inverse[i, 1] * (p1 - q1)
-            t[i, 2], t[i, 3] = inverse[i, 2] * (p2 - q2), inverse[i, 3] * (p3 - q3)
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"}, slp=True)
-def _forth(
-    first: int,
-    last: int,
-    bounds: Any,
-    parts: Any,
-    indices: Any,
-    data: Any,
-    factors: Any,
-    inverse: Any,
-    p: Any,
-    t: Any,
-    u: Any,
-    q: Any,
-    sums: Any,
-) -> None:
-    """Set q to D (D + L)^-1 A t, from q = U t within the piece, and sum up p . D^-1 q."""
-    f0, f1, f2, f3 = _singles(factors)
-    for piece in range(first, last):
-        s0 = s1 = s2 = s3 = 0.0
-        for i in range(bounds[piece], bounds[piece + 1]):
-            a0 = a1 = a2 = a3 = ZERO
-            # What other pieces hold.
-            for k in range(parts[i, 0], parts[i, 1]):
-                value, j = data[k], indices[k]
-                a0 += value * t[j, 0]
-                a1 += value * t[j, 1]
-                a2 += value * t[j, 2]
-                a3 += value * t[j, 3]
-            for k in range(parts[i, 4], parts[i, 5]):
-                value, j = data[k], indices[k]
-                a0 += value * t[j, 0]
-                a1 += value * t[j, 1]
-                a2 += value * t[j, 2]
-                a3 += value * t[j, 3]
-            for k in range(parts[i, 1], parts[i, 2]):
-                value, j = data[k], indices[k]
-                a0 -= value * u[j, 0]
-                a1 -= value * u[j, 1]
-                a2 -= value * u[j, 2]
-                a3 -= value * u[j, 3]
-            g0, g1, g2, g3 = q[i, 0] + f0 * a0, q[i, 1] + f1 * a1, q[i, 2] + f2 * a2, q[i, 3] + f3 * a3
-            u0, u1, u2, u3 = inverse[i, 0] * g0, inverse[i, 1] * g1, inverse[i, 2] * g2, inverse[i, 3] * g3
-            q0, q1 = p[i, 0] - q[i, 0] + g0, p[i, 1] - q[i, 1] + g1
-            q2, q3 = p[i, 2] - q[i, 2] + g2, p[i, 3] - q[i, 3] + g3
-            u[i, 0], u[i, 1], u[i, 2], u[i, 3] = u0, u1, u2, u3
-            q[i, 0], q[i, 1], q[i, 2], q[i, 3] = q0, q1, q2, q3
-            s0 += p[i, 0] * q0 * inverse[i, 0]
-            s1 += p[i, 1] * q1 * inverse[i, 1]
-            s2 += p[i, 2] * q2 * inverse[i, 2]
-            s3 += p[i, 3] * q3 * inverse[i, 3]
-        sums[piece, 0, 0], sums[piece, 0, 1], sums[piece, 0, 2], sums[piece, 0, 3] = s0, s1, s2, s3
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"}, slp=True)
-def _update(
-    first: int,
-    last: int,
-    bounds: Any,
-    alpha: Any,
-    t: Any,
-    q: Any,
-    inverse: Any,
-    measure: Any,
-    x: Any,
-    rest: Any,
-    sums: Any,
-) -> None:
-    """Go along t, and sum up rest . D^-1 rest and rest . measure rest."""
-    f0, f1, f2, f3 = _singles(alpha)
-    for piece in range(first, last):
-        z0 = z1 = z2 = z3 = s0 = s1 = s2 = s3 = 0.0
-        for i in range(bounds[piece], bounds[piece + 1]):
-            x[i, 0], x[i, 1] = x[i, 0] + f0 * t[i, 0], x[i, 1] + f1 * t[i, 1]
-            x[i, 2], x[i, 3] = x[i, 2] + f2 * t[i, 2], x[i, 3] + f3 * t[i, 3]
-            r0, r1 = rest[i, 0] - f0 * q[i, 0], rest[i, 1] - f1 * q[i, 1]
-            r2, r3 = rest[i, 2] - f2 * q[i, 2], rest[i, 3] - f3 * q[i, 3]
-            rest[i, 0], rest[i, 1], rest[i, 2], rest[i, 3] = r0, r1, r2, r3
-            z0, z1 = z0 + r0 * r0 * inverse[i, 0], z1 + r1 * r1 * inverse[i, 1]
-            z2, z3 = z2 + r2 * r2 * inverse[i, 2], z3 + r3 * r3 * inverse[i, 3]
-            s0, s1 = s0 + r0 * r0 * measure[i, 0], s1 + r1 * r1 * measure[i, 1]
-            s2, s3 = s2 + r2 * r2 * measure[i, 2], s3 + r3 * r3 * measure[i, 3]
-        sums[piece, 0, 0], sums[piece, 0, 1], sums[piece, 0, 2], sums[piece, 0, 3] = z0, z1, z2, z3
-        sums[piece, 1, 0], sums[piece, 1, 1], sums[piece, 1, 2], sums[piece, 1, 3] = s0, s1, s2, s3
-
-
-@njit(cache=True, nogil=True)
-def _iterate(
-    bounds: Any,
-    parts: Any,
-    indices: Any,
-    data: Any,
-    factors: Any,
-    inverse: Any,
-    measure: Any,
-    limit: Any,
-    most: int,
-    rest: Any,
-    x: Any,
-    p: Any,
-    t: Any,
-    q: Any,
-    u: Any,
-    sums: Any,
-) -> Any:
-    """Iterate as `Relaxation._improved` does, with one piece: on a small system most of the time goes into calls."""
-    alpha, beta = np.zeros(WIDTH), np.zeros(WIDTH)
-    _begin(0, 1, bounds, parts, indices, data, factors, inverse, measure, rest, x, p, u, sums)
-    new, least = sums[0, 0].copy(), np.maximum(limit, TRUSTED**2 * sums[0, 1])
-    for iteration in range(most):
-        active = sums[0, 1] > least
-        if not active.any():
-            return iteration, (sums[0, 1] <= limit).all()
-        _back(0, 1, bounds, parts, indices, data, factors, inverse, _tuple(beta), rest, p, q, t)
-        _forth(0, 1, bounds, parts, indices, data, factors, inverse, p, t, u, q, sums)
-        for k in range(WIDTH):
-            alpha[k] = new[k] / sums[0, 0, k] if active[k] and sums[0, 0, k] > 0 else 0.0
-        _update(0, 1, bounds, _tuple(alpha), t, q, inverse, measure, x, rest, sums)
-        for k in range(WIDTH):
-            beta[k] = sums[0, 0, k] / new[k] if new[k] > 0 else 0.0
-            new[k] = sums[0, 0, k]
-    return most, (sums[0, 1] <= limit).all()
-
-
-@njit(inline="always")
-def _tuple(x: Any) -> Any:
-    return x[0], x[1], x[2], x[3]
-
-
-@njit(inline="always")
-def _singles(x: Any) -> Any:
-    return np.float32(x[0]), np.float32(x[1]), np.float32(x[2]), np.float32(x[3])
