@@ -75,7 +75,7 @@ class Multigrid:
         last = self.levels[-1]
         self._dense = None
         if last.size <= MAX_DENSE:
-            self._dense = _factors(_matrix(last, full).astype(np.float32))
+            self._dense = _factors(_matrix(last, full))
         if border is not None and len(border[0]):
             left, right = (np.ascontiguousarray(part[:, self._order]) for part in border)
             self._border = Border.of(left, right, self._precondition)
@@ -160,7 +160,7 @@ class Multigrid:
     def _coarsest(self, r: Singles) -> Singles:
         if self._dense is not None:
             # scipy.linalg.lu_solve takes longer to look at its arguments.
-            return np.asarray(sl.lapack.sgetrs(*self._dense, r)[0])
+            return np.asarray(sl.lapack.dgetrs(*self._dense, r)[0], np.float32)
         x = self._sweep(len(self.levels) - 1, r, None)
         for _ in range(COARSEST_SWEEPS):
             x = self._sweep(len(self.levels) - 1, r, x)
@@ -177,7 +177,7 @@ class Multigrid:
             share(_first_sweep, n_pieces, way.work // 2, *nodes, *matrix, r, x, level.widest)
         else:
             old = x.copy() if n_pieces > 1 else x
-            share(_sweep_back, n_pieces, way.work, *nodes, *matrix, r, old, x, level.widest)
+            share(_sweep_back, n_pieces, way.work, *nodes, *matrix, self._singles[depth], r, old, x, level.widest)
         return x
 
 
@@ -244,11 +244,14 @@ class Border:
         add_rows(self.images, self.coupling @ np.array([dot(row, y) for row in self.right]), y)
 
 
-def _factors(matrix: Singles) -> Any:
-    """Factorise a small matrix; None where it has no inverse, as close to a blow-up, so that it is swept instead."""
+def _factors(matrix: Floats) -> Any:
+    """Factorise a small matrix; None where it has no inverse, as close to a blow-up, so that it is swept instead.
+
+    In double precision: fast reactions leave little in single.
+    """
     if not np.isfinite(matrix).all():
         return None
-    lu, pivots, singular = sl.lapack.sgetrf(matrix, overwrite_a=1)
+    lu, pivots, singular = sl.lapack.dgetrf(matrix, overwrite_a=1)
     return (lu, pivots) if singular == 0 else None
 
 
@@ -365,31 +368,39 @@ def _sweep_back(
     data: Any,
     factors: Any,
     inverse: Any,
+    blocks: Any,
     b: Any,
     old: Any,
     x: Any,
     widest: int,
 ) -> None:
-    """Gauss-Seidel over a piece's nodes from the last to the first; of other pieces it sees only what is old."""
+    """Gauss-Seidel over a piece's nodes from the last to the first; of other pieces it sees only what is old.
+
+    A node is corrected by what is left of its equations, not set to what they say: where reactions are fast, single
+    precision leaves nothing of the difference between what they make and what they use up.
+    """
     rest = np.empty(widest, x.dtype)
     for piece in range(first, last):
         for node in range(bounds[piece + 1] - 1, bounds[piece] - 1, -1):
             start, corner = node_start[node], block_start[node]
             width = node_start[node + 1] - start
             for place in range(places[node], places[node + 1]):
-                own, end = begin[place], begin[place + 1]
-                row_products(targets, data, x, parts[place, 1], parts[place, 3], own, end, x, False)
+                own, end = begin[place] - begin[places[node]], begin[place + 1] - begin[places[node]]
+                row_products(targets, data, x, parts[place, 1], parts[place, 3], own, end, rest, False)
                 if parts[place, 0] < parts[place, 1]:
-                    add_row_products(targets, data, old, parts[place, 0], parts[place, 1], own, end, x)
+                    add_row_products(targets, data, old, parts[place, 0], parts[place, 1], own, end, rest)
                 if parts[place, 3] < parts[place, 4]:
-                    add_row_products(targets, data, old, parts[place, 3], parts[place, 4], own, end, x)
+                    add_row_products(targets, data, old, parts[place, 3], parts[place, 4], own, end, rest)
             for a in range(width):
-                rest[a] = b[start + a] - factors[start + a] * x[start + a]
+                total = b[start + a] - factors[start + a] * rest[a]
+                for c in range(width):
+                    total -= blocks[corner + a * width + c] * x[start + c]
+                rest[a] = total
             for a in range(width):
                 total = inverse[corner + a * width] * rest[0]
                 for c in range(1, width):
                     total += inverse[corner + a * width + c] * rest[c]
-                x[start + a] = total
+                x[start + a] += total
 
 
 @njit(cache=True)

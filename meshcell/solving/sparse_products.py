@@ -52,7 +52,8 @@ class Way:
         singles, widths = matrix.data.astype(np.float32), np.diff(begin)
         indptr, targets = matrix.indptr.astype(np.uint32), matrix.indices.astype(np.uint32)
         work = np.diff(matrix.indptr) * widths
-        bounds = pieces(work, size)
+        # Places without entries count too: their product is zero, and has to be set.
+        bounds = pieces(work + 1, size)
         return cls(begin.astype(np.uint32), indptr, targets, matrix.data, singles, bounds, int(work.sum()))
 
     def add(self, x: Singles, y: Singles) -> None:
