@@ -43,6 +43,7 @@ import numba
 import numpy as np
 from numba.core import config, serialize, sigutils
 from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.misc.appdirs import AppDirs
 
@@ -65,7 +66,9 @@ PATIENCE = 600.0
 recorder: Callable[[Any, Callable[..., Any]], Callable[..., Any]] | None = None
 
 
-def njit(function: Callable[..., Any] | None = None, /, *, cache: bool = False, **options: Any) -> Any:
+def njit(
+    function: Callable[..., Any] | None = None, /, *, cache: bool = False, slp: bool = False, **options: Any
+) -> Any:
     """Compile a function with numba as `numba.njit` does; with `cache`, keep the machine code under the package's key.
 
     Parameters
@@ -73,6 +76,10 @@ def njit(function: Callable[..., Any] | None = None, /, *, cache: bool = False, 
     function : callable
     cache : bool
         Only kernels of this package are kept, as the key is of its sources.
+    slp : bool
+        Let equal operations that stand side by side become one on a vector, as those on four columns of a matrix.
+        numba has this switched off since LLVM once went wrong with it beside vectors of exp and log; so no kernel
+        with these, nor one without a test against other code.
     **options
         As in `numba.njit`. A kernel takes its types from its first call: signatures would compile it at the import.
 
@@ -87,7 +94,7 @@ def njit(function: Callable[..., Any] | None = None, /, *, cache: bool = False, 
         Signatures; a cached function which holds variables of another.
     """
     if function is None:
-        return lambda function: njit(function, cache=cache, **options)
+        return lambda function: njit(function, cache=cache, slp=slp, **options)
     if not callable(function):
         raise TypeError(f"njit takes a function and options by name, not {function!r}; types come from the first call")
     # The wrapper for C costs compile time in every kernel, and nobody calls it.
@@ -95,6 +102,8 @@ def njit(function: Callable[..., Any] | None = None, /, *, cache: bool = False, 
     # With numba's JIT switched off it is still the function.
     if isinstance(kernel, Dispatcher):
         kernel.__class__ = Kernel
+    if slp and not config.DISABLE_JIT:
+        kernel._compiler.compile = _with_slp(kernel._compiler.compile)
     if recorder is not None:
         return recorder(kernel, function)
     if cache and not config.DISABLE_JIT and function.__module__.startswith(f"{PACKAGE}."):
@@ -103,6 +112,19 @@ def njit(function: Callable[..., Any] | None = None, /, *, cache: bool = False, 
         kernel._cache = KernelCache(function)
         kernel._compiler.compile = kernel._cache.unlocking(kernel._compiler.compile)
     return kernel
+
+
+def _with_slp(compile: Callable[..., Any]) -> Callable[..., Any]:
+    def compiled(args: Any, return_type: Any) -> Any:
+        # numba has it as a setting of all kernels alone, which it looks at when it makes machine code.
+        with global_compiler_lock:
+            usual, config.SLP_VECTORIZE = config.SLP_VECTORIZE, 1
+            try:
+                return compile(args, return_type)
+            finally:
+                config.SLP_VECTORIZE = usual
+
+    return compiled
 
 
 class Kernel(Dispatcher):

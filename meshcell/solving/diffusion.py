@@ -6,8 +6,8 @@ of the time of a sparse product goes into reading the matrix. M is lumped, so a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,12 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from meshcell.core.kernels import njit
-from meshcell.core.threads import share
+from meshcell.solving.conjugate_gradients import WIDTH, Sweeps, improve
 from meshcell.solving.kept_sums import Pieces
-from meshcell.solving.sparse_products import Product
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 
-# Species that are multiplied together: as many doubles as a register holds.
-WIDTH = 4
 MOST_ITERATIONS = 400
 
 
@@ -32,7 +30,7 @@ class Band:
 
     Parameters
     ----------
-    product, data : Product, (e,) floats
+    sweeps : Sweeps
         The stiffness matrix K of the compartment.
     diagonal, mass : (n,) floats
         Of K, um, and of the lumped mass matrix, um^3 (on an interface dimensionless and um^2).
@@ -44,13 +42,22 @@ class Band:
         Within each of which diffusion keeps all molecules, unless values are fixed there.
     """
 
-    product: Product
-    data: Floats
+    sweeps: Sweeps
     diagonal: Floats
     mass: Floats
     constants: tuple[float, ...]
     own: list[slice]
     pieces: Pieces
+
+    @cached_property
+    def steepest(self) -> float:
+        """The largest D K_ii / M_ii, 1/s."""
+        return max(self.constants) * float((self.diagonal / self.mass).max())
+
+    @cached_property
+    def space(self) -> Singles:
+        """(6, n, WIDTH) what `improve` works on; only one runs at a time."""
+        return np.empty((6, len(self.mass), WIDTH), np.float32)
 
     def gather(self, u: Floats) -> Floats:
         """Take this band's columns out of the unknowns."""
@@ -59,75 +66,77 @@ class Band:
             columns[:, k] = u[rows]
         return columns
 
-    def share(self, kernel: Callable[..., None], work: int, *args: Any) -> None:
-        """Run a kernel over the pieces of rows."""
-        share(kernel, len(self.product.bounds) - 1, work, self.product.bounds, *args)
-
     def operate(self, mass: float, factors: tuple[float, ...], x: Floats, v: Floats) -> tuple[Floats, Floats]:
-        """Return mass * M x + factors * K v, and its scalar product with v, column by column."""
-        y, parts = np.empty_like(v), np.empty((len(self.product.bounds) - 1, WIDTH))
-        places = self.product.indptr, self.product.indices, self.data, self.mass
-        self.share(_operate, WIDTH * self.data.size, *places, mass, factors, x, v, y, parts)
-        return y, parts.sum(axis=0)
+        """Return mass * M x + factors * K v, and the largest value of each column."""
+        y, largest = np.empty_like(v), np.empty((len(self.sweeps.bounds) - 1, WIDTH))
+        matrix = self.sweeps.parts, self.sweeps.indices, self.sweeps.data
+        self.sweeps.share(_operate, *matrix, self.mass, mass, factors, x, v, y, largest)
+        return y, largest.max(axis=0)
 
 
 @dataclass(frozen=True, eq=False)
 class Relaxation:
-    """The systems (M + tau D K) w = -D K u of one band, for all stages of a step.
+    """The systems A w = (M + tau D K) w = -D K u of one band, for all stages of a step.
 
     Parameters
     ----------
     band : Band
     tau : float, s
     inverse : (n, WIDTH) floats
-        One over the diagonal of A = M + tau D K.
+        One over the diagonal of A, in single precision and units of `unit`.
     measure : (n, WIDTH) floats
         By which a residual's squares are weighed: (weights / sqrt(diag(A) M))^2. M alone in the place of diag(A) would
         bound the error (A >= M), diag(A) alone would take smooth errors too lightly.
+    unit : float
+        Mean mass of a node, so that no number leaves the range of single precision.
+    sizes : (WIDTH,) floats
+        Units of `measure`.
     """
 
     band: Band
     tau: float
-    inverse: Floats
-    measure: Floats
+    inverse: Singles
+    measure: Singles
+    unit: float
+    sizes: Floats
 
     @classmethod
     def of(cls, band: Band, tau: float, weights: Floats) -> Relaxation:
         """Prepare the systems; the root of the sum of (weights * error of w)^2 is what counts."""
-        measure = band.gather(weights)
-        inverse = np.empty_like(measure)
+        columns, unit, sweeps = band.gather(weights), float(band.mass.mean()), band.sweeps
+        inverse, measure = np.empty((2, *columns.shape), np.float32)
+        largest = np.empty((len(sweeps.bounds) - 1, WIDTH))
         factors = tuple(tau * D for D in band.constants)
-        band.share(_prepare, 4 * measure.size, factors, band.diagonal, band.mass, inverse, measure)
-        return cls(band, tau, inverse, measure)
+        sweeps.share(_prepare, factors, band.diagonal, band.mass, unit, columns, inverse, largest)
+        sizes = _filled(largest.max(axis=0))
+        sweeps.share(_scaled, tuple(1 / sizes), columns, measure)
+        return cls(band, tau, inverse, measure, unit, sizes)
 
     def solve(self, state: Floats, guess: Floats, tolerance: float) -> tuple[Floats, int, bool]:
-        """Improve a guess by Jacobi's conjugate gradients until the error is at most `tolerance` in every column."""
-        band, x = self.band, self.band.gather(guess)
-        v = band.gather(state)
+        """Improve a guess until the error is at most `tolerance` in every column."""
+        band, x, v, done = self.band, self.band.gather(guess), self.band.gather(state), 0
         v += self.tau * x
-        rest, _ = band.operate(-1.0, tuple(-D for D in band.constants), x, v)
-        factors = tuple(self.tau * D for D in band.constants)
-        if len(band.product.bounds) == 2:
-            product = band.product
-            places = product.bounds, product.indptr, product.indices, band.data, band.mass
-            system = factors, self.inverse, self.measure
-            return x, *_solve_alone(*places, *system, x, rest, tolerance**2, MOST_ITERATIONS)
-        p = np.zeros_like(rest)
-        alpha = beta = (0.0,) * WIDTH
-        q, rz = p, np.zeros(WIDTH)
-        for iteration in range(MOST_ITERATIONS + 1):
-            parts = np.empty((len(band.product.bounds) - 1, 2, WIDTH))
-            band.share(_update, 8 * x.size, alpha, p, q, self.inverse, self.measure, x, rest, parts)
-            new, size = parts.sum(axis=0)
-            active = size > tolerance**2
-            if not active.any():
-                return x, iteration, bool(np.isfinite(size).all())
-            beta = tuple(np.divide(new, rz, out=np.zeros(WIDTH), where=active & (rz > 0)).tolist())
-            band.share(_redirect, 3 * x.size, beta, self.inverse, rest, p)
-            q, pq = band.operate(1.0, factors, p, p)
-            alpha = tuple(np.divide(new, pq, out=np.zeros(WIDTH), where=active & (pq > 0)).tolist())
-            rz = new
-        return x, MOST_ITERATIONS, False
+        while True:
+            rest, size = band.operate(-1.0, tuple(-D for D in band.constants), x, v)
+            if not np.isfinite(size).all():
+                return x, done, False
+            scale = _filled(size)
+            band.sweeps.share(_scaled, tuple(1 / scale), rest, band.space[0])
+            limit = tolerance**2 / (self.sizes * scale**2)
+            factors = tuple(self.tau * D / self.unit for D in band.constants)
+            system = band.sweeps, factors, self.inverse, self.measure
+            iterations, enough = improve(*system, band.space, limit, MOST_ITERATIONS - done)
+            done += iterations
+            if iterations:
+                change = tuple(scale / self.unit)
+                band.sweeps.share(_add, change, tuple(self.tau * scale / self.unit), band.space[1], x, v)
+            if enough or not iterations or done >= MOST_ITERATIONS:
+                return x, done, enough
+
+
+def _filled(sizes: Floats) -> Floats:
+    """Return units of columns: 1 for those that are empty."""
+    return np.where(sizes > 0, sizes, 1.0)
 
 
 class Diffusion:
@@ -146,12 +155,14 @@ class Diffusion:
         self.bands: list[Band] = []
         for K, mass, constants, own in homes:
             moving = [(D, rows) for D, rows in zip(constants, own, strict=True) if D > 0]
-            product, diagonal = Product.of(K), K.diagonal()
-            pieces = Pieces.of(K, mass)
+            if not moving:
+                continue
+            diagonal, pieces, sweeps = K.diagonal(), Pieces.of(K, mass), Sweeps.of(K)
             for first in range(0, len(moving), WIDTH):
                 chosen = moving[first : first + WIDTH]
                 factors = (*(D for D, _ in chosen), *(0.0,) * (WIDTH - len(chosen)))
-                self.bands.append(Band(product, K.data, diagonal, mass, factors, [rows for _, rows in chosen], pieces))
+                own = [rows for _, rows in chosen]
+                self.bands.append(Band(sweeps, diagonal, mass, factors, own, pieces))
 
     def apply(self, u: Floats) -> Floats:
         """Return D K u, molecules/s that diffuse away from every node."""
@@ -175,7 +186,7 @@ class Diffusion:
 
     def steepness(self, tau: float) -> float:
         """Return the largest tau D K_ii / M_ii: about half of the condition of M + tau D K, scaled."""
-        return max((tau * max(b.constants) * float((b.diagonal / b.mass).max()) for b in self.bands), default=0.0)
+        return tau * max((band.steepest for band in self.bands), default=0.0)
 
     def relaxations(self, tau: float, weights: Floats) -> list[Relaxation]:
         """Prepare the systems of a step: `weights` (u,) as in `Relaxation.of`."""
@@ -217,22 +228,57 @@ def relax(relaxations: list[Relaxation], state: Floats, guess: Floats, tolerance
 
 @njit(cache=True, nogil=True)
 def _prepare(
-    first: int, last: int, bounds: Any, factors: Any, diagonal: Any, mass: Any, inverse: Any, measure: Any
+    first: int,
+    last: int,
+    bounds: Any,
+    factors: Any,
+    diagonal: Any,
+    mass: Any,
+    unit: float,
+    measure: Any,
+    inverse: Any,
+    largest: Any,
 ) -> None:
-    """Fill `inverse`, and turn weights into `measure`."""
-    for i in range(bounds[first], bounds[last]):
+    """Fill `inverse`, and turn weights into `measure`; `largest` is its greatest value in every piece."""
+    for piece in range(first, last):
         for k in range(WIDTH):
-            one = 1 / (mass[i] + factors[k] * diagonal[i])
-            inverse[i, k] = one
-            measure[i, k] *= measure[i, k] * one / mass[i]
+            most = 0.0
+            for i in range(bounds[piece], bounds[piece + 1]):
+                one = 1 / (mass[i] + factors[k] * diagonal[i])
+                inverse[i, k] = unit * one
+                value = measure[i, k] * measure[i, k] * one / mass[i]
+                measure[i, k] = value
+                most = max(most, value)
+            largest[piece, k] = most
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True, slp=True)
+def _scaled(first: int, last: int, bounds: Any, factors: Any, x: Any, y: Any) -> None:
+    """Set y to the columns of x times their factors, in single precision."""
+    f0, f1, f2, f3 = factors
+    for i in range(bounds[first], bounds[last]):
+        y[i, 0], y[i, 1], y[i, 2], y[i, 3] = f0 * x[i, 0], f1 * x[i, 1], f2 * x[i, 2], f3 * x[i, 3]
+
+
+@njit(cache=True, nogil=True, slp=True)
+def _add(first: int, last: int, bounds: Any, factors: Any, others: Any, step: Any, x: Any, v: Any) -> None:
+    """Add to x and v the columns of a step times their factors."""
+    f0, f1, f2, f3 = factors
+    g0, g1, g2, g3 = others
+    for i in range(bounds[first], bounds[last]):
+        s0, s1, s2, s3 = step[i, 0], step[i, 1], step[i, 2], step[i, 3]
+        x[i, 0], x[i, 1] = x[i, 0] + f0 * s0, x[i, 1] + f1 * s1
+        x[i, 2], x[i, 3] = x[i, 2] + f2 * s2, x[i, 3] + f3 * s3
+        v[i, 0], v[i, 1] = v[i, 0] + g0 * s0, v[i, 1] + g1 * s1
+        v[i, 2], v[i, 3] = v[i, 2] + g2 * s2, v[i, 3] + g3 * s3
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"}, slp=True)
 def _operate(
     first: int,
     last: int,
     bounds: Any,
-    indptr: Any,
+    parts: Any,
     indices: Any,
     data: Any,
     mass: Any,
@@ -241,14 +287,14 @@ def _operate(
     x: Any,
     v: Any,
     y: Any,
-    parts: Any,
+    largest: Any,
 ) -> None:
     f0, f1, f2, f3 = factors
     for piece in range(first, last):
-        s0 = s1 = s2 = s3 = 0.0
+        m0 = m1 = m2 = m3 = 0.0
         for i in range(bounds[piece], bounds[piece + 1]):
             a0 = a1 = a2 = a3 = 0.0
-            for k in range(indptr[i], indptr[i + 1]):
+            for k in range(parts[i, 0], parts[i, 4]):
                 value, j = data[k], indices[k]
                 a0 += value * v[j, 0]
                 a1 += value * v[j, 1]
@@ -258,85 +304,9 @@ def _operate(
             y0, y1 = m * x[i, 0] + f0 * a0, m * x[i, 1] + f1 * a1
             y2, y3 = m * x[i, 2] + f2 * a2, m * x[i, 3] + f3 * a3
             y[i, 0], y[i, 1], y[i, 2], y[i, 3] = y0, y1, y2, y3
-            s0 += v[i, 0] * y0
-            s1 += v[i, 1] * y1
-            s2 += v[i, 2] * y2
-            s3 += v[i, 3] * y3
-        parts[piece, 0], parts[piece, 1], parts[piece, 2], parts[piece, 3] = s0, s1, s2, s3
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _update(
-    first: int,
-    last: int,
-    bounds: Any,
-    alpha: Any,
-    p: Any,
-    q: Any,
-    inverse: Any,
-    measure: Any,
-    x: Any,
-    rest: Any,
-    parts: Any,
-) -> None:
-    """Go along p, and sum up rest . inverse rest and rest . measure rest."""
-    f0, f1, f2, f3 = alpha
-    for piece in range(first, last):
-        z0 = z1 = z2 = z3 = s0 = s1 = s2 = s3 = 0.0
-        for i in range(bounds[piece], bounds[piece + 1]):
-            x[i, 0], x[i, 1] = x[i, 0] + f0 * p[i, 0], x[i, 1] + f1 * p[i, 1]
-            x[i, 2], x[i, 3] = x[i, 2] + f2 * p[i, 2], x[i, 3] + f3 * p[i, 3]
-            r0, r1 = rest[i, 0] - f0 * q[i, 0], rest[i, 1] - f1 * q[i, 1]
-            r2, r3 = rest[i, 2] - f2 * q[i, 2], rest[i, 3] - f3 * q[i, 3]
-            rest[i, 0], rest[i, 1], rest[i, 2], rest[i, 3] = r0, r1, r2, r3
-            z0, z1 = z0 + r0 * r0 * inverse[i, 0], z1 + r1 * r1 * inverse[i, 1]
-            z2, z3 = z2 + r2 * r2 * inverse[i, 2], z3 + r3 * r3 * inverse[i, 3]
-            s0, s1 = s0 + r0 * r0 * measure[i, 0], s1 + r1 * r1 * measure[i, 1]
-            s2, s3 = s2 + r2 * r2 * measure[i, 2], s3 + r3 * r3 * measure[i, 3]
-        parts[piece, 0, 0], parts[piece, 0, 1], parts[piece, 0, 2], parts[piece, 0, 3] = z0, z1, z2, z3
-        parts[piece, 1, 0], parts[piece, 1, 1], parts[piece, 1, 2], parts[piece, 1, 3] = s0, s1, s2, s3
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _redirect(first: int, last: int, bounds: Any, beta: Any, inverse: Any, rest: Any, p: Any) -> None:
-    for i in range(bounds[first], bounds[last]):
-        for k in range(WIDTH):
-            p[i, k] = inverse[i, k] * rest[i, k] + beta[k] * p[i, k]
-
-
-@njit(cache=True, nogil=True)
-def _solve_alone(
-    bounds: Any,
-    indptr: Any,
-    indices: Any,
-    data: Any,
-    mass: Any,
-    factors: Any,
-    inverse: Any,
-    measure: Any,
-    x: Any,
-    rest: Any,
-    limit: float,
-    most: int,
-) -> Any:
-    """Iterate as `Relaxation.solve` does, with one piece: on a small system most of the time goes into calls."""
-    p, q, sums, pq = np.zeros_like(rest), np.zeros_like(rest), np.empty((1, 2, WIDTH)), np.empty((1, WIDTH))
-    alpha, beta, rz = np.zeros(WIDTH), np.zeros(WIDTH), np.zeros(WIDTH)
-    for iteration in range(most + 1):
-        _update(0, 1, bounds, _tuple(alpha), p, q, inverse, measure, x, rest, sums)
-        active = sums[0, 1] > limit
-        if not active.any():
-            return iteration, bool(np.isfinite(sums[0, 1]).all())
-        for k in range(WIDTH):
-            beta[k] = sums[0, 0, k] / rz[k] if active[k] and rz[k] > 0 else 0.0
-        _redirect(0, 1, bounds, _tuple(beta), inverse, rest, p)
-        _operate(0, 1, bounds, indptr, indices, data, mass, 1.0, factors, p, p, q, pq)
-        for k in range(WIDTH):
-            alpha[k] = sums[0, 0, k] / pq[0, k] if active[k] and pq[0, k] > 0 else 0.0
-        rz[:] = sums[0, 0]
-    return most, False
-
-
-@njit(inline="always")
-def _tuple(x: Any) -> Any:
-    return x[0], x[1], x[2], x[3]
+            # The comparisons let no NaN pass by.
+            m0 = m0 if abs(y0) <= m0 else abs(y0)
+            m1 = m1 if abs(y1) <= m1 else abs(y1)
+            m2 = m2 if abs(y2) <= m2 else abs(y2)
+            m3 = m3 if abs(y3) <= m3 else abs(y3)
+        largest[piece, 0], largest[piece, 1], largest[piece, 2], largest[piece, 3] = m0, m1, m2, m3

@@ -16,7 +16,7 @@ from meshcell.geometry import finite_elements as fem
 from meshcell.models.binding import BoundReaction, BoundSpecies, System
 from meshcell.models.bound_places import BoundCompartment
 from meshcell.models.well_mixed import Domain, WellMixed
-from meshcell.solving.coarsening import Blocks
+from meshcell.solving.coarsening import Blocks, Kind
 from meshcell.solving.diffusion import Diffusion
 from meshcell.solving.kept_sums import KeptSums, connected, parts_of
 from meshcell.solving.krylov import add_rows, dot
@@ -86,11 +86,9 @@ class Discretisation:
         self.signed = tuple(name for name, item in system.species.items() if item.signed)
         self.stimuli, self.autonomous = system.stimuli, system.autonomous
         n_nodes = int(order.max()) + 1
-        self.blocks = Blocks.of(
-            np.concatenate([order[rows] for rows in self.nodes.values()]),
-            np.repeat(np.arange(len(sizes)), sizes),
-            n_nodes,
-        )
+        self._kinds, ranks = self._kinds_of(groups, emptied, order)
+        node_of = np.concatenate([order[rows] for rows in self.nodes.values()])
+        self.blocks = Blocks.of(node_of, n_nodes, np.repeat(ranks, sizes))
         # Species at the node of an average unknown.
         self.breadth = len(self.blocks.rows) / self.size
         self.diagonal = self.blocks.entries(np.arange(self.size), np.arange(self.size))
@@ -111,7 +109,22 @@ class Discretisation:
     @cached_property
     def multigrid(self) -> Multigrid:
         """The linear systems of implicit steps; made when first used."""
-        return Multigrid(self.fixed, self.blocks)
+        return Multigrid(self._kinds, self.blocks)
+
+    def _kinds_of(
+        self, groups: dict[Any, list[str]], matrices: dict[str, sp.csr_array], order: Rows
+    ) -> tuple[list[Kind], Rows]:
+        """Return the species that share a matrix, those that do not move apart, and where each one stands in a node."""
+        kinds: list[Kind] = []
+        ranks: list[str] = []
+        for own in groups.values():
+            D = {name: self.system.species[name].diffusion for name in own}
+            for chosen in ([name for name in own if D[name] > 0], [name for name in own if D[name] == 0]):
+                if chosen:
+                    K = matrices[own[0]] if D[chosen[0]] > 0 else sp.csr_array(matrices[own[0]].shape)
+                    ranks += chosen
+                    kinds.append(Kind(K, order[self.nodes[chosen[0]]], np.array([D[name] for name in chosen])))
+        return kinds, np.array([ranks.index(name) for name in self.names])
 
     def _reactions(self, order: Rows) -> Reactions:
         """Gather the reactions place by place."""

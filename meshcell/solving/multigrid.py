@@ -10,20 +10,19 @@ more: it enters the matrix as it is, and the cycle by the formula of Sherman, Mo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg as sl
-import scipy.sparse as sp
 
 from meshcell.core.kernels import njit
 from meshcell.core.threads import share, spread
-from meshcell.solving.coarsening import Blocks, levels_of
+from meshcell.solving.coarsening import Blocks, Kind, Level, levels_of
 from meshcell.solving.krylov import Directions, add_rows, dot, gmres, norm
-from meshcell.solving.sparse_products import row_product
+from meshcell.solving.sparse_products import add_row_products, row_products
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -38,21 +37,22 @@ class Multigrid:
 
     Parameters
     ----------
-    fixed : (u, u) sparse array
-        Diffusion: symmetric, zero row sums, no entries between different species.
+    kinds : sequence of Kind
+        Diffusion, the fixed part: no entries between different species.
     blocks : Blocks
     """
 
-    def __init__(self, fixed: sp.csr_array, blocks: Blocks) -> None:
-        self.levels = levels_of(fixed, blocks)
+    def __init__(self, kinds: Sequence[Kind], blocks: Blocks) -> None:
+        self.levels = levels_of(kinds, blocks)
         fine = self.levels[0]
-        self._data = fine.fixed.copy()
+        self._order = blocks.unknowns
+        self._blocks = np.zeros(0)
         self._singles: list[Singles] = []
         self._inverses: list[Singles] = []
+        self._factors = [level.factors.astype(np.float32) for level in self.levels]
         self._dense: Any = None
-        self._widest = [int(np.diff(level.blocks.node_start).max()) for level in self.levels]
         self._known = Directions(fine.size)
-        self._weights: Floats | None = None
+        self._weights: tuple[Floats, Floats] | None = None
         self._border: Border | None = None
 
     def update(self, values: Floats, border: tuple[Floats, Floats] | None = None) -> None:
@@ -60,52 +60,33 @@ class Multigrid:
 
         `border`: L and R, (k, u) each; A is then less L^T R.
         """
-        self._singles, self._inverses, self._weights, self._border = [], [], None, None
+        self._singles, self._inverses, self._weights, self._border, full = [], [], None, None, values
         for depth, level in enumerate(self.levels):
-            data = level.fixed.copy()
-            data[level.slots] += values
+            full = values.copy()
+            full[level.slots] += level.diagonal
             if depth == 0:
-                self._data = data
-            inverse, single = np.empty(len(values), np.float32), data.astype(np.float32)
-            _invert(level.blocks.node_start, level.blocks.block_start, data[level.slots], inverse)
-            self._singles.append(single)
+                self._blocks = full
+            inverse = np.empty(len(values), np.float32)
+            _invert(level.blocks.node_start, level.blocks.block_start, full, inverse)
+            self._singles.append(full.astype(np.float32))
             self._inverses.append(inverse)
             if level.fold is not None:
                 values = _folded(level.fold, values, self.levels[depth + 1].blocks.block_start[-1])
         last = self.levels[-1]
         self._dense = None
         if last.size <= MAX_DENSE:
-            pattern = data, last.product.indices.astype(np.int32), last.product.indptr.astype(np.int32)
-            matrix = sp.csr_array(pattern, shape=(last.size, last.size)).toarray()
-            self._dense = _factors(matrix)
+            self._dense = _factors(_matrix(last, full))
         if border is not None and len(border[0]):
-            self._border = Border.of(*border, self.precondition)
+            left, right = (np.ascontiguousarray(part[:, self._order]) for part in border)
+            self._border = Border.of(left, right, self._precondition)
 
     def multiply(self, x: Floats) -> Floats:
         """Return A x."""
-        y = np.empty_like(x)
-        self.levels[0].product.apply(self._data, x, y)
-        if self._border is not None:
-            self._border.take(x, y)
-        return y
-
-    def diffuse(self, x: Floats) -> Floats:
-        """Return the fixed part of A times x."""
-        y = np.empty_like(x)
-        self.levels[0].product.apply(self.levels[0].fixed, x, y)
-        return y
+        return self._outward(self._multiply(x[self._order]))
 
     def precondition(self, r: Floats) -> Floats:
         """Return B r, where B is about the inverse of A: one W-cycle, in single precision."""
-        # Of numpy's: with a Python number the product would be rounded, and limited, to single precision.
-        size = np.float64(norm(r))
-        if size == 0 or not np.isfinite(size):
-            return np.zeros_like(r)
-        x = self._cycle(0, spread(np.divide, r, size, out=np.empty(len(r), np.float32)))
-        y = spread(np.multiply, x, size, out=np.empty_like(r))
-        if self._border is not None:
-            self._border.correct(y)
-        return y
+        return self._outward(self._precondition(r[self._order]))
 
     def solve(
         self, b: Floats, weights: Floats, tolerance: float, guess: Floats | None = None, most: int = 120
@@ -120,22 +101,47 @@ class Multigrid:
         iterations : int
         converged : bool
         """
-        if weights is not self._weights:
-            self._known.count, self._weights = 0, weights
-        return gmres(self.multiply, self.precondition, b, weights, tolerance, guess, most, self._known)
+        if self._weights is None or weights is not self._weights[0]:
+            self._known.count, self._weights = 0, (weights, weights[self._order])
+        inner = b[self._order], self._weights[1], tolerance, None if guess is None else guess[self._order]
+        x, iterations, converged = gmres(self._multiply, self._precondition, *inner, most, self._known)
+        return self._outward(x), iterations, converged
+
+    def _outward(self, x: Floats) -> Floats:
+        """Turn unknowns node by node into those of the caller."""
+        y = np.empty_like(x)
+        y[self._order] = x
+        return y
+
+    def _multiply(self, x: Floats) -> Floats:
+        y, level = np.empty_like(x), self.levels[0]
+        _product(level, level.factors, level.way.values, self._blocks, x, y)
+        if self._border is not None:
+            self._border.take(x, y)
+        return y
+
+    def _precondition(self, r: Floats) -> Floats:
+        # Of numpy's: with a Python number the product would be rounded, and limited, to single precision.
+        size = np.float64(norm(r))
+        if size == 0 or not np.isfinite(size):
+            return np.zeros_like(r)
+        x = self._cycle(0, spread(np.divide, r, size, out=np.empty(len(r), np.float32)))
+        y = spread(np.multiply, x, size, out=np.empty_like(r))
+        if self._border is not None:
+            self._border.correct(y)
+        return y
 
     def _cycle(self, depth: int, r: Singles) -> Singles:
-        level, data = self.levels[depth], self._singles[depth]
+        level, way = self.levels[depth], self.levels[depth].way
         if level.up is None or level.down is None:
             return self._coarsest(r)
         x = self._sweep(depth, r, None)
         rest = np.empty_like(r)
-        n_pieces = len(level.product.bounds) - 1
-        places = level.product.bounds, level.parts, level.product.indices
-        share(_rest_after_first_sweep, n_pieces, data.size // 2, *places, data, x, rest)
-        coarse = np.empty(self.levels[depth + 1].size, np.float32)
-        level.down[0].apply(level.down[1], rest, coarse)
-        level.up[0].add(level.up[1], self._correction(depth + 1, coarse), x)
+        places = way.bounds, way.begin, level.parts, way.targets, way.singles, self._factors[depth]
+        share(_rest_after_first_sweep, len(way.bounds) - 1, way.work // 2, *places, x, rest)
+        coarse = np.zeros(self.levels[depth + 1].size, np.float32)
+        level.down.add(rest, coarse)
+        level.up.add(self._correction(depth + 1, coarse), x)
         x = self._sweep(depth, r, x)
         return self._sweep(depth, r, x) if depth else x
 
@@ -144,11 +150,11 @@ class Multigrid:
 
         They cost little, and a second sweep in them too: a grid has a fourteenth of the nodes of the next finer one.
         """
-        x = self._cycle(depth, r)
-        if self.levels[depth].up is None:
+        x, level = self._cycle(depth, r), self.levels[depth]
+        if level.up is None:
             return x
         image = np.empty_like(x)
-        self.levels[depth].product.apply(self._singles[depth], x, image)
+        _product(level, self._factors[depth], level.way.singles, self._singles[depth], x, image)
         return np.asarray(x + self._cycle(depth, r - image))
 
     def _coarsest(self, r: Singles) -> Singles:
@@ -162,18 +168,38 @@ class Multigrid:
 
     def _sweep(self, depth: int, r: Singles, x: Singles | None) -> Singles:
         """Sweep forward from zero and return a new array, or backward from x, in place."""
-        level, data, inverse = self.levels[depth], self._singles[depth], self._inverses[depth]
-        nodes, widest, indices = level.blocks, self._widest[depth], level.product.indices
-        places = level.bounds, nodes.node_start, nodes.unknowns, nodes.block_start, level.parts
+        level, way, blocks = self.levels[depth], self.levels[depth].way, self.levels[depth].blocks
         n_pieces = len(level.bounds) - 1
+        nodes = level.bounds, blocks.node_start, blocks.block_start, level.places
+        matrix = way.begin, level.parts, way.targets, way.singles, self._factors[depth], self._inverses[depth]
         if x is None:
             x = np.empty_like(r)
-            share(_first_sweep, n_pieces, data.size // 2, *places, indices, data, inverse, r, x, widest)
+            share(_first_sweep, n_pieces, way.work // 2, *nodes, *matrix, r, x, level.widest)
         else:
             old = x.copy() if n_pieces > 1 else x
-            more = level.product.indptr, indices, data, inverse, r, old, x, widest
-            share(_sweep_back, n_pieces, data.size, *places, *more)
+            share(_sweep_back, n_pieces, way.work, *nodes, *matrix, self._singles[depth], r, old, x, level.widest)
         return x
+
+
+def _product(level: Level, factors: Any, values: Any, blocks: Any, x: Any, y: Any) -> None:
+    """Set y to A x of one grid, in double or in single precision."""
+    way, nodes = level.way, level.blocks
+    matrix = nodes.node_start, nodes.block_start, level.places, way.begin, way.indptr, way.targets, values, factors
+    share(_multiply, len(level.bounds) - 1, way.work, level.bounds, *matrix, blocks, x, y)
+
+
+def _matrix(level: Level, blocks: Floats) -> Floats:
+    """Write out A of one grid."""
+    way, A = level.way, np.zeros((level.size, level.size))
+    begin, indptr = way.begin.astype(np.int64), way.indptr.astype(np.int64)
+    for place, own in enumerate(begin[:-1]):
+        entries = slice(indptr[place], indptr[place + 1])
+        for a in range(begin[place + 1] - own):
+            A[own + a, way.targets[entries].astype(np.int64) + a] = level.factors[own + a] * way.values[entries]
+    place_of = np.empty(level.size, np.int64)
+    place_of[level.blocks.unknowns] = np.arange(level.size)
+    A[place_of[level.blocks.rows], place_of[level.blocks.columns]] += blocks
+    return A
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,16 +245,17 @@ class Border:
 
 
 def _factors(matrix: Floats) -> Any:
-    """Factorise a small matrix; None where it has no inverse, as close to a blow-up, so that it is swept instead."""
+    """Factorise a small matrix; None where it has no inverse, as close to a blow-up, so that it is swept instead.
+
+    In double precision: fast reactions leave little in single.
+    """
     if not np.isfinite(matrix).all():
         return None
-    lu, pivots, singular = sl.lapack.dgetrf(matrix)
+    lu, pivots, singular = sl.lapack.dgetrf(matrix, overwrite_a=1)
     return (lu, pivots) if singular == 0 else None
 
 
 # --- kernels ---
-
-ONE = np.uint32(1)
 
 
 @njit(cache=True)
@@ -240,17 +267,48 @@ def _folded(fold: Any, values: Any, n: int) -> Any:
     return sums
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"}, slp=True)
+def _multiply(
+    first: int,
+    last: int,
+    bounds: Any,
+    node_start: Any,
+    block_start: Any,
+    places: Any,
+    begin: Any,
+    indptr: Any,
+    targets: Any,
+    values: Any,
+    factors: Any,
+    blocks: Any,
+    x: Any,
+    y: Any,
+) -> None:
+    for node in range(bounds[first], bounds[last]):
+        start, corner = node_start[node], block_start[node]
+        width = node_start[node + 1] - start
+        for place in range(places[node], places[node + 1]):
+            row_products(targets, values, x, indptr[place], indptr[place + 1], begin[place], begin[place + 1], y, False)
+        for a in range(width):
+            total = factors[start + a] * y[start + a]
+            for c in range(width):
+                total += blocks[corner + a * width + c] * x[start + c]
+            y[start + a] = total
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"}, slp=True)
 def _first_sweep(
     first: int,
     last: int,
     bounds: Any,
     node_start: Any,
-    unknowns: Any,
     block_start: Any,
+    places: Any,
+    begin: Any,
     parts: Any,
-    indices: Any,
+    targets: Any,
     data: Any,
+    factors: Any,
     inverse: Any,
     b: Any,
     x: Any,
@@ -261,72 +319,88 @@ def _first_sweep(
     for node in range(bounds[first], bounds[last]):
         start, corner = node_start[node], block_start[node]
         width = node_start[node + 1] - start
-        if width == 1:
-            row = unknowns[start]
-            x[row] = inverse[corner] * (b[row] - row_product(data, indices, x, parts[row, 1], parts[row, 2]))
-            continue
+        # What x is to become holds the products first.
+        for place in range(places[node], places[node + 1]):
+            row_products(targets, data, x, parts[place, 1], parts[place, 2], begin[place], begin[place + 1], x, False)
         for a in range(width):
-            row = unknowns[start + a]
-            rest[a] = b[row] - row_product(data, indices, x, parts[row, 1], parts[row, 2])
+            rest[a] = b[start + a] - factors[start + a] * x[start + a]
         for a in range(width):
             total = inverse[corner + a * width] * rest[0]
             for c in range(1, width):
                 total += inverse[corner + a * width + c] * rest[c]
-            x[unknowns[start + a]] = total
+            x[start + a] = total
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"}, slp=True)
 def _rest_after_first_sweep(
-    first: int, last: int, bounds: Any, parts: Any, indices: Any, data: Any, x: Any, rest: Any
+    first: int,
+    last: int,
+    bounds: Any,
+    begin: Any,
+    parts: Any,
+    targets: Any,
+    data: Any,
+    factors: Any,
+    x: Any,
+    rest: Any,
 ) -> None:
     """b - A x after `_first_sweep`: every node was right when it was set; what it did not see then is left."""
-    for row in range(bounds[first], bounds[last]):
-        before = row_product(data, indices, x, parts[row, 0], parts[row, 1])
-        rest[row] = -before - row_product(data, indices, x, parts[row, 3], parts[row, 5])
+    for place in range(bounds[first], bounds[last]):
+        own, end = begin[place], begin[place + 1]
+        row_products(targets, data, x, parts[place, 2], parts[place, 4], own, end, rest, False)
+        if parts[place, 0] < parts[place, 1]:
+            add_row_products(targets, data, x, parts[place, 0], parts[place, 1], own, end, rest)
+        for row in range(own, end):
+            rest[row] *= -factors[row]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"}, slp=True)
 def _sweep_back(
     first: int,
     last: int,
     bounds: Any,
     node_start: Any,
-    unknowns: Any,
     block_start: Any,
+    places: Any,
+    begin: Any,
     parts: Any,
-    indptr: Any,
-    indices: Any,
+    targets: Any,
     data: Any,
+    factors: Any,
     inverse: Any,
+    blocks: Any,
     b: Any,
     old: Any,
     x: Any,
     widest: int,
 ) -> None:
-    """Gauss-Seidel over a piece's nodes from the last to the first; of other pieces it sees only what is old."""
+    """Gauss-Seidel over a piece's nodes from the last to the first; of other pieces it sees only what is old.
+
+    A node is corrected by what is left of its equations, not set to what they say: where reactions are fast, single
+    precision leaves nothing of the difference between what they make and what they use up.
+    """
     rest = np.empty(widest, x.dtype)
     for piece in range(first, last):
         for node in range(bounds[piece + 1] - 1, bounds[piece] - 1, -1):
             start, corner = node_start[node], block_start[node]
             width = node_start[node + 1] - start
+            for place in range(places[node], places[node + 1]):
+                own, end = begin[place] - begin[places[node]], begin[place + 1] - begin[places[node]]
+                row_products(targets, data, x, parts[place, 1], parts[place, 3], own, end, rest, False)
+                if parts[place, 0] < parts[place, 1]:
+                    add_row_products(targets, data, old, parts[place, 0], parts[place, 1], own, end, rest)
+                if parts[place, 3] < parts[place, 4]:
+                    add_row_products(targets, data, old, parts[place, 3], parts[place, 4], own, end, rest)
             for a in range(width):
-                row = unknowns[start + a]
-                begin, end = indptr[row], indptr[row + 1]
-                total = b[row]
-                if parts[row, 0] < parts[row, 1] or parts[row, 4] < parts[row, 5]:
-                    total -= row_product(data, indices, x, begin, parts[row, 0])
-                    total -= row_product(data, indices, old, parts[row, 0], parts[row, 1])
-                    total -= row_product(data, indices, old, parts[row, 4], parts[row, 5])
-                    total -= row_product(data, indices, x, parts[row, 5], end)
-                    begin, end = parts[row, 1], parts[row, 4]
-                total -= row_product(data, indices, x, begin, parts[row, 3])
-                # What has just been set comes last, so that nothing waits for it.
-                for k in range(end - parts[row, 3]):
-                    total -= data[end - ONE - k] * x[indices[end - ONE - k]]
+                total = b[start + a] - factors[start + a] * rest[a]
+                for c in range(width):
+                    total -= blocks[corner + a * width + c] * x[start + c]
                 rest[a] = total
             for a in range(width):
-                for c in range(width):
-                    x[unknowns[start + a]] += inverse[corner + a * width + c] * rest[c]
+                total = inverse[corner + a * width] * rest[0]
+                for c in range(1, width):
+                    total += inverse[corner + a * width + c] * rest[c]
+                x[start + a] += total
 
 
 @njit(cache=True)

@@ -88,12 +88,12 @@ LINEAR_SHARE = 0.01
 # Work of a step beside its iterations, and of an iteration of multigrid for every species of a node and one more, in
 # iterations of conjugate gradients; by CPU time with 2, 3 and 15 species on up to 290,000 tetrahedra. Calls from Python
 # cost as much on a small system as on a large one: an iteration with so many unknowns; by CPU time with 150 to 18,000.
-IMPLICIT_WORK, IMEX_WORK, CYCLE_WORK = 20.0, 12.0, 3.0
-IMPLICIT_CALLS, IMEX_CALLS, CYCLE_CALLS = 170_000.0, 90_000.0, 6_000.0
-# tau D K_ii / M_ii above which multigrid is cheaper than Jacobi's conjugate gradients: with two species at a node (some
-# twenty iterations a stage, as most of it is guessed), how much more it is with a single unknown, and what their
-# MOST_ITERATIONS are enough for. By CPU time with 900 to 130,000 unknowns; iterations grow with the root.
-STEEP, STEEP_CALLS, MOST_STEEP = 600.0, 1e6, 2000.0
+IMPLICIT_WORK, IMEX_WORK, CYCLE_WORK = 26.0, 14.0, 4.0
+IMPLICIT_CALLS, IMEX_CALLS, CYCLE_CALLS = 220_000.0, 110_000.0, 8_000.0
+# tau D K_ii / M_ii above which multigrid is cheaper than conjugate gradients: with two species at a node (some sixty
+# iterations a stage, as most of it is guessed), how much more it is with a single unknown, and what their
+# MOST_ITERATIONS are enough for. By CPU time with 1,700 to 90,000 unknowns; iterations grow with the root.
+STEEP, STEEP_CALLS, MOST_STEEP = 3000.0, 5e6, 8000.0
 
 
 class Discrete(Protocol):
