@@ -20,7 +20,7 @@ from meshcell.models.species import (
     Reaction,
     Species,
     check_amount,
-    diffusion_entries,
+    diffusion_numbers,
     diffusion_parts,
     diffusion_text,
 )
@@ -381,9 +381,10 @@ def check_diffusion(model: Described, species: Species) -> None:
                 f"diffusion of species {species.name!r} {instead}, as it lives in {species.compartment!r} "
                 f"({place_text(place)}); got {', '.join(str(part) for part, _ in given)}"
             )
-    for (part, value), (_, formulas, _) in zip(given, model.diffusion_formulas(species), strict=True):
-        whole, trees = diffusion_text(species, part), [formula.tree for formula in formulas]
-        for what, entry in diffusion_entries(value, whole):
+    numbers, formulas = diffusion_numbers(species), model.diffusion_formulas(species)
+    for (part, value), (_, entries), (_, found, _) in zip(given, numbers, formulas, strict=True):
+        whole, trees = diffusion_text(species, part), [formula.tree for formula in found]
+        for what, entry in entries:
             if isinstance(entry, str) and not units.is_quantity_text(entry):
                 unit = _formula_unit(model, expressions.parse(entry), what)
                 if unit not in (None, DIFFUSION):

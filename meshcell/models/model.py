@@ -41,16 +41,7 @@ from meshcell.models.exchange.wishes import Wishes
 from meshcell.models.expressions import POSITION, VARIABLES, Expression
 from meshcell.models.formula_trees import switches
 from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit
-from meshcell.models.species import (
-    Pool,
-    Reaction,
-    Species,
-    check_symbol,
-    check_text,
-    diffusion_entries,
-    diffusion_parts,
-    diffusion_text,
-)
+from meshcell.models.species import Pool, Reaction, Species, check_symbol, check_text, diffusion_numbers
 
 
 @dataclass(frozen=True)
@@ -169,8 +160,7 @@ class Model:
         One formula for a part, or the nine of a tensor, row by row.
         """
         found = []
-        for part, value in diffusion_parts(species):
-            entries = diffusion_entries(value, diffusion_text(species, part))
+        for part, entries in diffusion_numbers(species):
             formulas = [self._formula_of(entry, what, POSITION) for what, entry in entries]
             varying = {name: field for _, fields in formulas for name, field in fields.items()}
             found.append((part, [formula for formula, _ in formulas], varying))
@@ -246,7 +236,7 @@ class Model:
     def from_sbml(
         cls,
         source: str | PathLike[str],
-        places: Mapping[str, Place] | None = None,
+        places: Mapping[str, Place | None] | None = None,
         *,
         reactions: Mapping[str, str] | None = None,
         sizes: Mapping[str, Any] | None = None,
@@ -259,9 +249,10 @@ class Model:
         ----------
         source : str or Path
             A file, or the text itself.
-        places : dict[str, str | (str, str) | ...]
-            Compartment of the file -> where it is in the cell, as in `Model.compartments`; interfaces that the file
-            lacks may be added. Not needed for files that `to_sbml` wrote.
+        places : dict[str, str | (str, str) | ... | None]
+            Compartment of the file -> where it is in the cell, as in `Model.compartments`; None for a bath or store
+            that is not in the mesh, so that what it holds are pools. Interfaces that the file lacks may be added. Not
+            needed for files that `to_sbml` wrote.
         reactions : dict[str, str], optional
             Reaction -> compartment where it happens, where its species do not tell.
         sizes : dict[str, number or text], optional
@@ -348,7 +339,7 @@ class Model:
     def from_antimony(
         cls,
         source: str | PathLike[str],
-        places: Mapping[str, Place] | None = None,
+        places: Mapping[str, Place | None] | None = None,
         *,
         reactions: Mapping[str, str] | None = None,
         sizes: Mapping[str, Any] | None = None,
@@ -404,12 +395,8 @@ class Model:
             return
         formulas = [reaction.formula for reaction in self.reactions]
         given: list[Any] = [value for item in self.species for value in (item.initial, *item.fixed.values())]
-        given += [
-            entry
-            for item in self.species
-            for _, value in diffusion_parts(item)
-            for _, entry in diffusion_entries(value, "")
-        ]
+        parts = [entries for item in self.species for _, entries in diffusion_numbers(item)]
+        given += [value for entries in parts for _, value in entries]
         texts = [value for value in given if isinstance(value, str) and not units.is_quantity_text(value)]
         formulas += [expressions.parse(text) for text in texts]
         used = dict.fromkeys(name for formula in formulas for name in formula.names)

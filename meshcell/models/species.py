@@ -323,8 +323,13 @@ def diffusion_text(species: Species, part: str | None) -> str:
     return f"diffusion of species {species.name!r}" + ("" if part is None else f" in {part!r}")
 
 
-def diffusion_entries(value: Any, what: str) -> list[tuple[str, Any]]:
-    """List what is given for a part, named for errors: itself, or a tensor's nine entries row by row."""
+def diffusion_numbers(species: Species) -> list[tuple[str | None, list[tuple[str, Any]]]]:
+    """List the parts of a species' compartment and the numbers given for them, by their names in errors."""
+    return [(part, _entries(value, diffusion_text(species, part))) for part, value in diffusion_parts(species)]
+
+
+def _entries(value: Any, what: str) -> list[tuple[str, Any]]:
+    """List what is given for a part: itself, or a tensor's nine entries row by row."""
     if not isinstance(value, tuple):
         return [(what, value)]
     axes = itertools.product(range(3), range(3))
@@ -389,7 +394,7 @@ def _checked_tensor(given: Any, what: str) -> Tensor:
             f"(0, 0, 'D/10')); got rows of {', '.join(str(len(row)) for row in rows) or 'nothing'}"
         )
     found, constants = [], []
-    for name, entry in diffusion_entries(tuple(map(tuple, rows)), what):
+    for name, entry in _entries(tuple(map(tuple, rows)), what):
         entry = units.plain(entry, name)
         constants.append(_constant(entry, name))
         if constants[-1] is None:
