@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from meshcell.core.hints import require
+from meshcell.models.events import switching_times
 from meshcell.models.mixing import well_mixed
 from meshcell.models.model import Model
 from meshcell.models.observables import Quantity
@@ -140,7 +141,7 @@ def solve(
         throw,
         progress,
         checked_scheme(scheme, step),
-        checked_events([*getattr(model, "events", ()), *breaks]),
+        checked_events([*getattr(model, "events", ()), *breaks, *switching_times(acts, model)]),
         None if checkpoint is None else Path(checkpoint),
         _checked_length(longest, "longest"),
         checked_observe(observe, keep, moments),
