@@ -11,8 +11,8 @@ from gallery.models import well
 from meshcell.analysis.quantities import mean
 from meshcell.models.binding import bind
 from meshcell.models.model import Model
-from meshcell.models.parameters import Course, Table
-from meshcell.models.species import Reaction, Species
+from meshcell.models.parameters import Course, Field, Table
+from meshcell.models.species import Pool, Reaction, Species
 from meshcell.models.stimuli import SAMPLES, stimuli_of
 from meshcell.solving.solver import solve
 
@@ -142,6 +142,24 @@ def test_what_passes_a_mesh_of_many_places_is_delivered_between_those_that_are_l
 def test_what_mixes_time_and_species_is_seen_with_their_first_values():
     found = delivered("1e4*exp(-u - ((t - 0.5)/1e-4)**2)", start=1.0)
     np.testing.assert_allclose(found, np.log(np.e + sqrt(pi)), rtol=1e-3)
+    for mesh in (BOX, {"box": 1.0}):
+        pools = [Pool("P", 2.0, 1.0), Species("u", "box", 0, 1.0)]
+        ways = [Reaction("in", "P", "1e4*exp(-P - ((t - 0.5)/1e-4)**2)", {"P": 1})]
+        ways += [Reaction("on", "box", "1e4*exp(-P - u - ((t - 0.2)/1e-4)**2)", {"u": 1})]
+        values = solve(mesh, Model({"box": "box"}, pools, ways), [0, 1], rtol=1e-3).values
+        np.testing.assert_allclose(values["P"][-1], np.log(np.e + sqrt(pi)), rtol=1e-3)
+        np.testing.assert_allclose(values["u"][-1], np.log(np.e + sqrt(pi) / np.e), rtol=1e-3)
+
+
+def test_what_mixes_time_and_a_field_is_delivered_everywhere():
+    late = 0.3 + 0.1 * np.arange(len(BOX.points)) ** 0.5
+    model = Model(
+        {"box": "box"},
+        [Species("u", "box", 0)],
+        [Reaction("in", "box", "1e4*exp(-((t - late)/1e-4)**2)", {"u": 1})],
+        {"late": Field(late, at="nodes")},
+    )
+    np.testing.assert_allclose(solve(BOX, model, [0, 1], rtol=1e-3).values["u"][-1], sqrt(pi), rtol=0.01)
 
 
 @pytest.mark.slow
