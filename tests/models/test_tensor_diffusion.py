@@ -116,13 +116,14 @@ def test_molecules_are_kept(rtol):
         assert mc.solve(box(5), model, [0, 0.01, 0.1], rtol=rtol).stats["mass_drift"] < 1e-12
 
 
-def test_where_values_undershoot_the_run_and_the_search_go_on():
+def test_where_values_undershoot_the_run_and_the_search_go_on(caplog):
     D, mesh = rows(turned(1, 1e-3, 1e-3)), box(6)
     species = [Species(name, "in", D, DROP) for name in "uv"]
     both = Reaction("meet", "in", "k*u*v", {"u": -1, "v": -1})
     solution = mc.solve(mesh, Model(PLACES, species, [both], {"k": 10, "w": 0.005}), [0, 0.001, 0.01])
     # It would go unseen if nothing undershot.
     assert solution.stats["undershoot"] > 0.01
+    assert "diffusion by tensors (u, v) does so beside steep fronts" in caplog.text
     ways = [Reaction("made", "in", DROP, {"u": 1}), Reaction("lost", "in", "u/tau", {"u": -1})]
     model = Model(PLACES, [Species("u", "in", D, 0)], ways, {"w": 0.005, "tau": 1})
     rest, late = mc.steady(mesh, model, rtol=1e-8), mc.solve(mesh, model, [0, 20], rtol=1e-6)
