@@ -19,6 +19,7 @@ from . import (
 from .adaptivity.estimators import estimate as estimate, mark as mark
 from .adaptivity.refinement import refine as refine, transfer as transfer
 from .analysis.checks import check as check
+from .analysis.curvature import mean_curvature as mean_curvature
 from .analysis.quantities import (
     area_under_curve as area_under_curve,
     flux as flux,

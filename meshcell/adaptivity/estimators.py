@@ -59,7 +59,8 @@ def estimate(solution: Solution, *, species: str | Iterable[str] | None = None) 
     alone. Errors on an interface go to the tetrahedra on its two sides, half each.
 
     Where D differs from cell to cell, errors are those of the energy, D |grad u|^2: jumps are those of D du/dn, their
-    squares over the larger D of the two cells (Bernardi and Verfuerth).
+    squares over the larger D of the two cells (Bernardi and Verfuerth). Where D is a tensor, errors are those of grad
+    u . D grad u, jumps those of n . D grad u, and D in the rest is n . D n with the face's normal n.
 
     Species count alike whatever their amounts: eta_T^2 is divided by the integral of |grad u|^2 + |u|^2 / L^2 over the
     compartment, L the diagonal of its box. Both are summed over the saved times, each with the interval before it; so
@@ -235,9 +236,10 @@ def _relative_squares(solution: Solution, system: System, bound: BoundSpecies, c
     held = _held_faces(bound, cells, solution.mesh)
     slopes, across = cells.gradients, None
     if bound.shares is not None:
-        slopes = cells.gradients * bound.shares[:, None, None]
+        slopes = _spread(cells.gradients, bound.shares)
+        normal_shares = (slopes * cells.gradients).sum(axis=2) / (cells.gradients**2).sum(axis=2)
         across = np.zeros(len(cells.alone))
-        np.maximum.at(across, cells.faces, bound.shares[:, None])
+        np.maximum.at(across, cells.faces, normal_shares)
     for k, dt in _time_weights(solution.times):
         flux, spread = np.zeros(len(cells.alone)), np.zeros(len(cells.alone))
         if bound.diffusion > 0 and (cells.facet_faces >= 0).any():
@@ -245,7 +247,7 @@ def _relative_squares(solution: Solution, system: System, bound: BoundSpecies, c
                 flux, spread, _inflow(solution, system, bound.name, k) / bound.diffusion, cells.facet_faces
             )
         values = solution.values[bound.name][k]
-        size = _add_outflow(flux, values, columns, slopes, cells.measures, cells.faces, cells.size)
+        size = _add_outflow(flux, values, columns, slopes, cells.gradients, cells.measures, cells.faces, cells.size)
         norm += dt * (size if bound.shares is None else _energy(values[columns], cells, bound.shares))
         flux[held], spread[held] = 0.0, 0.0
         jumps = np.where(cells.alone, 4.0, 1.0) * (flux**2 + spread)
@@ -257,11 +259,22 @@ def _relative_squares(solution: Solution, system: System, bound: BoundSpecies, c
 
 
 def _energy(values: Floats, cells: _Cells, shares: Floats) -> float:
-    """Integrate shares * (|grad u|^2 + |u|^2 / size^2) over the cells, from values (c, d+1) at their corners."""
+    """Integrate grad u . shares grad u + shares |u|^2 / size^2 over the cells, from values (c, d+1) at their corners.
+
+    In the second term a tensor counts by the mean of its eigenvalues.
+    """
     # Differences, so that a large constant does not drown a small gradient.
     slope = np.einsum("ck,ckx->cx", values - values[:, :1], cells.gradients)
-    density = (slope**2).sum(axis=1) + (values**2).mean(axis=1) / cells.size**2
-    return float(cells.measures * shares @ density)
+    usual = shares if shares.ndim == 1 else np.trace(shares, axis1=1, axis2=2) / (values.shape[1] - 1)
+    density = (_spread(slope, shares) * slope).sum(axis=1) + usual * (values**2).mean(axis=1) / cells.size**2
+    return float(cells.measures @ density)
+
+
+def _spread(slopes: Floats, shares: Floats) -> Floats:
+    """Multiply slopes (c, ..., 3) by the shares (c,) or (c, 3, 3) of their cells."""
+    if shares.ndim == 1:
+        return np.asarray(slopes * shares.reshape(-1, *(1,) * (slopes.ndim - 1)))
+    return np.asarray(np.einsum("c...x,cxy->c...y", slopes, shares))
 
 
 def _held_faces(bound: BoundSpecies, cells: _Cells, mesh: TetMesh) -> Ints:
@@ -341,8 +354,13 @@ def _add_to_tets(squares: Floats, own: Floats, cells: _Cells, mesh: TetMesh) -> 
 
 
 @njit(cache=True)
-def _add_outflow(flux: Any, values: Any, columns: Any, gradients: Any, measures: Any, faces: Any, size: float) -> Any:
-    """Add du/dn out of every cell to its faces; return the integral of |grad u|^2 + |u|^2 / size^2."""
+def _add_outflow(
+    flux: Any, values: Any, columns: Any, slopes: Any, gradients: Any, measures: Any, faces: Any, size: float
+) -> Any:
+    """Add n . q out of every cell to its faces; return the integral of |q|^2 + |u|^2 / size^2.
+
+    q is the sum of the values times the slopes of their corners: grad u where these are the gradients.
+    """
     norm = 0.0
     corners = columns.shape[1]
     for i in range(columns.shape[0]):
@@ -352,9 +370,9 @@ def _add_outflow(flux: Any, values: Any, columns: Any, gradients: Any, measures:
             # Differences, so that a large constant does not drown a small gradient.
             value = values[columns[i, j]]
             rise = value - first
-            gx += rise * gradients[i, j, 0]
-            gy += rise * gradients[i, j, 1]
-            gz += rise * gradients[i, j, 2]
+            gx += rise * slopes[i, j, 0]
+            gy += rise * slopes[i, j, 1]
+            gz += rise * slopes[i, j, 2]
             squares += value * value
         norm += measures[i] * (gx * gx + gy * gy + gz * gz + squares / corners / size**2)
         for j in range(corners):

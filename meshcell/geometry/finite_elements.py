@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from meshcell.core.adjacency import TRIANGLE_EDGES, edges
+from meshcell.core.adjacency import TET_EDGES, TRIANGLE_EDGES, edges
 from meshcell.core.inner import inner, plain
 from meshcell.core.kernels import njit
 
@@ -121,14 +121,15 @@ def gradients(points: Floats, cells: Ints) -> Floats:
 def stiffness(
     points: Floats, cells: Ints, coefficient: Floats | None = None, *, pattern: Pattern | None = None
 ) -> sp.csr_array:
-    """Assemble K, the integral of coefficient * grad(phi_i) . grad(phi_j).
+    """Assemble K, the integral of grad(phi_i) . coefficient grad(phi_j).
 
     Parameters
     ----------
     points : (p, 3) floats, um
     cells : (n, 4) or (n, 3) int32
-    coefficient : (n,) floats, optional
-        One value per cell, for example a diffusion coefficient in um^2/s; 1 by default.
+    coefficient : (n,) or (n, 3, 3) floats, optional
+        One value or symmetric tensor per cell, for example a diffusion coefficient in um^2/s; 1 by default. On
+        triangles a tensor counts by its projection to their plane, in which the gradients lie.
     pattern : Pattern, optional
         Of the same cells; given, assembly is about twenty times faster.
 
@@ -140,8 +141,16 @@ def stiffness(
     Raises
     ------
     ValueError
-        A coefficient that is not one value per cell, cells that are neither tetrahedra nor triangles.
+        A coefficient that is not one value or tensor per cell, cells that are neither tetrahedra nor triangles.
+
+    Notes
+    -----
+    Off the diagonal K is negative, so that diffusion makes nothing negative, where no dihedral angle is obtuse in the
+    metric of the inverse tensor. The more anisotropic, the fewer meshes are such: there values may undershoot.
     """
+    if coefficient is not None and np.ndim(coefficient) == 3:
+        where, _ = _prepared(points, cells, None, pattern)
+        return where.spread(_tensor_edges(points, cells, coefficient, where), -1.0)
     where, weights = _prepared(points, cells, coefficient, pattern)
     return _assembled(points, cells, weights, where)[0]
 
@@ -221,6 +230,21 @@ def _assembled(points: Floats, cells: Ints, weights: Floats, where: Pattern) -> 
     add = _add_tets if cells.shape[1] == 4 else _add_triangles
     add(plain(points, np.float64), _places(cells), weights, where.cell_edges, stiff, massive)
     return where.spread(stiff, -1.0), massive
+
+
+def _tensor_edges(points: Floats, cells: Ints, tensors: Floats, where: Pattern) -> Floats:
+    """Return the edges' values of K with one symmetric tensor per cell."""
+    if np.shape(tensors) != (len(cells), 3, 3):
+        raise ValueError(
+            f"coefficient should hold one 3 x 3 tensor for each of the {len(cells)} cells; got shape "
+            f"{np.shape(tensors)}"
+        )
+    ends = TET_EDGES if cells.shape[1] == 4 else TRIANGLE_EDGES
+    slopes = gradients(points, cells)
+    fluxes = np.einsum("nkx,nxy->nky", slopes, tensors) * measures(points, cells)[:, None, None]
+    values = (fluxes[:, ends[:, 0]] * slopes[:, ends[:, 1]]).sum(axis=2)
+    summed = np.bincount(where.cell_edges.ravel(), values.ravel(), minlength=where.n_edges + 1)
+    return summed.astype(np.float64)
 
 
 def _places(cells: Ints) -> Places:

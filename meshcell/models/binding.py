@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +19,11 @@ from meshcell.models.compartments import Well, pairs, parts, place_text, regions
 from meshcell.models.consistency import check_initial, check_reaction
 from meshcell.models.diffusivities import diffusivity
 from meshcell.models.expressions import POSITION, Compiled, Expression
-from meshcell.models.formula_trees import read_whole
+from meshcell.models.formula_trees import Tree, read_whole
 from meshcell.models.model import Model, field_text
 from meshcell.models.parameters import Field, Varying
 from meshcell.models.species import Pool, Reaction, Species
-from meshcell.models.stimuli import Stimulus, stimuli_of
+from meshcell.models.stimuli import Stimulus, mixed_stimuli, stimuli_of
 from meshcell.models.well_mixed import Domain, WellMixed
 
 Rate = Callable[[Sequence[Floats], float, Floats], Floats]
@@ -110,7 +111,7 @@ class System:
     """A model bound to a mesh; species and reactions in the model's order.
 
     `perhaps_signed` names species that may turn out to be potentials, see `signs.perhaps_signed`; `stimuli` look
-    through what depends on time alone, see `stimuli.stimuli_of`; it is `autonomous` if nothing does.
+    through what depends on time, see `models/stimuli.py`; it is `autonomous` if nothing does.
     """
 
     mesh: Domain
@@ -171,9 +172,39 @@ def bind(model: Model, mesh: Domain) -> System:
     logging.getLogger("meshcell").info(
         "bound %d species and %d reactions to the mesh: %d unknowns", len(species), len(reactions), unknowns
     )
-    return System(
-        mesh, compartments, species, reactions, signs.perhaps_signed(model), stimuli_of(model), _is_autonomous(model)
-    )
+    stimuli = (*stimuli_of(model), *mixed_stimuli(_formulas_at_nodes(model, compartments, species, mesh)))
+    return System(mesh, compartments, species, reactions, signs.perhaps_signed(model), stimuli, _is_autonomous(model))
+
+
+def _formulas_at_nodes(
+    model: Model, compartments: Mapping[str, BoundCompartment], species: Mapping[str, BoundSpecies], mesh: Domain
+) -> Iterator[tuple[str, Tree, Callable[[str], Any]]]:
+    """Yield (compartment, formula, what its names are at the nodes) of all rates and fixed values."""
+    given = [(reaction.compartment, model.rates[reaction.name], model.varying) for reaction in model.reactions]
+    given += [(name, *model.fixed_formula(item, name)) for item in model.species for name in item.fixed]
+    for place, formula, varying in given:
+        yield place, formula.tree, functools.partial(_at_nodes, compartments[place], varying, species, mesh)
+
+
+def _at_nodes(
+    place: BoundCompartment,
+    varying: Mapping[str, Varying],
+    species: Mapping[str, BoundSpecies],
+    mesh: Domain,
+    name: str,
+) -> Any:
+    """Return the (m,) values of a name at the nodes of a place, of species those at first; a course as it is."""
+    if name in POSITION:
+        return place.xyz(mesh)[:, POSITION.index(name)]
+    if name in species:
+        home, initial = species[name].compartment, species[name].initial
+        if home.volume is not None:
+            return np.broadcast_to(initial, len(place.nodes))
+        return initial[np.searchsorted(home.nodes, place.nodes)]
+    value = varying.get(name)
+    if isinstance(value, Field):
+        return None if isinstance(mesh, WellMixed) else nodal(value, place, mesh, field_text(name, "a rate"))
+    return value
 
 
 def _is_autonomous(model: Model) -> bool:

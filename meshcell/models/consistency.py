@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from meshcell.core import units
 from meshcell.core.hints import nearest
 from meshcell.core.units import CONCENTRATION, DENSITY, DIFFUSION, NO_UNIT, Unit
@@ -11,13 +13,14 @@ from meshcell.models import expressions
 from meshcell.models.compartments import Place, Well, pairs, parts, place_text, reaches, regions_of
 from meshcell.models.expressions import POSITION, Expression
 from meshcell.models.formula_trees import read_whole
-from meshcell.models.parameters import Given, number_and_unit
+from meshcell.models.parameters import Given, check_tensors, number_and_unit
 from meshcell.models.species import (
     Described,
     Pool,
     Reaction,
     Species,
     check_amount,
+    diffusion_numbers,
     diffusion_parts,
     diffusion_text,
 )
@@ -378,14 +381,18 @@ def check_diffusion(model: Described, species: Species) -> None:
                 f"diffusion of species {species.name!r} {instead}, as it lives in {species.compartment!r} "
                 f"({place_text(place)}); got {', '.join(str(part) for part, _ in given)}"
             )
-    for (part, value), (_, formula, _) in zip(given, model.diffusion_formulas(species), strict=True):
-        what = diffusion_text(species, part)
-        if isinstance(formula.tree, float) and formula.tree < 0:
-            raise ValueError(f"{what} should be at least 0 um^2/s; got {formula.tree:g} from {value!r}")
-        if isinstance(value, str) and not units.is_quantity_text(value):
-            unit = _formula_unit(model, expressions.parse(value), what)
-            if unit not in (None, DIFFUSION):
-                raise ValueError(f"{what} should be in {DIFFUSION}; got {unit} from {value!r}")
+    numbers, formulas = diffusion_numbers(species), model.diffusion_formulas(species)
+    for (part, value), (_, entries), (_, found, _) in zip(given, numbers, formulas, strict=True):
+        whole, trees = diffusion_text(species, part), [formula.tree for formula in found]
+        for what, entry in entries:
+            if isinstance(entry, str) and not units.is_quantity_text(entry):
+                unit = _formula_unit(model, expressions.parse(entry), what)
+                if unit not in (None, DIFFUSION):
+                    raise ValueError(f"{what} should be in {DIFFUSION}; got {unit} from {entry!r}")
+        if len(trees) > 1 and all(isinstance(tree, float) for tree in trees):
+            check_tensors(np.reshape(trees, (1, 3, 3)).astype(float), whole, lambda _: "")
+        elif len(trees) == 1 and isinstance(trees[0], float) and trees[0] < 0:
+            raise ValueError(f"{whole} should be at least 0 um^2/s; got {trees[0]:g} from {value!r}")
 
 
 def _of_kind(dimension: int) -> str:

@@ -13,7 +13,7 @@ from meshcell.models import expressions
 from meshcell.models.bound_places import BoundCompartment, cellwise
 from meshcell.models.expressions import POSITION, Expression
 from meshcell.models.model import Model, field_text
-from meshcell.models.parameters import Field, Varying
+from meshcell.models.parameters import Field, Varying, check_tensors
 from meshcell.models.species import Species, written_diffusion
 
 Mask = npt.NDArray[np.bool_]
@@ -27,32 +27,73 @@ def diffusivity(model: Model, species: Species, home: BoundCompartment, mesh: Te
     Returns
     -------
     largest : float, um^2/s
-    shares : (c,) floats or None
-        Of the largest, in every cell; None where it is the same everywhere.
+        Of tensors the largest eigenvalue anywhere.
+    shares : (c,) or (c, 3, 3) floats or None
+        Of the largest, in every cell; None where it is the same everywhere. Tensors of facets lie in their planes.
 
     Raises
     ------
     ValueError
-        A coefficient below zero or not finite (names the place), fields of a length that fits nothing.
+        A coefficient below zero or not finite, a tensor that is not symmetric or has an eigenvalue below zero (names
+        the place), fields of a length that fits nothing.
     """
-    values = np.empty(len(home.rows))
-    for part, formula, varying in model.diffusion_formulas(species):
+    given = []
+    for part, formulas, varying in model.diffusion_formulas(species):
         own = np.ones(len(home.rows), bool) if part is None else _cells_of(part, home, mesh)
-        values[own] = _in_cells(formula, varying, species, home, mesh)[own]
-    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
-    if len(bad):
-        where = mesh.points[home.corners(mesh)[bad[0]]].mean(axis=0).round(6).tolist()
-        raise ValueError(
-            f"diffusion of species {species.name!r} should be finite and at least 0 um^2/s everywhere; it is not in "
-            f"{len(bad)} of {len(values)} cells, the first at {where} um: {values[bad[0]]:g} from "
-            f"{written_diffusion(species.diffusion)}"
-        )
-    largest = float(values.max(initial=0))
-    if (values == largest).all():
+        entries = [_in_cells(formula, varying, species, home, mesh) for formula in formulas]
+        tensors = np.stack(entries, axis=-1).reshape(-1, 3, 3) if len(entries) > 1 else entries[0]
+        given.append((own, tensors))
+    in_tensors = any(found.ndim == 3 for _, found in given)
+    values = np.empty((len(home.rows), 3, 3) if in_tensors else len(home.rows))
+    for own, found in given:
+        values[own] = (found[:, None, None] * np.eye(3) if in_tensors and found.ndim == 1 else found)[own]
+    _check(values, species, home, mesh)
+    if in_tensors:
+        values, largest = _tidied(values, home, mesh)
+    else:
+        largest = float(values.max(initial=0))
+    if largest == 0 or (not in_tensors and (values == largest).all()):
         return largest, None
     shares = values / largest
     shares.flags.writeable = False
     return largest, shares
+
+
+def _check(values: Floats, species: Species, home: BoundCompartment, mesh: TetMesh) -> None:
+    """Refuse what is not finite or below zero, and name the place."""
+
+    def where(row: int) -> str:
+        centre = mesh.points[home.corners(mesh)[row]].mean(axis=0)
+        return f"{centre.round(6).tolist()} um"
+
+    what, source = f"diffusion of species {species.name!r}", written_diffusion(species.diffusion)
+    good = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if values.ndim == 1:
+        good &= values >= 0
+    bad = np.flatnonzero(~good)
+    if len(bad):
+        raise ValueError(
+            f"{what} should be finite and at least 0 um^2/s everywhere; it is not in {len(bad)} of {len(values)} "
+            f"cells, the first at {where(bad[0])}: {np.array2string(values[bad[0]], precision=6)} from {source}"
+        )
+    if values.ndim == 3:
+        check_tensors(values, what, lambda row: f" at {where(row)}, from {source}")
+
+
+def _tidied(tensors: Floats, home: BoundCompartment, mesh: TetMesh) -> tuple[Floats, float]:
+    """Return tensors without what rounding left of skewness and below zero, in their facets' planes, and their largest
+    eigenvalue.
+    """
+    tensors = (tensors + tensors.transpose(0, 2, 1)) / 2
+    if home.dimension == 2:
+        normals = mesh.area_vectors[home.rows] / mesh.areas[home.rows][:, None]
+        flat = np.eye(3) - normals[:, :, None] * normals[:, None, :]
+        tensors = np.einsum("cij,cjk,clk->cil", flat, tensors, flat)
+    sizes, ways = np.linalg.eigh(tensors)
+    low = sizes[:, 0] < 0
+    kept = np.maximum(sizes[low], 0)[:, None, :]
+    tensors[low] = np.einsum("cij,ckj->cik", ways[low] * kept, ways[low])
+    return tensors, float(sizes.max(initial=0))
 
 
 def _cells_of(part: str, home: BoundCompartment, mesh: TetMesh) -> Mask:
@@ -66,9 +107,12 @@ def _cells_of(part: str, home: BoundCompartment, mesh: TetMesh) -> Mask:
 def _in_cells(
     formula: Expression, varying: Mapping[str, Varying], species: Species, home: BoundCompartment, mesh: TetMesh
 ) -> Floats:
+    """(c,) values of a formula; of a field given in place its own values, which may be tensors (c, 3, 3)."""
     used = {name: value for name, value in varying.items() if name in formula.names and isinstance(value, Field)}
     what = f"diffusion of species {species.name!r}"
     fields = [cellwise(value, home, mesh, field_text(name, what)) for name, value in used.items()]
+    if formula.tree == "given":
+        return fields[0]
     centres = mesh.points[home.corners(mesh)].mean(axis=1) if set(POSITION) & set(formula.names) else None
     xyz = np.zeros((len(home.rows), 3)) if centres is None else centres
-    return expressions.compile(formula, (*POSITION, *used))(*xyz.T, *fields)
+    return np.asarray(expressions.compile(formula, (*POSITION, *used))(*xyz.T, *fields))

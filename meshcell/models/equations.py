@@ -97,9 +97,9 @@ def _species_lines(model: Described, species: Species) -> list[str]:
 
 
 def _varies(species: Species) -> bool:
-    """Tell whether diffusion may differ from place to place, as far as the species says it."""
+    """Tell whether diffusion may differ from place to place or way to way, as far as the species says it."""
     (part, value), *_ = diffusion_parts(species)
-    if part is not None or isinstance(value, Field):
+    if part is not None or isinstance(value, (Field, tuple)):
         return True
     if species.diffusion_constant is not None:
         return False

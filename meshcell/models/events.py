@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from meshcell.models.binding import System, nodal_rate, whole_value
 from meshcell.models.bound_places import BoundCompartment
 from meshcell.models.consistency import amount_unit
 from meshcell.models.expressions import VARIABLES, Expression
-from meshcell.models.formula_trees import Tree, names, read_whole, to_text
+from meshcell.models.formula_trees import Tree, names, read_whole, switches, to_text
 from meshcell.models.functionals import State
 from meshcell.models.model import Model
 from meshcell.models.parameters import Course, Table, number_and_unit
@@ -53,6 +53,12 @@ class Event:
     -----
     All that happens at one time happens at once, from the values before it. A state that is asked for at the time of an
     event is the one after it.
+
+    When a condition becomes true is found to rtol of the step. It is looked for at the end of every step and, on the
+    curve through the last states, at three times inside, and steps end where t alone switches it ("t > 1"): so a peak
+    that is over within a step is met where the solution is smooth at the scale of steps, as errors see to. What holds
+    for less than a quarter of a step may be missed; `longest` bounds steps. With equal steps (`step`) only their ends
+    are looked at.
 
     Examples
     --------
@@ -116,7 +122,32 @@ def _margin(condition: Tree) -> Tree:
     return ("-", a, b) if operation in (">", ">=") else ("-", b, a)
 
 
+def _comparisons(margin: Tree) -> Iterator[Tree]:
+    """Yield the differences that a margin is made of."""
+    if isinstance(margin, tuple) and margin[0] in ("min", "max"):
+        for part in margin[1:]:
+            yield from _comparisons(part)
+    else:
+        yield margin
+
+
+def _size(margin: Tree) -> Tree:
+    """Return how large the numbers are that a condition compares, beside which its margin is or is not next to none."""
+    sides = [part for margin in _comparisons(margin) if isinstance(margin, tuple) for part in margin[1:]]
+    size: Tree = 0.0
+    for side in sides:
+        size = ("+", size, ("abs", side))
+    return size
+
+
 # --- with a model ---
+
+
+def switching_times(events: Iterable[Event], model: Model) -> list[float]:
+    """List the times (s) at which t alone switches a part of a condition."""
+    conditions = [event.condition for event in events]
+    trees = [expressions.substitute(found, model.parameter_values).tree for found in conditions if found is not None]
+    return [time for tree in trees for part in _comparisons(tree) for time in switches(("heaviside", part))]
 
 
 class Switched:
@@ -189,8 +220,8 @@ class BoundEvent:
     Parameters
     ----------
     event : Event
-    margin : callable(t, state) -> float, or None
-        Positive where the condition holds.
+    margin, size : callable(t, state) -> float, or None
+        Positive where the condition holds; and how large the numbers are that it compares.
     reads : tuple of str
         The species that these functions look at.
     sets, adds : dict[str, callable(t, state) -> float or (m,) floats]
@@ -201,6 +232,7 @@ class BoundEvent:
 
     event: Event
     margin: Callable[[float, State], float] | None
+    size: Callable[[float, State], float] | None
     reads: tuple[str, ...]
     sets: dict[str, Callable[[float, State], Floats]]
     adds: dict[str, Callable[[float, State], Floats]]
@@ -223,8 +255,12 @@ def bind_event(event: Event, model: Model, system: System) -> BoundEvent:
         {name: _formula(event, name, part[name], model, system, reads) for name in part if name in system.species}
         for part in (event.set, event.add)
     )
-    margin = _bound_margin(event, model, system, reads)
-    return BoundEvent(event, margin, tuple(reads), sets, adds, switches)
+    margin = _bound_margin(event, event.condition, model, system, reads)
+    size = None
+    if event.condition is not None:
+        tree = _size(event.condition.tree)
+        size = _bound_margin(event, Expression(to_text(tree), tree, names(tree)), model, system, reads)
+    return BoundEvent(event, margin, size, tuple(reads), sets, adds, switches)
 
 
 def _new_number(event: Event, name: str, given: Any, model: Model) -> float:
@@ -267,9 +303,8 @@ def _amount(event: Event, name: str, given: Any, model: Model, system: System) -
 
 
 def _bound_margin(
-    event: Event, model: Model, system: System, reads: dict[str, None]
+    event: Event, condition: Expression | None, model: Model, system: System, reads: dict[str, None]
 ) -> Callable[[float, State], float] | None:
-    condition = event.condition
     if condition is None:
         return None
     what = f"condition {event.when!r}"

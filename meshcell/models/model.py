@@ -41,7 +41,7 @@ from meshcell.models.exchange.wishes import Wishes
 from meshcell.models.expressions import POSITION, VARIABLES, Expression
 from meshcell.models.formula_trees import switches
 from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit
-from meshcell.models.species import Pool, Reaction, Species, check_symbol, check_text, diffusion_parts, diffusion_text
+from meshcell.models.species import Pool, Reaction, Species, check_symbol, check_text, diffusion_numbers
 
 
 @dataclass(frozen=True)
@@ -154,12 +154,17 @@ class Model:
         """Return an initial value that is no function as a formula of x, y, z and fields, and those fields."""
         return self._formula_of(species.initial, f"initial of species {species.name!r}", POSITION)
 
-    def diffusion_formulas(self, species: Species) -> list[tuple[str | None, Expression, dict[str, Varying]]]:
-        """Return part of the compartment (None: all of it), formula of x, y, z and fields, and those fields."""
-        return [
-            (part, *self._formula_of(value, diffusion_text(species, part), POSITION))
-            for part, value in diffusion_parts(species)
-        ]
+    def diffusion_formulas(self, species: Species) -> list[tuple[str | None, list[Expression], dict[str, Varying]]]:
+        """Return part of the compartment (None: all of it), formulas of x, y, z and fields, and those fields.
+
+        One formula for a part, or the nine of a tensor, row by row.
+        """
+        found = []
+        for part, entries in diffusion_numbers(species):
+            formulas = [self._formula_of(entry, what, POSITION) for what, entry in entries]
+            varying = {name: field for _, fields in formulas for name, field in fields.items()}
+            found.append((part, [formula for formula, _ in formulas], varying))
+        return found
 
     def _formula_of(self, value: Any, what: str, variables: Sequence[str]) -> tuple[Expression, dict[str, Varying]]:
         if isinstance(value, (Table, Course, Field)):
@@ -231,7 +236,7 @@ class Model:
     def from_sbml(
         cls,
         source: str | PathLike[str],
-        places: Mapping[str, Place] | None = None,
+        places: Mapping[str, Place | None] | None = None,
         *,
         reactions: Mapping[str, str] | None = None,
         sizes: Mapping[str, Any] | None = None,
@@ -244,9 +249,10 @@ class Model:
         ----------
         source : str or Path
             A file, or the text itself.
-        places : dict[str, str | (str, str) | ...]
-            Compartment of the file -> where it is in the cell, as in `Model.compartments`; interfaces that the file
-            lacks may be added. Not needed for files that `to_sbml` wrote.
+        places : dict[str, str | (str, str) | ... | None]
+            Compartment of the file -> where it is in the cell, as in `Model.compartments`; None for a bath or store
+            that is not in the mesh, so that what it holds are pools. Interfaces that the file lacks may be added. Not
+            needed for files that `to_sbml` wrote.
         reactions : dict[str, str], optional
             Reaction -> compartment where it happens, where its species do not tell.
         sizes : dict[str, number or text], optional
@@ -333,7 +339,7 @@ class Model:
     def from_antimony(
         cls,
         source: str | PathLike[str],
-        places: Mapping[str, Place] | None = None,
+        places: Mapping[str, Place | None] | None = None,
         *,
         reactions: Mapping[str, str] | None = None,
         sizes: Mapping[str, Any] | None = None,
@@ -389,7 +395,8 @@ class Model:
             return
         formulas = [reaction.formula for reaction in self.reactions]
         given: list[Any] = [value for item in self.species for value in (item.initial, *item.fixed.values())]
-        given += [value for item in self.species for _, value in diffusion_parts(item)]
+        parts = [entries for item in self.species for _, entries in diffusion_numbers(item)]
+        given += [value for entries in parts for _, value in entries]
         texts = [value for value in given if isinstance(value, str) and not units.is_quantity_text(value)]
         formulas += [expressions.parse(text) for text in texts]
         used = dict.fromkeys(name for formula in formulas for name in formula.names)

@@ -14,6 +14,10 @@ from meshcell.core import units
 from meshcell.core.arrays import Floats, set_fields
 from meshcell.core.units import Unit
 
+Tensor = tuple[tuple[float | str, ...], ...]
+# Tensors are taken for symmetric, and their eigenvalues for no less than zero, to this share of their size: single
+# precision.
+OF_TENSOR = 1e-6
 # A point of a table is a corner if it lies off the line through its neighbours by this share of the table's range.
 CORNER = 0.02
 
@@ -164,10 +168,10 @@ class Field:
 
     Parameters
     ----------
-    values : (m,) floats
+    values : (m,) floats, or (m, 3, 3) floats as a diffusion
         For each node or cell (tetrahedron of a region, facet of an interface or patch) of the compartment, in the
         mesh's order, or for each of the whole mesh: `len(mesh.points)`, `len(mesh.tets)`, `len(mesh.facets)`. Nodes
-        take the mean of their cells' values, weighted so that the integral is kept.
+        take the mean of their cells' values, weighted so that the integral is kept. Tensors are those of cells.
     unit : str, optional
         Without one the values are in base units, and units are not checked where the field is used.
     at : {"nodes", "cells"}, optional
@@ -185,20 +189,27 @@ class Field:
 
     def __post_init__(self) -> None:
         values = np.array(self.values, np.float64)
-        if values.ndim != 1:
-            raise ValueError(f"a Field should hold one number per node or cell; got shape {values.shape}")
-        bad = np.flatnonzero(~np.isfinite(values))
+        if values.ndim != 1 and values.shape[1:] != (3, 3):
+            raise ValueError(
+                f"a Field should hold one number per node or cell; got shape {values.shape}; a diffusion may also be "
+                "one 3 x 3 tensor per cell, (c, 3, 3)"
+            )
+        bad = np.unique(np.nonzero(~np.isfinite(values))[0])
         if len(bad):
             raise ValueError(f"a Field should hold finite numbers; {len(bad)} are not, the first is row {bad[0]}")
         if self.at not in (None, "nodes", "cells"):
             raise ValueError(f"at should be 'nodes' or 'cells'; got {self.at!r}")
+        if values.ndim == 3:
+            if self.at == "nodes":
+                raise ValueError("a Field of tensors should be at 'cells', as diffusion is; got at='nodes'")
+            set_fields(self, at="cells")
         _scale_and_unit(self.unit, "unit of a Field")
         values.flags.writeable = False
         set_fields(self, values=values)
 
     @property
     def in_base(self) -> Floats:
-        """(m,) values in base units."""
+        """(m,) or (m, 3, 3) values in base units."""
         return np.asarray(self.values * _scale_and_unit(self.unit, "unit of a Field")[0])
 
 
@@ -206,14 +217,25 @@ Varying = Table | Course | Field
 Given = float | str | Varying
 
 
-def checked_given(value: Any, what: str) -> Given:
-    """Return what stands for a number in its one form: float, text, Table, Course or Field."""
+def checked_given(value: Any, what: str, *, tensors: bool = False) -> Given:
+    """Return what stands for a number in its one form: float, text, Table, Course or Field.
+
+    Raises
+    ------
+    ValueError, TypeError
+        What is no such thing; fields of tensors, where these are no good.
+    """
+    if isinstance(value, np.ndarray) and value.ndim in (1, 3):
+        value = Field(value)
+    elif np.ndim(getattr(value, "magnitude", 0)) in (1, 3):
+        value = Field(value.magnitude, f"{value.units:D}")
+    if isinstance(value, Field) and value.values.ndim == 3 and not tensors:
+        raise ValueError(
+            f"{what} should be one number per node or cell; got a Field of 3 x 3 tensors, which only a diffusion can "
+            "be; give it to the species, or one Field for each entry"
+        )
     if isinstance(value, (Table, Course, Field)):
         return value
-    if isinstance(value, np.ndarray) and value.ndim == 1:
-        return Field(value)
-    if np.ndim(getattr(value, "magnitude", 0)) == 1:
-        return Field(value.magnitude, f"{value.units:D}")
     if callable(value):
         try:
             return Course(value)
@@ -231,13 +253,44 @@ def number_and_unit(value: Given, what: str) -> tuple[float | None, Unit | None]
     return value, None
 
 
+def check_tensors(tensors: Floats, what: str, where: Callable[[int], str]) -> None:
+    """Refuse tensors (n, 3, 3), in um^2/s, that are not symmetric or have an eigenvalue below zero.
+
+    Both count beyond OF_TENSOR. `where` names a row for the error.
+
+    Raises
+    ------
+    ValueError
+    """
+    size = OF_TENSOR * np.abs(tensors).max(axis=(1, 2), initial=0)
+    skew = np.abs(tensors - tensors.transpose(0, 2, 1)).max(axis=(1, 2), initial=0)
+    bad = np.flatnonzero(skew > size)
+    if len(bad):
+        rows = "; ".join(", ".join(f"{entry:g}" for entry in row) for row in tensors[bad[0]])
+        raise ValueError(
+            f"{what} should be a symmetric tensor; it is not{where(bad[0])}: ({rows}); give the entries xy and yx, xz "
+            "and zx, yz and zy the same values"
+        )
+    least = np.linalg.eigvalsh(tensors)[:, 0]
+    bad = np.flatnonzero(least < -size)
+    if len(bad):
+        raise ValueError(
+            f"{what} should have no eigenvalue below 0 um^2/s, as nothing diffuses uphill; it has {least[bad[0]]:g}"
+            f"{where(bad[0])}; make it of directions and what is at least 0 along them"
+        )
+
+
 def written(value: Any) -> str:
     """Write a value for a table."""
     if isinstance(value, str):
         return value
+    if isinstance(value, tuple):
+        return f"({'; '.join(', '.join(map(written, row)) for row in value)})"
     unit = f" {value.unit}" if getattr(value, "unit", None) else ""
     if isinstance(value, Table):
         return f"table of {len(value.times)} times, {min(value.values):g} ... {max(value.values):g}{unit}"
+    if isinstance(value, Field) and value.values.ndim == 3:
+        return f"field of {len(value.values)} tensors{unit}"
     if isinstance(value, Field):
         span = f", {value.values.min():g} ... {value.values.max():g}" if len(value.values) else ""
         return f"field of {len(value.values)} values{span}{unit}"

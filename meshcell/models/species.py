@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import math
 import re
@@ -21,7 +22,18 @@ from meshcell.models import expressions
 from meshcell.models.compartments import Place, Well
 from meshcell.models.expressions import VARIABLES, Expression
 from meshcell.models.formula_trees import ALIASES, CONSTANTS, FUNCTIONS
-from meshcell.models.parameters import Course, Field, Given, Table, Varying, checked_given, number_and_unit, written
+from meshcell.models.parameters import (
+    Course,
+    Field,
+    Given,
+    Table,
+    Tensor,
+    Varying,
+    check_tensors,
+    checked_given,
+    number_and_unit,
+    written,
+)
 
 
 class Described(Protocol):
@@ -41,7 +53,9 @@ class Described(Protocol):
     def rates(self) -> dict[str, Expression]: ...
     def fixed_formula(self, species: Species, compartment: str, /) -> tuple[Expression, dict[str, Varying]]: ...
     def initial_formula(self, species: Species, /) -> tuple[Expression, dict[str, Varying]]: ...
-    def diffusion_formulas(self, species: Species, /) -> list[tuple[str | None, Expression, dict[str, Varying]]]: ...
+    def diffusion_formulas(
+        self, species: Species, /
+    ) -> list[tuple[str | None, list[Expression], dict[str, Varying]]]: ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,10 @@ class Species:
         Such as "220 um^2/s"; on an interface the species diffuses along it. Other texts are formulas in x, y, z (um)
         and the model's parameters, so also a parameter's name ("D", "D*(1 - phi)", "1 + 0.1*x"); an array or `Field`
         holds one value per node or cell. For a union of regions or patches a dict may say it for each of them:
-        {"cytosol": "D", "psd": "3 um^2/s"}.
+        {"cytosol": "D", "psd": "3 um^2/s"}. Where directions differ, as along fibres, it is a tensor: three rows of
+        three such numbers or texts, (("D", 0, 0), (0, "D/10", 0), (0, 0, "D/10")), or a `Field` (c, 3, 3) of cells;
+        symmetric, no eigenvalue below zero. An interface takes its projection to every facet's plane. Beside
+        steep fronts, tensors may take values below zero where edges are long (`stats["undershoot"]`): refine there.
     initial : number, text, pint quantity, array, Field or callable
         A plain number is in molecules/um^3, on an interface molecules/um^2. A text that starts with a number directly
         followed by letters is a quantity with its unit ("0.1 uM", "10 molecule/um^2"); any other text is a formula in
@@ -89,7 +106,7 @@ class Species:
 
     name: str
     compartment: str
-    diffusion: float | str | Field | Floats | Mapping[str, Any] = 0.0
+    diffusion: float | str | Tensor | Field | Floats | Mapping[str, Any] = 0.0
     initial: float | str | Field | Callable[[Floats], Floats] | Floats = 0.0
     fixed: Mapping[str, Given] = field(default_factory=dict)
     signed: bool = False
@@ -306,6 +323,19 @@ def diffusion_text(species: Species, part: str | None) -> str:
     return f"diffusion of species {species.name!r}" + ("" if part is None else f" in {part!r}")
 
 
+def diffusion_numbers(species: Species) -> list[tuple[str | None, list[tuple[str, Any]]]]:
+    """List the parts of a species' compartment and the numbers given for them, by their names in errors."""
+    return [(part, _entries(value, diffusion_text(species, part))) for part, value in diffusion_parts(species)]
+
+
+def _entries(value: Any, what: str) -> list[tuple[str, Any]]:
+    """List what is given for a part: itself, or a tensor's nine entries row by row."""
+    if not isinstance(value, tuple):
+        return [(what, value)]
+    axes = itertools.product(range(3), range(3))
+    return [(f"entry {'xyz'[i]}{'xyz'[j]} of {what}", value[i][j]) for i, j in axes]
+
+
 def written_diffusion(diffusion: Any) -> str:
     """Write a diffusion coefficient for a table."""
     if isinstance(diffusion, Mapping):
@@ -330,14 +360,11 @@ def _checked_diffusion(diffusion: Any, what: str, *, in_parts: bool = True) -> A
         raise TypeError(
             f"{what} cannot be a function; give a number, a formula in x, y, z, or a Field; got {diffusion!r}"
         )
-    checked = checked_given(diffusion, what)
+    if isinstance(diffusion, (list, tuple)) or np.ndim(getattr(diffusion, "magnitude", diffusion)) == 2:
+        return _checked_tensor(diffusion, what)
+    checked = checked_given(diffusion, what, tensors=True)
     if isinstance(checked, Field):
-        low, unit = float(checked.values.min(initial=0)), number_and_unit(checked, what)[1]
-        if unit not in (None, DIFFUSION):
-            raise ValueError(f"{what} should be in {DIFFUSION}; got a Field in {unit}")
-        if low < 0:
-            raise ValueError(f"{what} should be at least 0 um^2/s; got a Field with {low:g}")
-        return checked
+        return _checked_field(checked, what)
     constant = _constant(checked, what)
     if constant is not None and not 0 <= constant < math.inf:
         raise ValueError(f"{what} should be at least 0 um^2/s and finite; got {checked!r}")
@@ -347,10 +374,43 @@ def _checked_diffusion(diffusion: Any, what: str, *, in_parts: bool = True) -> A
     return checked
 
 
+def _checked_field(field: Field, what: str) -> Field:
+    unit = number_and_unit(field, what)[1]
+    if unit not in (None, DIFFUSION):
+        raise ValueError(f"{what} should be in {DIFFUSION}; got a Field in {unit}")
+    if field.values.ndim == 3:
+        check_tensors(field.in_base, what, lambda row: f" in row {row} of its Field")
+    elif (low := float(field.values.min(initial=0))) < 0:
+        raise ValueError(f"{what} should be at least 0 um^2/s; got a Field with {low:g}")
+    return field
+
+
+def _checked_tensor(given: Any, what: str) -> Tensor:
+    """Return the rows of a tensor as numbers and texts; one of numbers alone is checked here, others by the model."""
+    rows = [list(row) if np.iterable(row) and not isinstance(row, str) else [row] for row in given]
+    if [len(row) for row in rows] != [3, 3, 3]:
+        raise ValueError(
+            f"{what} should be a number, a text, a Field, or three rows of three, such as (('D', 0, 0), (0, 'D', 0), "
+            f"(0, 0, 'D/10')); got rows of {', '.join(str(len(row)) for row in rows) or 'nothing'}"
+        )
+    found, constants = [], []
+    for name, entry in _entries(tuple(map(tuple, rows)), what):
+        entry = units.plain(entry, name)
+        constants.append(_constant(entry, name))
+        if constants[-1] is None:
+            expressions.parse(str(entry), name)
+        elif not math.isfinite(constants[-1]):
+            raise ValueError(f"{name} should be finite; got {entry!r}")
+        found.append(entry)
+    if None not in constants:
+        check_tensors(np.array(constants, float).reshape(1, 3, 3), what, lambda _: "")
+    return tuple(tuple(found[k : k + 3]) for k in (0, 3, 6))
+
+
 def _checked_initial(initial: Any, what: str) -> Any:
-    if isinstance(initial, Field) or (callable(initial) and not isinstance(initial, (Table, Course))):
+    if callable(initial) and not isinstance(initial, (Table, Course)):
         return initial
-    if isinstance(initial, np.ndarray) or np.ndim(getattr(initial, "magnitude", 0)):
+    if isinstance(initial, (Field, np.ndarray)) or np.ndim(getattr(initial, "magnitude", 0)):
         return checked_given(initial, what)
     return units.plain(initial, what)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from meshcell.solving.state import Act, StopError
 
 # So many rounds of events that set each other off at one time, or events within a share of the run, never end.
 ROUNDS, CROWD, CROWDED = 100, 500, 1e-3
+# Where conditions are looked at inside of steps, and by how much of what they compare they must hold there.
+INSIDE, ROUNDING = (0.25, 0.5, 0.75), 1e-9
 
 
 class Acting:
@@ -64,6 +66,19 @@ class Acting:
         before = self.margins(t, u)
         root = dt * min(-min(before[row], 0.0) / (after - min(before[row], 0.0)) for row, after in crossed.items())
         return None if dt - root <= tolerance else min(root + tolerance / 2, 0.95 * dt)
+
+    def within(self, t: float, dt: float, inside: Callable[[float], Floats]) -> float | None:
+        """Return how far into a step a condition holds although it does not at its end; None where none does.
+
+        `inside` gives the state (u,) at a time in the step. By less than rounding no condition becomes true there.
+        """
+        for share in INSIDE if self.conditional else ():
+            u = inside(t + share * dt)
+            crossed, state = self.crossed(t + share * dt, u), self._state(t + share * dt, u)
+            sizes = {row: self.events[row].size(t + share * dt, state) for row in crossed}  # type: ignore[misc]
+            if any(margin > ROUNDING * sizes[row] for row, margin in crossed.items()):
+                return share * dt
+        return None
 
     def settle(self, t: float, u: Floats) -> None:
         """Note which conditions hold, so that they may become true again."""

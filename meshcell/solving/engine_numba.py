@@ -15,7 +15,7 @@ import numpy as np
 
 from meshcell.core.arrays import Floats, set_fields
 from meshcell.core.errors import SolveError
-from meshcell.models.binding import bind
+from meshcell.models.binding import System, bind
 from meshcell.models.events import bind_event, with_switches, with_tables
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
@@ -25,6 +25,9 @@ from meshcell.solving.discretisation import Discretisation
 from meshcell.solving.observing import Observer
 from meshcell.solving.options import Options
 from meshcell.solving.stepping import Stepper
+
+# Share of a species' size by which tensors may take it below zero without a word.
+QUIET = 1e-2
 
 
 def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution:
@@ -79,6 +82,19 @@ def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution
         *(problem.size, *(story.stats[name] for name in ("time", "implicit_steps", "imex_steps", "rejections"))),
         *(story.stats["linear_iterations"], story.stats["seconds"]),
     )
+    _warn_of_tensors(system, story.stats["undershoot"])
     if story.message and options.throw and not story.interrupted:
         raise SolveError(story.message, solution)
     return solution
+
+
+def _warn_of_tensors(system: System, undershoot: float) -> None:
+    """Say so where diffusion by tensors, which on few meshes keeps values above zero, may have taken them below."""
+    tensors = [name for name, item in system.species.items() if item.shares is not None and item.shares.ndim == 3]
+    if tensors and undershoot > QUIET:
+        logging.getLogger("meshcell").warning(
+            "values fell below zero by up to %.2g of a species' largest; diffusion by tensors (%s) does so beside "
+            "steep fronts where edges are long: refine there, or start with a smoother front",
+            undershoot,
+            ", ".join(tensors),
+        )

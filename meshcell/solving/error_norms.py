@@ -112,7 +112,7 @@ class Tolerance:
         """Return the unknown of a new state that is most below zero, if that is too far.
 
         Too far is beyond SOFT where it was not half so before (the step may be to blame), and beyond HARD where the
-        reactions pull further down or half of the species' size is exceeded.
+        reactions take what is not there, or half of the species' size is exceeded.
         """
         # The end of a chain that starts at zero is below it after any first step, by next to nothing.
         sizes = np.maximum(np.maximum(largest, self.sizes(new)), self.least)
@@ -122,11 +122,18 @@ class Tolerance:
             allowed = min(self.rtol, SOFT) * size
             if soft and new[lowest] < -allowed and u[own].min() > -0.5 * allowed:
                 return lowest
-            if new[lowest] < -0.5 * size or (new[lowest] < -HARD * size and self.problem.reacted(t, new)[lowest] < 0):
+            if new[lowest] < -0.5 * size or (new[lowest] < -HARD * size and self._taken(t, new)[lowest] < 0):
                 if not self.perhaps_signed[k]:
                     return lowest
                 self._take_as_signed(int(k), t)
         return None
+
+    def _taken(self, t: float, u: Floats) -> Floats:
+        """(u,) what reactions bring with nothing below zero: k*A*B with both a little below is no sink of either."""
+        there = np.maximum(u, 0)
+        for own in itertools.compress(self.own, self.signed):
+            there[own] = u[own]
+        return self.problem.reacted(t, there)
 
     def _take_as_signed(self, k: int, t: float) -> None:
         """Go on with a species that has no unit, where its own equation takes it below zero."""

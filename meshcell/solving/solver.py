@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from meshcell.core.hints import require
+from meshcell.models.events import switching_times
 from meshcell.models.mixing import well_mixed
 from meshcell.models.model import Model
 from meshcell.models.observables import Quantity
@@ -87,13 +88,15 @@ def solve(
         heaviside(t - t0), beside those that `model.events` has: no step goes over it, and steps are small again after
         it. Functions of time, and parts of rates that depend on time alone, are looked through beforehand: jumps are
         found, and steps are short where they change quickly, if that lasts a millionth of the simulated time or more.
+        So are functions of time and place, or time and species, in one, such as exp(-((t - x/v)/w)**2), at up to 16
+        places, and with the species as they are at first; what passes between places makes steps short all the way.
     checkpoint : path, optional
         File that keeps how far the run has come, written every minute or so, at its end and at an interrupt. Where it
         is there already, the run goes on from it, with the same bytes as if it had never stopped. An npz about as
         large as the solution.
     longest : float, optional, s
         No controlled step is longer than this, nor than an eighth of the simulated time: for stimuli that depend on
-        time and place, or time and species, in one, such as exp(-((x - v*t)/w)**2), which are not looked through.
+        time and species in one in a way that the species' first values do not show.
     observe : dict[str, Quantity], optional
         What to observe at the asked times while the run goes on: {"head": Quantity("mean", "Ca", place="head")}. Under
         these names `Solution.observed` holds, to the last bit, what `quantity.value` says of the whole solution.
@@ -138,7 +141,7 @@ def solve(
         throw,
         progress,
         checked_scheme(scheme, step),
-        checked_events([*getattr(model, "events", ()), *breaks]),
+        checked_events([*getattr(model, "events", ()), *breaks, *switching_times(acts, model)]),
         None if checkpoint is None else Path(checkpoint),
         _checked_length(longest, "longest"),
         checked_observe(observe, keep, moments),

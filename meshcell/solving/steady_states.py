@@ -31,6 +31,8 @@ MOST_GROWTH, SHRINK = 10.0, 0.1
 MOST_STEPS, MOST_FAILURES = 400, 40
 # A step may change the state by this share of its size before it counts as too long.
 MOST_CHANGE = 1.0
+# So far below zero, over its size, a step may take a species; and where diffusion itself does so.
+LEAST_BELOW, MOST_BELOW = 1e-3, 0.5
 # Absolute tolerance relative to rtol and the largest value of a species; linear systems' share of the tolerance.
 ATOL_SHARE, LINEAR_SHARE = 1e-3, 0.01
 
@@ -187,15 +189,17 @@ def _acceptable(
 
     No species of which there is something may double its size or go below zero. A step against the rates is one
     toward an unstable state: it is longer than the time in which a disturbance grows. Changes within the tolerance
-    may go anywhere.
+    may go anywhere. Diffusion by tensors undershoots in the state of rest itself.
     """
+    tensors = any(item.shares is not None and item.shares.ndim == 3 for item in problem.system.species.values())
+    below = MOST_BELOW if tensors else LEAST_BELOW
     u, weights = search.u, _weights(problem, search, rtol)
     change = (new - u) * weights
     if norm(change) > 1 and dot(change, rate / problem.mass * weights) < 0:
         return False
     for (name, own), little in zip(problem.slices.items(), _little(search), strict=True):
         size = max(float(np.abs(u[own]).max(initial=0)) or float(np.abs(new[own]).max(initial=0)), little)
-        if not (signed or name in problem.signed) and new[own].min(initial=0) < -1e-3 * size:
+        if not (signed or name in problem.signed) and new[own].min(initial=0) < -below * size:
             return False
         if np.abs(new[own] - u[own]).max(initial=0) > MOST_CHANGE * size:
             return False

@@ -265,7 +265,10 @@ class Stepper:
         if self.acting is None or not trial.right or trial.new is None:
             return None
         tolerance = self.options.rtol * max(dt, FINEST * self.span)
-        return self.acting.shorter(t, self.u, dt, trial.new, tolerance)
+        if dt <= tolerance or self.acting.crossed(t + dt, trial.new):
+            return self.acting.shorter(t, self.u, dt, trial.new, tolerance)
+        moments, states = self._last(t, t + dt, trial.new)
+        return self.acting.within(t, dt, lambda at: interpolated(moments, states, at)[0])
 
     def _refuse(self, plan: Plan, trial: Trial, t: float, dt: float, *, visiting: bool) -> None:
         """Plan anew after a step that may not be taken, or that asked times may not be passed with."""
@@ -316,8 +319,7 @@ class Stepper:
         """Note the states at the asked times inside a step; None if the error there may be too large."""
         assert trial.new is not None
         first, last = self.state.rows, int(np.searchsorted(self.times, new_t))
-        moments = [*(moment for moment, _ in self.state.history), t, new_t]
-        states = [*(state for _, state in self.state.history), self.u, trial.new]
+        moments, states = self._last(t, new_t, trial.new)
         passed = []
         for asked in self.times[first:last]:
             values, difference = interpolated(moments, states, float(asked))
@@ -326,6 +328,11 @@ class Stepper:
                 return None
             passed.append(self.note(float(asked), values))
         return passed
+
+    def _last(self, t: float, new_t: float, new: Floats) -> tuple[list[float], list[Floats]]:
+        """Return the last times and states with those of a step."""
+        moments = [*(moment for moment, _ in self.state.history), t, new_t]
+        return moments, [*(state for _, state in self.state.history), self.u, new]
 
     def _advance(
         self, t: float, dt: float, taken: str, trial: Trial, bar: _Bar, passed: Sequence[Floats] = (), **pace: Any

@@ -9,9 +9,10 @@ import pytest
 from gallery.meshes import box
 from gallery.models import well
 from meshcell.analysis.quantities import mean
+from meshcell.models.binding import bind
 from meshcell.models.model import Model
-from meshcell.models.parameters import Course, Table
-from meshcell.models.species import Reaction, Species
+from meshcell.models.parameters import Course, Field, Table
+from meshcell.models.species import Pool, Reaction, Species
 from meshcell.models.stimuli import SAMPLES, stimuli_of
 from meshcell.solving.solver import solve
 
@@ -104,13 +105,94 @@ def test_a_stimulus_that_gates_a_species_or_a_boundary_is_seen():
     np.testing.assert_allclose(seen.values["u"][2], 0, atol=1e-6)
 
 
-def test_what_is_not_looked_through_is_met_by_short_steps():
-    places = {"box": "box"}
-    flash = Reaction("in", "box", "1e3*exp(-((t - 0.3 - x)/1e-3)**2)", {"u": 1})
-    model = Model(places, [Species("u", "box", 0, 0.0)], [flash])
-    solution = solve(BOX, model, [0, 2], longest=1e-3)
-    np.testing.assert_allclose(solution.values["u"][-1], sqrt(pi), rtol=1e-3)
-    assert solution.stats["steps"] > 2000
+def delivered(rate, mesh=BOX, start=0.0, **options):
+    model = Model({"box": "box"}, [Species("u", "box", 0, start)], [Reaction("in", "box", rate, {"u": 1})])
+    return solve(mesh, model, [0, 1], rtol=1e-3, **options).values["u"][-1]
+
+
+@pytest.mark.parametrize("scheme", ["auto", "implicit"])
+@pytest.mark.parametrize(
+    ("rate", "exact"),
+    [
+        # Factors of time alone, places within its function, pulses that pass, steps that are a pulse together.
+        ("1e4*x*exp(-((t - 0.5)/1e-4)**2)", lambda x: sqrt(pi) * x),
+        ("1e4*exp(-x - ((t - 0.5)/1e-4)**2)", lambda x: sqrt(pi) * np.exp(-x)),
+        ("1e4*exp(-((t - 0.3 - x/2)/1e-4)**2)", lambda x: sqrt(pi) + 0 * x),
+        ("5e3*(tanh((t - 0.3 - x/2)/1e-5) - tanh((t - 0.3001 - x/2)/1e-5))", lambda x: 1 + 0 * x),
+        ("where(abs(t - 0.3 - x/2) < 5e-5, 1e4, 0)", lambda x: 1 + 0 * x),
+        ("1e4*heaviside(t - 0.3 - x/2)*heaviside(0.3001 + x/2 - t)", lambda x: 1 + 0 * x),
+        ("1e4/(1 + ((t - 0.3 - x/2)/1e-4)**4)", lambda x: pi / sqrt(2) + 0 * x),
+    ],
+)
+def test_what_mixes_time_and_place_is_delivered_everywhere(rate, exact, scheme):
+    found = delivered(rate, scheme=scheme)
+    np.testing.assert_allclose(found, exact(BOX.points[:, 0]), rtol=0.01)
+
+
+@pytest.mark.slow
+def test_what_passes_a_mesh_of_many_places_is_delivered_between_those_that_are_looked_at():
+    mesh = box(3, names={1: "box"})
+    inner = (np.abs(mesh.points - 0.5) < 0.49).all(axis=1)
+    points = mesh.points + inner[:, None] * np.random.default_rng(3).uniform(-0.1, 0.1, mesh.points.shape)
+    points[:, 0] += 0.03 * np.random.default_rng(4).uniform(-1, 1, len(points))
+    found = delivered("1e3*exp(-((t - 0.3 - x/2)/3e-3)**2)", replace(mesh, points=points))
+    np.testing.assert_allclose(found, 3 * sqrt(pi), rtol=0.01)
+
+
+def test_what_mixes_time_and_species_is_seen_with_their_first_values():
+    found = delivered("1e4*exp(-u - ((t - 0.5)/1e-4)**2)", start=1.0)
+    np.testing.assert_allclose(found, np.log(np.e + sqrt(pi)), rtol=1e-3)
+    for mesh in (BOX, {"box": 1.0}):
+        pools = [Pool("P", 2.0, 1.0), Species("u", "box", 0, 1.0)]
+        ways = [Reaction("in", "P", "1e4*exp(-P - ((t - 0.5)/1e-4)**2)", {"P": 1})]
+        ways += [Reaction("on", "box", "1e4*exp(-P - u - ((t - 0.2)/1e-4)**2)", {"u": 1})]
+        values = solve(mesh, Model({"box": "box"}, pools, ways), [0, 1], rtol=1e-3).values
+        np.testing.assert_allclose(values["P"][-1], np.log(np.e + sqrt(pi)), rtol=1e-3)
+        np.testing.assert_allclose(values["u"][-1], np.log(np.e + sqrt(pi) / np.e), rtol=1e-3)
+
+
+def test_what_mixes_time_and_a_field_is_delivered_everywhere():
+    late = 0.3 + 0.1 * np.arange(len(BOX.points)) ** 0.5
+    model = Model(
+        {"box": "box"},
+        [Species("u", "box", 0)],
+        [Reaction("in", "box", "1e4*exp(-((t - late)/1e-4)**2)", {"u": 1})],
+        {"late": Field(late, at="nodes")},
+    )
+    np.testing.assert_allclose(solve(BOX, model, [0, 1], rtol=1e-3).values["u"][-1], sqrt(pi), rtol=0.01)
+
+
+@pytest.mark.slow
+def test_a_flash_that_passes_along_a_boundary_is_seen():
+    places = {"box": "box", "rim": ("box", "outside")}
+    mesh = box(2, names={1: "box"})
+    flash = Species("u", "box", 1e4, 0, fixed={"rim": "exp(-((t - 0.4 - x/10)/1e-3)**2)"})
+    seen = solve(mesh, Model(places, [flash]), [0, 0.45, 1]).values["u"]
+    # In the middle it is what diffuses there from all sides, one third of which are lit.
+    middle = np.isclose(mesh.points, 0.5).all(axis=1)
+    np.testing.assert_allclose(seen[1][~middle], np.isclose(mesh.points[~middle, 0], 0.5), atol=1e-6)
+    assert 0.3 < seen[1][middle] < 0.9
+    np.testing.assert_allclose(seen[2], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", ["exp(-x*t)", "sqrt(u + t)", "1/(1 + t*x)"])
+def test_what_any_step_sees_is_not_watched(rate):
+    model = Model({"box": "box"}, [Species("u", "box", 1, 0.5)], [Reaction("in", "box", rate, {"u": 1})])
+    (look,) = bind(model, BOX).stimuli
+    seen = look(0.0, 1.0, ())
+    assert (seen.jumps, seen.also, seen.passage) == ((), (), None)
+    assert solve(BOX, model, [0, 1], rtol=1e-3).stats["steps"] < 60
+
+
+@pytest.mark.slow
+def test_a_pulse_that_no_sample_meets_is_met_by_short_steps():
+    flash = Reaction("in", "box", "1e3*exp(-((t - 0.3 - 0.1*u)/1e-3)**2)", {"u": 1})
+    slow = Reaction("slow", "box", "2", {"u": 1})
+    model = Model({"box": "box"}, [Species("u", "box", 0, 0.0)], [slow, flash])
+    solution = solve(BOX, model, [0, 1], longest=1e-3)
+    # With u = 2 t the pulse comes at 0.375 s; it delays itself, as it makes u.
+    assert solution.values["u"][-1].min() > 2.05
+    assert solution.stats["steps"] > 1000
 
 
 @pytest.mark.parametrize("longest", [0, -1.0, np.nan, np.inf])

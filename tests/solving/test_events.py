@@ -65,6 +65,38 @@ def test_the_time_of_a_condition_is_found_to_rtol(rtol):
     assert counts[3] == pytest.approx(0.1 / 0.3 + 100 * sum(1 < t < 4 for t in rising), abs=2 * rtol)
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("scheme", ["auto", "implicit"])
+def test_peaks_that_are_over_within_a_step_are_met(seed, scheme):
+    """A pool that swings above the limit for a twentieth of its period, between the ends of nearly all steps."""
+    w, phase = np.random.default_rng(seed).uniform([3.0, 0.5], [6.0, 2.5])
+    pools = [Pool("Q", 1.0, np.sin(-phase), signed=True), Pool("N", 1.0)]
+    model = Model(
+        PLACES, [Species("A", "ball"), *pools], [Reaction("r", "Q", "w*cos(w*t - p)", {"Q": 1})], {"w": w, "p": phase}
+    )
+    event = Event("Q > 0.99", add={"N": 1.0})
+    found = solve({"ball": 1.0, "rim": 1.0}, model, [0, 10], rtol=1e-3, events=[event], scheme=scheme)
+    peaks = np.floor((10 * w - phase - np.pi / 2) / (2 * np.pi)) + 1
+    assert found.values["N"][-1, 0] == peaks
+    assert found.stats["steps"] < 50 * peaks
+
+
+def test_a_condition_that_time_opens_for_a_moment_is_met():
+    model = Model(PLACES, [Species("A", "ball", 0, 3.0), Pool("N", 1.0)], (), {"t1": "1 s"})
+    events = [Event("t > t1 and t < 1.0001 and mean(A) > 2", add={"N": 1.0})]
+    found = solve({"ball": 1.0, "rim": 1.0}, model, [0, 0.9, 1.1, 5], events=events)
+    assert found.values["N"][:, 0].tolist() == [0, 0, 1, 1]
+
+
+def test_what_rests_on_the_limit_does_not_pass_it():
+    pools = [Pool("P", 1.0, 0.1), Pool("N", 1.0)]
+    model = Model(
+        PLACES, [Species("A", "ball", 1, "1 + x"), *pools], [Reaction("r", "ball", "k*A", {"A": -1})], {"k": 3.0}
+    )
+    found = solve(BODY, model, [0, 5], events=[Event("P > 0.1", add={"N": 1.0}), Event("P/3 > 0.1/3", add={"N": 1.0})])
+    assert found.values["N"][-1, 0] == 0
+
+
 def test_what_happens_at_once_happens_from_the_values_before():
     pools = [Pool("P", 1.0, 3.0), Pool("Q", 2.0, 5.0)]
     model = Model(PLACES, [Species("A", "ball", 0, "1 + x"), Species("B", "ball", 0, 2.0), *pools])

@@ -85,8 +85,10 @@ def _with_defaults(wishes: Wishes, ours: dict[str, Any]) -> Wishes:
         [item.name for item in ours.get("reactions", [])],
     )
     places = {own.compartments[name]: place for name, place in ours["compartments"].items()}
+    places |= {own.compartments[item.name]: None for item in ours["species"] if isinstance(item, Pool)}
     # Formulas and parts stay behind: their parameters may be others now.
-    plain = [item for item in ours["species"] if not isinstance(item.diffusion, Mapping) and not item.fixed]
+    spread = [item for item in ours["species"] if not isinstance(item, Pool) and not item.fixed]
+    plain = [item for item in spread if not isinstance(item.diffusion, Mapping)]
     diffusion = {own.species[item.name]: item.diffusion for item in plain if item.diffusion_constant is not None}
     homes = {own.reactions[item.name]: own.compartments[item.compartment] for item in ours.get("reactions", [])}
     return replace(

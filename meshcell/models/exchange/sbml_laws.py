@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from meshcell.models.compartments import Place, pairs, reaches
+from meshcell.models.compartments import Place, Well, pairs, reaches
 from meshcell.models.exchange.sbml_parts import Contents, names_in
 from meshcell.models.formula_trees import FOLDING, SCALAR, Tree, folded, names, walk
 
@@ -128,16 +128,18 @@ def home_of(
     reaction = contents.reactions[name]
     partners = [*reaction.partners, *(own for own in names_in(law) if own in contents.species)]
     homes = list(dict.fromkeys(contents.species[own].compartment for own in partners))
-    touched = [own for own in places if all(own == home or reaches(places[home], places[own]) for home in homes)]
+    # Pools are read and changed from anywhere.
+    fixed = [home for home in homes if not isinstance(places[home], Well)]
+    touched = [own for own in places if all(own == home or reaches(places[home], places[own]) for home in fixed)]
     skins = [own for own in touched if pairs(places[own])]
     factors = [own for own in skins if over(law, f"${own}") not in (None, 0.0)]
     if len(factors) == 1:
         return factors[0]
     if reaction.compartment in touched:
         return str(reaction.compartment)
-    if len(homes) == 1:
-        return homes[0]
-    return skins[0] if len(skins) == 1 else homes
+    if len(fixed or homes) == 1:
+        return (fixed or homes)[0]
+    return skins[0] if fixed and len(skins) == 1 else homes
 
 
 # --- numbers ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Any
 
 from meshcell.core import units
 from meshcell.core.hints import nearest
-from meshcell.models.compartments import Place, checked_place, pairs, place_text
+from meshcell.models.compartments import Place, Well, checked_place, pairs, place_text
 from meshcell.models.exchange.sbml_laws import Numbers, home_of, per_size, product, substituted, without_rules
 from meshcell.models.exchange.sbml_parts import OF_DIMENSION, Contents, contents_of, moves, names_in
 from meshcell.models.exchange.scaled_units import Scaled
@@ -17,7 +18,7 @@ from meshcell.models.exchange.unit_inference import Equations, marked, solve
 from meshcell.models.exchange.wishes import Wishes
 from meshcell.models.expressions import MAX_LENGTH
 from meshcell.models.formula_trees import FOLDING, Tree, to_text, walk
-from meshcell.models.species import Reaction, Species, check_symbol
+from meshcell.models.species import Pool, Reaction, Species, check_symbol
 
 AREA, VOLUME = Scaled.of("um^2"), Scaled.of("um^3")
 
@@ -66,6 +67,11 @@ class Draft:
         """Tell whether nothing changes a species, so that it is a parameter."""
         return self.contents.species[name].held and name not in self.contents.rates
 
+    def is_pool(self, name: str) -> bool:
+        """Tell whether a species that changes is a pool."""
+        item = self.contents.species[name]
+        return not self.is_constant(name) and isinstance(self.places[item.compartment], Well)
+
     def is_size(self, name: str) -> bool:
         """Tell whether a name means the size of a compartment."""
         return name in self.contents.compartments or name in self.places
@@ -88,8 +94,8 @@ def _places(contents: Contents, wishes: Wishes, notes: list[str]) -> dict[str, P
     """Check where compartments are; what no place is needed for may have none."""
     for name, place in wishes.places.items():
         # A patch that the file does not have is added by name, and a misspelt compartment is none.
-        added = name in wishes.reactions.values()
-        if name not in contents.compartments and isinstance(place, str) and not added:
+        added = name in wishes.reactions.values() and place is not None
+        if name not in contents.compartments and (place is None or isinstance(place, str)) and not added:
             raise ValueError(
                 f"places should be of the file's compartments, {', '.join(contents.compartments)}, or add interfaces, "
                 f"which are pairs of regions; got {name!r}: {place!r}{nearest(name, contents.compartments)}"
@@ -97,12 +103,17 @@ def _places(contents: Contents, wishes: Wishes, notes: list[str]) -> dict[str, P
     homes = {item.compartment for item in contents.species.values()}
     if homes - set(wishes.places):
         raise ValueError(_no_place(contents, homes, wishes.places))
-    places = {name: checked_place(name, place) for name, place in wishes.places.items()}
+    # How large a pool is comes with its size, and its name with what it holds.
+    places = {
+        name: Well(math.nan) if place is None else checked_place(name, place) for name, place in wishes.places.items()
+    }
     for name, place in places.items():
         if name in contents.compartments and bool(pairs(place)) > (contents.compartments[name].dimension == 2):
             _flatten(contents, name, place, notes)
         elif name in contents.compartments and contents.compartments[name].dimension not in (2, 3):
             raise ValueError(f"compartment {name!r} has neither volume nor area; leave it out of places")
+        elif isinstance(place, Well) and contents.compartments[name].dimension == 2:
+            raise ValueError(f"compartment {name!r} is an area, and a pool has a volume; give the interface that it is")
     return places
 
 
@@ -128,7 +139,8 @@ def _no_place(contents: Contents, homes: set[str], places: Mapping[str, Any]) ->
     missing = ", ".join(name for name in contents.compartments if name in homes - set(places))
     return (
         f"every compartment with species should have a place in the cell; {missing} has none; the file's compartments "
-        f"are {'; '.join(lines)}; say which region or pair of regions each of them is: places={{{', '.join(example)}}}"
+        f"are {'; '.join(lines)}; say which region or pair of regions each of them is, and None for a bath or store "
+        f"that is not in the mesh, so that what it holds are pools: places={{{', '.join(example)}}}"
     )
 
 
@@ -253,7 +265,7 @@ def _fields(draft: Draft, diffusion: Mapping[str, Any]) -> dict[str, Any]:
     rates = _rates(draft)
     texts, parameters = _with_units(draft, rates)
     return {
-        "compartments": draft.places,
+        "compartments": {name: place for name, place in draft.places.items() if not isinstance(place, Well)},
         "species": _species(draft, diffusion),
         "reactions": [_reaction(draft, name, text) for name, text in texts.items()],
         "parameters": parameters,
@@ -263,28 +275,48 @@ def _fields(draft: Draft, diffusion: Mapping[str, Any]) -> dict[str, Any]:
 def _reaction(draft: Draft, name: str, rate: str) -> Reaction:
     contents, home = draft.contents, draft.homes[name]
     if name not in contents.reactions:
-        return Reaction(f"rate rule of {name}", home, rate, {draft.own[name]: 1.0})
+        pool = draft.own[name] if draft.is_pool(name) else home
+        return Reaction(f"rate rule of {name}", pool, rate, {draft.own[name]: 1.0})
     change = {}
     for own, times in contents.reactions[name].change.items():
         if times and not contents.species[own].held:
             # An event of the file may be counted in other units than a species.
             scale = 10 ** (contents.base["extent"].log - contents.species[own].substance.log)
             change[draft.own[own]] = times * float(f"{scale:.15g}")
+    if isinstance(draft.places[home], Well):
+        home = _pool_of(draft, name, home, change)
     return Reaction(name, home, rate, change)
+
+
+def _pool_of(draft: Draft, reaction: str, home: str, change: Mapping[str, float]) -> str:
+    """Return the pool in which a reaction is: all of one bath have the same volume, so any of them will do."""
+    held = [draft.own[name] for name, item in draft.contents.species.items() if item.compartment == home]
+    pools = [own for own in held if own in change]
+    if not pools:
+        raise ValueError(
+            f"reaction {reaction!r} should change something in {home!r}, a bath that is not in the mesh, as it happens "
+            f"there; it changes {', '.join(change)}; say where it is: reactions={{{reaction!r}: ...}}"
+        )
+    return pools[0]
 
 
 def _species(draft: Draft, diffusion: Mapping[str, Any]) -> list[Species]:
     contents = draft.contents
     moving = [name for name in contents.species if not draft.is_constant(name) and name not in contents.assigned]
+    spread = [name for name in moving if not draft.is_pool(name)]
     for name in diffusion:
-        if name not in moving:
-            raise ValueError(f"diffusion should be of {', '.join(moving)}; got {name!r}{nearest(name, moving)}")
-    made = []
+        if name not in spread:
+            raise ValueError(f"diffusion should be of {', '.join(spread)}; got {name!r}{nearest(name, spread)}")
+    made: list[Species] = []
     for name in moving:
         item = contents.species[name]
         initial = (item.substance / draft.size_unit(item.compartment)).quantity(draft.numbers.concentration(name))
-        made.append(Species(draft.own[name], item.compartment, diffusion.get(name, 0.0), initial))
-    still = [name for name in moving if name not in diffusion]
+        if draft.is_pool(name):
+            volume = draft.size_unit(item.compartment).quantity(draft.numbers.size(item.compartment))
+            made.append(Pool(draft.own[name], volume, initial))
+        else:
+            made.append(Species(draft.own[name], item.compartment, diffusion.get(name, 0.0), initial))
+    still = [name for name in spread if name not in diffusion]
     if still:
         draft.notes.append(
             f"SBML says nothing of diffusion, so it is 0 um^2/s for {', '.join(still)}; give it by "

@@ -225,6 +225,92 @@ def test_pools_and_means_are_what_they_are_in_a_well_mixed_cell():
     assert plain == ["PM*p*bath-A", "cyt*k*A*A*cyt/N"]
 
 
+BATHS = Model(
+    {"cyt": "cytosol", "PM": ("cytosol", "outside")},
+    [
+        Species("A", "cyt", "10 um^2/s", "1 uM"),
+        Species("R", "PM", 0, "20 molecule/um^2"),
+        mc.Pool("bath", "2 um^3", "5 uM"),
+        mc.Pool("waste", "0.5 fl"),
+    ],
+    [
+        Reaction("enter", "PM", "p*(bath - A)", {"bath": -1, "A": 1}),
+        Reaction("bind", "PM", "on*bath*R", {"bath": -1, "R": -1}),
+        Reaction("decay", "bath", "k*bath", {"bath": -1, "waste": 0.5}),
+        Reaction("drain", "PM", "p*bath", {"bath": -1}),
+        Reaction("leave", "cyt", "k*A*bath/(K + bath)", {"A": -1, "waste": 1}),
+    ],
+    {"p": "0.1 um/s", "on": "0.3 1/uM/s", "k": "1 1/s", "K": "2 uM"},
+)
+BATH_SIZES = {"cyt": 0.6, "PM": "3 um^2"}
+
+
+@pytest.mark.parametrize("ending", ["sbml", "antimony"])
+def test_pools_come_back_as_pools_from_files_that_others_changed(ending):
+    text = getattr(BATHS, f"to_{ending}")(sizes=BATH_SIZES)
+    changed = text.replace('value="1"', 'value="2"').replace("k = 1;", "k = 2;")
+    assert changed != text
+    with pytest.warns(UserWarning, match="was changed after meshcell wrote it"):
+        back = getattr(Model, f"from_{ending}")(changed)
+    twice = dataclasses.replace(BATHS, parameters={**BATHS.parameters, "k": "2 1/s"})
+    same_pools(back, twice)
+
+
+def test_a_stranger_says_which_compartments_are_pools():
+    bare = re.sub(r"<annotation>.*</annotation>", "", BATHS.to_sbml(sizes=BATH_SIZES), flags=re.DOTALL)
+    places = {"cyt": "cytosol", "PM": ("cytosol", "outside"), "bath_": None, "waste_": None}
+    with pytest.warns(UserWarning, match=r"SBML says nothing of diffusion, so it is 0 um.2/s for A, R;"):
+        back = Model.from_sbml(bare, places)
+    same_pools(back, BATHS)
+    # A size of the caller is the pool's volume.
+    larger = Model.from_sbml(bare, places, sizes={"bath_": "7 um^3"})
+    assert larger.species[2].place.volume == pytest.approx(7)
+    with pytest.raises(ValueError, match="and None for a bath or store that is not in the mesh"):
+        Model.from_sbml(bare, {"cyt": "cytosol"})
+    with pytest.raises(ValueError, match="compartment 'PM' is an area, and a pool has a volume"):
+        Model.from_sbml(bare, places | {"PM": None})
+    with pytest.raises(ValueError, match="got 'bth': None; did you mean 'bath_'"):
+        Model.from_sbml(bare, places | {"bth": None})
+    with pytest.raises(ValueError, match="diffusion should be of A, R; got 'bath'"):
+        Model.from_sbml(bare, places, diffusion={"bath": 1})
+
+
+def same_pools(back, model):
+    """Assert that what was read has the pools of a model, where it has them, and does what it does."""
+    assert list(back.compartments) == list(model.compartments)
+    assert [back.compartments[name] for name in ("cyt", "PM")] == [PLACES[name] for name in ("cyt", "PM")]
+    assert [type(item) for item in back.species] == [type(item) for item in model.species]
+    volumes = [[item.place.volume for item in each.species if isinstance(item, mc.Pool)] for each in (back, model)]
+    assert volumes[0] == pytest.approx(volumes[1], rel=1e-12)
+    assert [(item.name, item.compartment, item.change) for item in back.reactions] == [
+        (item.name, item.compartment, item.change) for item in model.reactions
+    ]
+    one, other = (mc.solve(BATH_SIZES, item, [0, 0.3, 1], rtol=1e-8) for item in (back, model))
+    for name in other.values:
+        np.testing.assert_allclose(one.values[name], other.values[name], rtol=1e-6, atol=1e-6)
+
+
+def test_a_bath_of_several_species_is_as_many_pools_of_its_volume():
+    text = """
+    model shared
+      compartment cell = 1; compartment medium = 3
+      species S in cell = 2; species G in medium = 5; species L in medium = 1
+      take: G -> S; k*G
+      turn: G -> L; v*medium*G*L
+      k = 0.2; v = 0.1
+    end
+    """
+    given = {"units": {"substance": "umol"}}
+    back = Model.from_antimony(text, {"cell": "cytosol", "medium": None}, **given)
+    assert [type(item).__name__ for item in back.species] == ["Species", "Pool", "Pool"]
+    assert [item.place.volume for item in back.species[1:]] == pytest.approx([3e15, 3e15])
+    assert [item.compartment for item in back.reactions] == ["cell", "G"]
+    found = mc.solve({"cell": "1 l"}, back, [0, 1, 3], rtol=1e-8).values
+    # With G + L + S of the file: amounts 15 + 3 + 2 umol, which are kept.
+    whole = found["S"] * 1e15 + (found["G"] + found["L"]) * 3e15
+    np.testing.assert_allclose(whole, 20 * 6.02214076e17, rtol=1e-7)
+
+
 def test_antimony_has_all_digits_of_what_reactions_change():
     """The library writes six; what it makes of the text, without our note, is what other programs read."""
     species = [Species("A", "cyt", 1, "1 uM"), Species("B", "cyt", 1, "1 uM")]
