@@ -53,10 +53,13 @@ def test_solutions_equal_those_of_a_direct_solver(stiffness):
     assert converged
     assert iterations < 40
     np.testing.assert_allclose(x, exact, atol=1e-7 * np.abs(exact).max())
-    # What was learnt serves again: the same system, and half of it, need no more than a check.
+    # What was learnt serves again: half of the system needs no more than a check, and where single precision was not
+    # enough at first another one, or two if the second gains more than can be believed: no new direction.
+    known = p.multigrid._known.count
     again, iterations, converged = p.multigrid.solve(b / 2, weights, 1e-5)
     assert converged
-    assert iterations <= 2
+    assert iterations <= 3
+    assert p.multigrid._known.count == known
     np.testing.assert_allclose(again, exact / 2, atol=1e-4 * np.abs(exact).max())
 
 
