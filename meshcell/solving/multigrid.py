@@ -25,6 +25,7 @@ from meshcell.solving.krylov import Directions, add_rows, dot, gmres, norm
 from meshcell.solving.sparse_products import add_row_products, row_products
 
 Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
 Singles = npt.NDArray[np.float32]
 
 # Above this many unknowns the coarsest grid is swept instead of solved.
@@ -50,6 +51,7 @@ class Multigrid:
         self._singles: list[Singles] = []
         self._inverses: list[Singles] = []
         self._factors = [level.factors.astype(np.float32) for level in self.levels]
+        self._coarse: tuple[Floats, tuple[Rows, Rows]] | None = None
         self._dense: Any = None
         self._known = Directions(fine.size)
         self._weights: tuple[Floats, Floats] | None = None
@@ -75,10 +77,21 @@ class Multigrid:
         last = self.levels[-1]
         self._dense = None
         if last.size <= MAX_DENSE:
-            self._dense = _factors(_matrix(last, full))
+            self._dense = _factors(self._written(last, full))
         if border is not None and len(border[0]):
             left, right = (np.ascontiguousarray(part[:, self._order]) for part in border)
             self._border = Border.of(left, right, self._precondition)
+
+    def _written(self, level: Level, blocks: Floats) -> Floats:
+        """Write out A of the coarsest grid."""
+        if self._coarse is None:
+            place_of = np.empty(level.size, np.int64)
+            place_of[level.blocks.unknowns] = np.arange(level.size)
+            places = place_of[level.blocks.rows], place_of[level.blocks.columns]
+            self._coarse = _between_nodes(level), places
+        A = self._coarse[0].copy()
+        A[self._coarse[1]] += blocks
+        return A
 
     def multiply(self, x: Floats) -> Floats:
         """Return A x."""
@@ -188,17 +201,14 @@ def _product(level: Level, factors: Any, values: Any, blocks: Any, x: Any, y: An
     share(_multiply, len(level.bounds) - 1, way.work, level.bounds, *matrix, blocks, x, y)
 
 
-def _matrix(level: Level, blocks: Floats) -> Floats:
-    """Write out A of one grid."""
+def _between_nodes(level: Level) -> Floats:
+    """Write out D K of one grid between different nodes."""
     way, A = level.way, np.zeros((level.size, level.size))
     begin, indptr = way.begin.astype(np.int64), way.indptr.astype(np.int64)
     for place, own in enumerate(begin[:-1]):
         entries = slice(indptr[place], indptr[place + 1])
         for a in range(begin[place + 1] - own):
             A[own + a, way.targets[entries].astype(np.int64) + a] = level.factors[own + a] * way.values[entries]
-    place_of = np.empty(level.size, np.int64)
-    place_of[level.blocks.unknowns] = np.arange(level.size)
-    A[place_of[level.blocks.rows], place_of[level.blocks.columns]] += blocks
     return A
 
 
