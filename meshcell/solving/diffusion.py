@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
 MOST_ITERATIONS = 400
+LEAST = 1e-290
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,9 @@ class Relaxation:
                 return x, done, False
             scale = _filled(size)
             band.sweeps.share(_scaled, tuple(1 / scale), rest, band.space[0])
-            limit = tolerance**2 / (self.sizes * scale**2)
+            with np.errstate(over="ignore"):
+                # Of what is next to nothing any error is small enough.
+                limit = (tolerance / scale) ** 2 / self.sizes
             factors = tuple(self.tau * D / self.unit for D in band.constants)
             system = band.sweeps, factors, self.inverse, self.measure
             iterations, enough = improve(*system, band.space, limit, MOST_ITERATIONS - done)
@@ -135,8 +138,8 @@ class Relaxation:
 
 
 def _filled(sizes: Floats) -> Floats:
-    """Return units of columns: 1 for those that are empty."""
-    return np.where(sizes > 0, sizes, 1.0)
+    """Return units of columns: 1 for those that are empty, or too small to divide by."""
+    return np.where(sizes > LEAST, sizes, 1.0)
 
 
 class Diffusion:
