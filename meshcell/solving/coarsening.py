@@ -17,6 +17,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from meshcell.core.threads import pieces
+from meshcell.solving.kept_sums import connected
 from meshcell.solving.sparse_products import Way, parts_of
 
 Floats = npt.NDArray[np.float64]
@@ -29,6 +30,8 @@ MAX_LEVELS = 12
 STRONG = 0.02
 # Entries of a matrix that are swept in one go; the sweeps of two pieces do not see each other.
 PIECE = 500_000
+# Constants are looked at by themselves up to so many, once A makes less than this of one, relative to its diagonal.
+MOST_CONSTANTS, SEEN = 300, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +151,65 @@ class Level:
     def widest(self) -> int:
         """Most unknowns of a node."""
         return int(np.diff(self.blocks.node_start).max())
+
+
+class Constants:
+    """The last grid of all: a constant for every species and piece that its diffusion connects, in double precision.
+
+    Long steps leave M / dt + D K with constants next to its null space. Single precision, in which the rest is right,
+    sees nothing of them once D dt is a million times the square of an edge; their sums over pieces say it exactly.
+
+    Parameters
+    ----------
+    kinds : sequence of Kind
+    blocks : Blocks
+
+    Attributes
+    ----------
+    inverse : (k, k) floats or None
+        Of Z^T A Z, where the columns of Z are the constants; None while single precision sees enough of them.
+
+    Notes
+    -----
+    Source: Nicolaides, Deflation of conjugate gradients with applications to boundary value problems, SIAM J. Numer.
+    Anal. 24 (1987) 355-365.
+    """
+
+    def __init__(self, kinds: Sequence[Kind], blocks: Blocks) -> None:
+        self._column = np.empty(len(blocks.node_of), np.int64)
+        still: list[float] = []
+        for kind, first in zip(kinds, _places(kinds, len(blocks.node_start) - 1)[1], strict=True):
+            moves = kind.diffusion.any()
+            count, piece = connected(kind.K) if moves else (1, np.zeros(len(kind.nodes), np.int64))
+            # Zero but for what is held at fixed values beside it.
+            sums = np.bincount(piece, kind.K.sum(axis=1), count)
+            for a, D in enumerate(kind.diffusion):
+                self._column[first + a] = len(still) + piece
+                still.extend(D * sums)
+        self._still, self._blocks, self._pairs = np.array(still), blocks, np.zeros(0, np.int64)
+        self.inverse: Floats | None = None
+
+    def update(self, values: Floats, diagonal: Floats) -> None:
+        """Look at node blocks (z,), storage less reactions, and at the whole diagonal (u,) of A."""
+        count, self.inverse = len(self._still), None
+        if count > MOST_CONSTANTS:
+            return
+        if not len(self._pairs):
+            own = np.empty_like(self._column)
+            own[self._blocks.unknowns] = self._column
+            self._pairs = own[self._blocks.rows] * count + own[self._blocks.columns]
+        matrix = np.bincount(self._pairs, values, count**2).reshape(count, count) + np.diag(self._still)
+        root = np.sqrt(np.bincount(self._column, np.abs(diagonal), count))
+        if not np.isfinite(matrix).all() or not root.all():
+            return
+        sizes = np.linalg.svd(matrix / np.outer(root, root), compute_uv=False)
+        if 0 < sizes[-1] < SEEN:
+            self.inverse = np.linalg.inv(matrix)
+
+    def correct(self, rest: Floats, y: Floats) -> None:
+        """Add to y what takes the sums out of `rest`, what it leaves of the equations."""
+        assert self.inverse is not None
+        y += (self.inverse @ np.bincount(self._column, rest, len(self._still)))[self._column]
 
 
 # --- setup ---

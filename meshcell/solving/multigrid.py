@@ -20,7 +20,7 @@ import scipy.linalg as sl
 
 from meshcell.core.kernels import njit
 from meshcell.core.threads import share, spread
-from meshcell.solving.coarsening import Blocks, Kind, Level, levels_of
+from meshcell.solving.coarsening import Blocks, Constants, Kind, Level, levels_of
 from meshcell.solving.krylov import Directions, add_rows, dot, gmres, norm
 from meshcell.solving.sparse_products import add_row_products, row_products
 
@@ -56,6 +56,7 @@ class Multigrid:
         self._known = Directions(fine.size)
         self._weights: tuple[Floats, Floats] | None = None
         self._border: Border | None = None
+        self._constants = Constants(kinds, blocks)
 
     def update(self, values: Floats, border: tuple[Floats, Floats] | None = None) -> None:
         """Set the node blocks (z,) of the finest level and sum them up for the others.
@@ -63,6 +64,7 @@ class Multigrid:
         `border`: L and R, (k, u) each; A is then less L^T R.
         """
         self._singles, self._inverses, self._weights, self._border, full = [], [], None, None, values
+        given = values
         for depth, level in enumerate(self.levels):
             full = values.copy()
             full[level.slots] += level.diagonal
@@ -74,6 +76,7 @@ class Multigrid:
             self._inverses.append(inverse)
             if level.fold is not None:
                 values = _folded(level.fold, values, self.levels[depth + 1].blocks.block_start[-1])
+        self._constants.update(given, self._blocks[self.levels[0].slots])
         last = self.levels[-1]
         self._dense = None
         if last.size <= MAX_DENSE:
@@ -140,6 +143,10 @@ class Multigrid:
             return np.zeros_like(r)
         x = self._cycle(0, spread(np.divide, r, size, out=np.empty(len(r), np.float32)))
         y = spread(np.multiply, x, size, out=np.empty_like(r))
+        if self._constants.inverse is not None:
+            image, level = np.empty_like(r), self.levels[0]
+            _product(level, level.factors, level.way.values, self._blocks, y, image)
+            self._constants.correct(r - image, y)
         if self._border is not None:
             self._border.correct(y)
         return y

@@ -31,6 +31,8 @@ MOST_GROWTH, SHRINK = 10.0, 0.1
 MOST_STEPS, MOST_FAILURES = 400, 40
 # A step may change the state by this share of its size before it counts as too long.
 MOST_CHANGE = 1.0
+# By so much of its size a step may well change a species.
+LITTLE = 0.1
 # So far below zero, over its size, a step may take a species; and where diffusion itself does so.
 LEAST_BELOW, MOST_BELOW = 1e-3, 0.5
 # Absolute tolerance relative to rtol and the largest value of a species; linear systems' share of the tolerance.
@@ -143,6 +145,9 @@ def _search(problem: Discretisation, search: Search, at: float, horizon: float, 
         # The change per time says how far the state of rest is: as it falls, steps grow (Kelley and Keyes, 1.3).
         growth = before / (size / search.dt) if size > 0 else MOST_GROWTH
         before = size / search.dt
+        # Where it falls slowly, as of slow reactions after fast diffusion, a step that changed little was too short.
+        moved = _sizes(problem, change) / np.maximum(search.largest, _little(search))
+        growth = max(growth, LITTLE / max(float(moved.max(initial=0)), LITTLE / MOST_GROWTH))
         search.dt = min(horizon, search.dt * min(MOST_GROWTH, max(0.5, growth)))
         if size <= 1:
             search.dt = min(horizon, search.dt * MOST_GROWTH)
@@ -207,9 +212,9 @@ def _acceptable(
 
 
 def _first_step(problem: Discretisation, search: Search, at: float, horizon: float, rtol: float) -> float:
-    """Guess a step that changes the state by about a tenth."""
+    """Guess a step that changes the state by about LITTLE."""
     speed = norm(problem.rate(at, search.u) / problem.mass * _weights(problem, search, rtol)) * rtol
-    return horizon if speed == 0 else min(horizon, 0.1 / speed if math.isfinite(speed) else 1e-6 * horizon)
+    return horizon if speed == 0 else min(horizon, LITTLE / speed if math.isfinite(speed) else 1e-6 * horizon)
 
 
 def _text(problem: Discretisation, search: Search, at: float, what: str) -> str:

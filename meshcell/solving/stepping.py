@@ -54,6 +54,7 @@ ADVICE = {
     "negative": "no reaction should take what is not there: let the rate go to zero with the species, or lower rtol",
     "finite": "look for divisions by zero, roots or logarithms of negative numbers, and exponents in the rates",
 }
+FAST = "imex takes reactions explicitly, which fast ones forbid: take scheme='auto' or 'implicit'; otherwise "
 
 
 class Stepper:
@@ -449,9 +450,11 @@ class Stepper:
             "negative": "a concentration went below zero",
             "finite": "a rate is not finite",
         }[trouble]
+        fast = self.options.scheme in ("imex", "imex2") and trouble in ("small", "crawl")
+        advice = f"{FAST if fast else ''}{ADVICE[trouble]}"
         return (
             f"stopped at t = {t:.6g} s: {what}; the worst is species {name!r}, {self.u[unknown]:.4g} at "
-            f"({where}) um; {ADVICE[trouble]}"
+            f"({where}) um; {advice}"
         )
 
 

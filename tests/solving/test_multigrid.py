@@ -120,3 +120,14 @@ def test_one_sweep_is_block_gauss_seidel_in_every_piece(piece, monkeypatch):
     np.testing.assert_allclose(rest, r - A @ plain, atol=1e-5 * np.abs(r).max())
     plain = swept(plain, -1)
     np.testing.assert_allclose(grid._sweep(0, r, first), plain, atol=1e-5 * np.abs(plain).max())
+
+
+@pytest.mark.parametrize(("diffusion", "dt"), [(1.0, 36.0), (1000.0, 36.0), (220.0, 5000.0)])
+def test_long_steps_keep_the_mean(diffusion, dt):
+    """With M / dt + D K the mean of the solution is that of dt M^-1 b, whatever D."""
+    p = Discretisation(bind(Model({"box": "box"}, [Species("a", "box", diffusion, 1)]), box(6, names={1: "box"})))
+    p.store(1 / dt)
+    b = p.mass * (1 + 0.1 * np.random.default_rng(4).standard_normal(p.size))
+    x, _, converged = p.multigrid.solve(b, np.full(p.size, 1 / (dt * np.sqrt(p.size))), 1e-8)
+    assert converged
+    assert p.mass @ x == pytest.approx(dt * b.sum(), rel=1e-7)
