@@ -237,6 +237,11 @@ def rosenbrock(step: Step) -> Trial:
     return trial.finish(_combined(u, NEW, trial.stages), trial.stages[3])
 
 
+def least_implicit_work(problem: Discrete) -> float:
+    """Return the work of an implicit step whose systems take an iteration each."""
+    return IMPLICIT_WORK + IMPLICIT_CALLS / problem.size + len(ALPHA) * _cycle_work(problem)
+
+
 def _drift(step: Step) -> Floats:
     """Return the time derivative of the reactions, by a parabola over the step.
 

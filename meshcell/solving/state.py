@@ -10,8 +10,11 @@ from meshcell.core.arrays import Floats
 HOLD = 4
 # Steps between two trials of the other scheme: few at first and where it is nearly as good, then more and more.
 FIRST_TRIAL, WAIT, LONGEST_WAIT = 8, 16, 80
-# How much faster the other scheme has to be: a change costs the guesses that the last steps give.
-GAIN = 1.2
+# How much faster the other scheme has to be: a change costs the guesses that the last steps give. A single implicit
+# step after explicit ones shows less than what it can: what they left in stiff modes counts as its error.
+GAIN = {"implicit": 0.75, "imex": 1.2}
+# Share of the work since the last trial of implicit steps that another one may cost at least.
+SHARE = 0.15
 OTHER = {"implicit": "imex", "imex": "implicit"}
 
 
@@ -32,37 +35,44 @@ class Choice:
         Its speed in its last step.
     trial, wait : int
         The number of steps after which the other one is tried next, and what was waited for that.
+    tried : float
+        The work that had been done at the last trial.
     """
 
     home: str = "imex"
     speed: float = 0.0
     trial: int = FIRST_TRIAL
     wait: int = WAIT
+    tried: float = 0.0
 
-    def scheme(self, steps: int, *, troubled: bool = False) -> str:
-        """Return the scheme of the next step, after so many; a step that fails again and again is taken implicitly."""
+    def scheme(self, steps: int, work: float, least: float, *, troubled: bool = False) -> str:
+        """Return the scheme of the next step, after so many steps and so much work; implicit steps take `least`.
+
+        A step that fails again and again is taken implicitly.
+        """
         if troubled:
             return "implicit"
-        return OTHER[self.home] if steps >= self.trial else self.home
+        dear = self.home == "imex" and least > SHARE * (work - self.tried)
+        return OTHER[self.home] if steps >= self.trial and not dear else self.home
 
-    def noted(self, steps: int, scheme: str, speed: float) -> Choice:
-        """Return what is known after a step, taken or refused."""
+    def noted(self, steps: int, scheme: str, speed: float, work: float) -> Choice:
+        """Return what is known after a step, taken or refused, and so much work in all."""
         if scheme == self.home:
             return replace(self, speed=speed)
-        better = speed > GAIN * self.speed
+        better = speed > GAIN[scheme] * self.speed
         home, best = (scheme, speed) if better else (self.home, self.speed)
         likeness = min(speed, self.speed) / (max(speed, self.speed) or 1.0)
         trial = steps + max(FIRST_TRIAL, round(self.wait * (1 - likeness)))
-        return Choice(home, best, trial, min(3 * self.wait, LONGEST_WAIT))
+        return Choice(home, best, trial, min(3 * self.wait, LONGEST_WAIT), work)
 
     def barred(self, steps: int) -> Choice:
         """Return what is known when explicit reactions would be unstable: errors at that border say nothing."""
         speed = self.speed if self.home == "implicit" else 0.0
-        return Choice("implicit", speed, steps + self.wait, min(3 * self.wait, LONGEST_WAIT))
+        return Choice("implicit", speed, steps + self.wait, min(3 * self.wait, LONGEST_WAIT), self.tried)
 
     def after_event(self, steps: int) -> Choice:
         """Return what is still known after an event: which scheme was better, but not by how much."""
-        return Choice(self.home, 0.0, steps + FIRST_TRIAL)
+        return Choice(self.home, 0.0, steps + FIRST_TRIAL, tried=self.tried)
 
 
 @dataclass(eq=False)

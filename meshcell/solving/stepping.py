@@ -23,7 +23,7 @@ from meshcell.solving.checkpoints import Checkpoint
 from meshcell.solving.dense_output import STATES, interpolated
 from meshcell.solving.error_norms import Tolerance
 from meshcell.solving.options import Options
-from meshcell.solving.schemes import Discrete, Step, Trial, imex, imex2, rosenbrock
+from meshcell.solving.schemes import Discrete, Step, Trial, imex, imex2, least_implicit_work, rosenbrock
 from meshcell.solving.state import HOLD, Act, Choice, Plan, StopError, Story, TimeState
 
 Note = Callable[[float, Floats], Floats]
@@ -243,7 +243,7 @@ class Stepper:
             visiting = scheme != (self.options.scheme or plan.choice.home)
             trial = self._judged(self._try(scheme, t, dt), new_t, soft=plan.negative < NEGATIVE_RETRIES)
             reach = min(dt * _factor(trial), target - t, self.longest)
-            plan.choice = plan.choice.noted(steps, scheme, reach / max(trial.work, 1.0))
+            plan.choice = plan.choice.noted(steps, scheme, reach / max(trial.work, 1.0), self.stats["work"])
             if (shorter := self._before_event(t, dt, trial)) is not None:
                 most = shorter
                 continue
@@ -308,7 +308,7 @@ class Stepper:
         steps, sharpness = self.stats["steps"], self.state.sharpness
         if self.options.scheme is not None:
             return self.options.scheme, choice, sharpness
-        scheme = choice.scheme(steps, troubled=troubled)
+        scheme = choice.scheme(steps, self.stats["work"], least_implicit_work(self.problem), troubled=troubled)
         if scheme == "imex":
             if sharpness < 0 or scheme != choice.home or steps % LOOK_EVERY == 0:
                 sharpness = self.problem.sharpness(self._when(t), self.u)

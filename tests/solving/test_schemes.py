@@ -13,6 +13,7 @@ from meshcell.models.model import Model
 from meshcell.models.species import Reaction, Species
 from meshcell.solving import schemes
 from meshcell.solving.solver import solve
+from meshcell.solving.state import Choice
 
 BALL = {"ball": "ball", "rim": ("ball", "outside")}
 
@@ -146,3 +147,15 @@ def test_events_and_asked_times_may_be_as_close_as_numbers_can_be():
     for step in (None, 0.07):
         solution = solve(mesh, SWITCH, [0, 0.3, 1], events=(near, 0.301), step=step)
         np.testing.assert_allclose(solution.values["u"][-1], 1, rtol=1e-12)
+
+
+def test_trials_of_implicit_steps_wait_until_they_are_a_small_share_of_the_work():
+    choice = Choice()
+    assert choice.scheme(1000, work=10.0, least=5.0) == "imex"
+    assert choice.scheme(1000, work=100.0, least=5.0) == "implicit"
+    assert choice.scheme(0, work=0.0, least=5.0, troubled=True) == "implicit"
+    # After one, the work since then counts.
+    after = replace(choice, speed=1.0).noted(1000, "implicit", 0.1, work=100.0)
+    assert after.home == "imex"
+    assert after.scheme(10**6, work=110.0, least=5.0) == "imex"
+    assert after.scheme(10**6, work=200.0, least=5.0) == "implicit"
