@@ -11,7 +11,7 @@ from gallery.meshes import box
 from gallery.models import problem
 from meshcell.models.binding import bind
 from meshcell.models.model import Model
-from meshcell.models.species import Species
+from meshcell.models.species import Reaction, Species
 from meshcell.solving import coarsening, multigrid
 from meshcell.solving.discretisation import Discretisation
 
@@ -131,3 +131,23 @@ def test_long_steps_keep_the_mean(diffusion, dt):
     x, _, converged = p.multigrid.solve(b, np.full(p.size, 1 / (dt * np.sqrt(p.size))), 1e-8)
     assert converged
     assert p.mass @ x == pytest.approx(dt * b.sum(), rel=1e-7)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("count", [1, 3, 4, 6, 9])
+def test_species_of_one_kind_go_together(count):
+    species = [Species(f"s{k}", "box", 1.0 + k, 1 + k) for k in range(count)]
+    turns = [
+        Reaction(f"r{k}", "box", f"s{k}*s{(k + 1) % count}", {f"s{k}": -1, f"s{(k + 2) % count}": 1})
+        for k in range(count if count > 2 else 0)
+    ]
+    p = Discretisation(bind(Model({"box": "box"}, species, turns), box(4, names={1: "box"})))
+    p.linearise(0.0, p.initial(), 10.0)
+    rng, A = np.random.default_rng(6), matrix(p)
+    v, b = rng.standard_normal((2, p.size))
+    np.testing.assert_allclose(p.multigrid.multiply(v), A @ v, atol=1e-12 * np.abs(A @ v).max())
+    exact = spla.spsolve(A.tocsc(), b)
+    x, iterations, converged = p.multigrid.solve(b, np.full(p.size, 1 / np.abs(exact).max()), 1e-8)
+    assert converged
+    assert iterations < 20
+    np.testing.assert_allclose(x, exact, atol=1e-7 * np.abs(exact).max())
