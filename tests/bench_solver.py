@@ -28,7 +28,6 @@ from meshcell.geometry import finite_elements as fem
 from meshcell.models.binding import bind
 from meshcell.models.model import Model
 from meshcell.models.species import Reaction, Species
-from meshcell.solving.coarsening import Blocks
 from meshcell.solving.discretisation import Discretisation
 from meshcell.solving.multigrid import Multigrid
 from meshcell.solving.options import Options
@@ -179,11 +178,11 @@ def solution_table(mesh):
     import pyamg
 
     problem, A, b = one_system(mesh)
-    blocks = Blocks.of(np.arange(len(b)), np.zeros(len(b), int), len(b))
+    blocks, kinds = problem.blocks, problem.kinds
     exact = np.linalg.norm(b)
 
     def set_up():
-        grids = Multigrid(problem.fixed, blocks)
+        grids = Multigrid(kinds, blocks)
         grids.update(problem.mass / 1.0)
         return grids
 

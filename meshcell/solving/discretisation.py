@@ -86,7 +86,7 @@ class Discretisation:
         self.signed = tuple(name for name, item in system.species.items() if item.signed)
         self.stimuli, self.autonomous = system.stimuli, system.autonomous
         n_nodes = int(order.max()) + 1
-        self._kinds, ranks = self._kinds_of(groups, emptied, order)
+        self.kinds, ranks = self._kinds_of(groups, emptied, order)
         node_of = np.concatenate([order[rows] for rows in self.nodes.values()])
         self.blocks = Blocks.of(node_of, n_nodes, np.repeat(ranks, sizes))
         # Species at the node of an average unknown.
@@ -109,7 +109,7 @@ class Discretisation:
     @cached_property
     def multigrid(self) -> Multigrid:
         """The linear systems of implicit steps; made when first used."""
-        return Multigrid(self._kinds, self.blocks)
+        return Multigrid(self.kinds, self.blocks)
 
     def _kinds_of(
         self, groups: dict[Any, list[str]], matrices: dict[str, sp.csr_array], order: Rows
