@@ -132,6 +132,19 @@ def improve(
 ZERO, ONE = np.float32(0), np.uint32(1)
 
 
+@njit(inline="always")
+def row_of_four(indices: Any, data: Any, x: Any, start: Any, stop: Any) -> Any:
+    """One row's products with the columns of x (n, WIDTH)."""
+    a0 = a1 = a2 = a3 = data.dtype.type(0)
+    for k in range(start, stop):
+        value, j = data[k], indices[k]
+        a0 += value * x[j, 0]
+        a1 += value * x[j, 1]
+        a2 += value * x[j, 2]
+        a3 += value * x[j, 3]
+    return a0, a1, a2, a3
+
+
 @njit(cache=True, nogil=True, fastmath={"contract"}, slp=True)
 def _begin(
     first: int,
@@ -154,13 +167,7 @@ def _begin(
     for piece in range(first, last):
         z0 = z1 = z2 = z3 = s0 = s1 = s2 = s3 = 0.0
         for i in range(bounds[piece], bounds[piece + 1]):
-            a0 = a1 = a2 = a3 = ZERO
-            for k in range(parts[i, 1], parts[i, 2]):
-                value, j = data[k], indices[k]
-                a0 += value * u[j, 0]
-                a1 += value * u[j, 1]
-                a2 += value * u[j, 2]
-                a3 += value * u[j, 3]
+            a0, a1, a2, a3 = row_of_four(indices, data, u, parts[i, 1], parts[i, 2])
             r0, r1, r2, r3 = rest[i, 0] - f0 * a0, rest[i, 1] - f1 * a1, rest[i, 2] - f2 * a2, rest[i, 3] - f3 * a3
             u0, u1, u2, u3 = inverse[i, 0] * r0, inverse[i, 1] * r1, inverse[i, 2] * r2, inverse[i, 3] * r3
             rest[i, 0], rest[i, 1], rest[i, 2], rest[i, 3] = r0, r1, r2, r3
@@ -234,26 +241,11 @@ def _forth(
     for piece in range(first, last):
         s0 = s1 = s2 = s3 = 0.0
         for i in range(bounds[piece], bounds[piece + 1]):
-            a0 = a1 = a2 = a3 = ZERO
-            # What other pieces hold.
-            for k in range(parts[i, 0], parts[i, 1]):
-                value, j = data[k], indices[k]
-                a0 += value * t[j, 0]
-                a1 += value * t[j, 1]
-                a2 += value * t[j, 2]
-                a3 += value * t[j, 3]
-            for k in range(parts[i, 3], parts[i, 4]):
-                value, j = data[k], indices[k]
-                a0 += value * t[j, 0]
-                a1 += value * t[j, 1]
-                a2 += value * t[j, 2]
-                a3 += value * t[j, 3]
-            for k in range(parts[i, 1], parts[i, 2]):
-                value, j = data[k], indices[k]
-                a0 -= value * u[j, 0]
-                a1 -= value * u[j, 1]
-                a2 -= value * u[j, 2]
-                a3 -= value * u[j, 3]
+            # What other pieces hold, before and after, and what this one does.
+            b0, b1, b2, b3 = row_of_four(indices, data, t, parts[i, 0], parts[i, 1])
+            c0, c1, c2, c3 = row_of_four(indices, data, t, parts[i, 3], parts[i, 4])
+            a0, a1, a2, a3 = row_of_four(indices, data, u, parts[i, 1], parts[i, 2])
+            a0, a1, a2, a3 = b0 + c0 - a0, b1 + c1 - a1, b2 + c2 - a2, b3 + c3 - a3
             g0, g1, g2, g3 = q[i, 0] + f0 * a0, q[i, 1] + f1 * a1, q[i, 2] + f2 * a2, q[i, 3] + f3 * a3
             u0, u1, u2, u3 = inverse[i, 0] * g0, inverse[i, 1] * g1, inverse[i, 2] * g2, inverse[i, 3] * g3
             q0, q1 = p[i, 0] - q[i, 0] + g0, p[i, 1] - q[i, 1] + g1

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from meshcell.core.kernels import njit
-from meshcell.solving.conjugate_gradients import WIDTH, Sweeps, improve
+from meshcell.solving.conjugate_gradients import WIDTH, Sweeps, improve, row_of_four
 from meshcell.solving.kept_sums import Pieces
 
 Floats = npt.NDArray[np.float64]
@@ -296,13 +296,7 @@ def _operate(
     for piece in range(first, last):
         m0 = m1 = m2 = m3 = 0.0
         for i in range(bounds[piece], bounds[piece + 1]):
-            a0 = a1 = a2 = a3 = 0.0
-            for k in range(parts[i, 0], parts[i, 4]):
-                value, j = data[k], indices[k]
-                a0 += value * v[j, 0]
-                a1 += value * v[j, 1]
-                a2 += value * v[j, 2]
-                a3 += value * v[j, 3]
+            a0, a1, a2, a3 = row_of_four(indices, data, v, parts[i, 0], parts[i, 4])
             m = share_of_mass * mass[i]
             y0, y1 = m * x[i, 0] + f0 * a0, m * x[i, 1] + f1 * a1
             y2, y3 = m * x[i, 2] + f2 * a2, m * x[i, 3] + f3 * a3

@@ -64,7 +64,8 @@ class Multigrid:
         `border`: L and R, (k, u) each; A is then less L^T R.
         """
         self._singles, self._inverses, self._weights, self._border, full = [], [], None, None, values
-        given = values
+        fine = self.levels[0]
+        self._constants.update(values, values[fine.slots] + fine.diagonal)
         for depth, level in enumerate(self.levels):
             full = values.copy()
             full[level.slots] += level.diagonal
@@ -76,7 +77,6 @@ class Multigrid:
             self._inverses.append(inverse)
             if level.fold is not None:
                 values = _folded(level.fold, values, self.levels[depth + 1].blocks.block_start[-1])
-        self._constants.update(given, self._blocks[self.levels[0].slots])
         last = self.levels[-1]
         self._dense = None
         if last.size <= MAX_DENSE:
