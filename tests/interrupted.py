@@ -1,5 +1,6 @@
-"""Run one long function on a large input in a process of its own, for `test_interrupts.py`: says when it begins."""
+"""Run one long function on a large input, for `test_interrupts.py`: says when it begins, and when it hears Ctrl-C."""
 
+import os
 import signal
 import sys
 
@@ -54,7 +55,11 @@ def main():
     run(make(small))
     large = make(size)
     print("begins", flush=True)
-    run(large)
+    try:
+        run(large)
+    except KeyboardInterrupt:
+        print("heard at", os.times().user)
+        raise
     print("ended by itself", flush=True)
 
 

@@ -112,6 +112,8 @@ def _relaxed(
     for first in range(0, sweeps, at_a_time):
         n = min(at_a_time, sweeps - first)
         points = _taubin(start, points, offsets, neighbours, reach, n, shrink, grow)
+        # As those it begins with: else the kernel is compiled once more, for arrays that may be written.
+        points.flags.writeable = False
     return points
 
 
