@@ -29,7 +29,7 @@ from meshcell.models.binding import bind
 from meshcell.models.model import Model
 from meshcell.models.species import Reaction, Species
 from meshcell.solving.discretisation import Discretisation
-from meshcell.solving.multigrid import Multigrid
+from meshcell.solving.linear.multigrid import Multigrid
 from meshcell.solving.options import Options
 from meshcell.solving.stepping import Stepper
 

@@ -16,11 +16,11 @@ from meshcell.geometry import finite_elements as fem
 from meshcell.models.binding import BoundReaction, BoundSpecies, System
 from meshcell.models.bound_places import BoundCompartment
 from meshcell.models.well_mixed import Domain, WellMixed
-from meshcell.solving.coarsening import Blocks, Kind
-from meshcell.solving.diffusion import Diffusion
 from meshcell.solving.kept_sums import KeptSums, connected, parts_of
-from meshcell.solving.krylov import add_rows, dot
-from meshcell.solving.multigrid import Multigrid
+from meshcell.solving.linear.coarsening import Blocks, Kind
+from meshcell.solving.linear.diffusion import Diffusion
+from meshcell.solving.linear.krylov import add_rows, dot
+from meshcell.solving.linear.multigrid import Multigrid
 from meshcell.solving.rates.reactions import Place, Reactions
 
 Rows = npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meshcell.core.arrays import Floats
-from meshcell.solving.krylov import dot
+from meshcell.solving.linear.krylov import dot
 from meshcell.solving.schemes import Discrete
 
 # Default absolute tolerance relative to rtol and to the largest value that the species has had.

@@ -18,7 +18,7 @@ from scipy.linalg import null_space
 from scipy.sparse.csgraph import connected_components
 
 from meshcell.core.arrays import Floats
-from meshcell.solving.krylov import dot
+from meshcell.solving.linear.krylov import dot
 
 Labels = npt.NDArray[np.int64]
 

@@ -22,10 +22,10 @@ import numpy as np
 
 from meshcell.core.arrays import Floats
 from meshcell.models.stimuli import Stimulus
-from meshcell.solving.diffusion import Diffusion, relax
 from meshcell.solving.kept_sums import KeptSums
-from meshcell.solving.krylov import add_rows
-from meshcell.solving.multigrid import Multigrid
+from meshcell.solving.linear.diffusion import Diffusion, relax
+from meshcell.solving.linear.krylov import add_rows
+from meshcell.solving.linear.multigrid import Multigrid
 
 # RODAS3. Stage i: the state u + A[i] . U at time t + ALPHA[i] dt, storage C[i] . U / dt, time derivative GAMMAS[i] dt.
 GAMMA = 0.5

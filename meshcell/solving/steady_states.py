@@ -23,7 +23,7 @@ from meshcell.models.binding import bind
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
 from meshcell.solving.discretisation import Discretisation
-from meshcell.solving.krylov import dot, norm
+from meshcell.solving.linear.krylov import dot, norm
 from meshcell.solving.options import checked_input, checked_rtol
 
 # How much longer than the last one a step may be, and how much shorter after a failure.

@@ -9,7 +9,7 @@ import pytest
 
 from gallery.models import problem
 from meshcell.core import threads
-from meshcell.solving import coarsening
+from meshcell.solving.linear import coarsening
 
 
 @pytest.fixture

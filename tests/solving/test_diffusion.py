@@ -9,7 +9,7 @@ import scipy.sparse.linalg as spla
 
 from gallery.balls import round_ball
 from meshcell.geometry import finite_elements as fem
-from meshcell.solving.diffusion import Diffusion, relax
+from meshcell.solving.linear.diffusion import Diffusion, relax
 
 
 @pytest.fixture(scope="module", params=[1, 3, 6])

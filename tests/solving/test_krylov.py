@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from meshcell.solving import krylov
+from meshcell.solving.linear import krylov
 
 pytestmark = pytest.mark.plain
 

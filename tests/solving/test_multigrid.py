@@ -12,8 +12,8 @@ from gallery.models import problem
 from meshcell.models.binding import bind
 from meshcell.models.model import Model
 from meshcell.models.species import Reaction, Species
-from meshcell.solving import coarsening, multigrid
 from meshcell.solving.discretisation import Discretisation
+from meshcell.solving.linear import coarsening, multigrid
 
 
 def matrix(p):

@@ -18,7 +18,7 @@ from meshcell.core.arrays import Floats
 from meshcell.models.binding import BoundReaction
 from meshcell.models.bound_places import WholeValue
 from meshcell.models.expressions import POSITION
-from meshcell.solving.coarsening import Blocks
+from meshcell.solving.linear.coarsening import Blocks
 from meshcell.solving.rates.drafts import SPAN, TIME, Draft
 from meshcell.solving.rates.machine import Rows
 from meshcell.solving.rates.programs import Program, assembled

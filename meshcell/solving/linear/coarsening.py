@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 from meshcell.core.threads import pieces
 from meshcell.solving.kept_sums import connected
-from meshcell.solving.sparse_products import Way, parts_of
+from meshcell.solving.linear.sparse_products import Way, parts_of
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.uint32]

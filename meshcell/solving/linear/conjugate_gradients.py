@@ -20,7 +20,7 @@ import scipy.sparse as sp
 
 from meshcell.core.kernels import njit
 from meshcell.core.threads import pieces, share
-from meshcell.solving.sparse_products import Places, Rows, parts_of
+from meshcell.solving.linear.sparse_products import Places, Rows, parts_of
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]

@@ -20,9 +20,9 @@ import scipy.linalg as sl
 
 from meshcell.core.kernels import njit
 from meshcell.core.threads import share, spread
-from meshcell.solving.coarsening import Blocks, Constants, Kind, Level, levels_of
-from meshcell.solving.krylov import Directions, add_rows, dot, gmres, norm
-from meshcell.solving.sparse_products import add_row_products, row_products
+from meshcell.solving.linear.coarsening import Blocks, Constants, Kind, Level, levels_of
+from meshcell.solving.linear.krylov import Directions, add_rows, dot, gmres, norm
+from meshcell.solving.linear.sparse_products import add_row_products, row_products
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

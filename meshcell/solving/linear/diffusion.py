@@ -15,8 +15,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from meshcell.core.kernels import njit
-from meshcell.solving.conjugate_gradients import WIDTH, Sweeps, improve, row_of_four
 from meshcell.solving.kept_sums import Pieces
+from meshcell.solving.linear.conjugate_gradients import WIDTH, Sweeps, improve, row_of_four
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
