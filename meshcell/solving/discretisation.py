@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +14,7 @@ import scipy.sparse as sp
 from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints, distinct_rows
 from meshcell.geometry import finite_elements as fem
-from meshcell.models.binding import BoundReaction, BoundSpecies, System
+from meshcell.models.binding import BoundFixed, BoundReaction, BoundSpecies, System
 from meshcell.models.bound_places import BoundCompartment
 from meshcell.models.well_mixed import Domain, WellMixed
 from meshcell.solving.kept_sums import KeptSums, connected, parts_of
@@ -21,13 +22,40 @@ from meshcell.solving.linear.coarsening import Blocks, Kind
 from meshcell.solving.linear.diffusion import Diffusion
 from meshcell.solving.linear.krylov import add_rows, dot
 from meshcell.solving.linear.multigrid import Multigrid
+from meshcell.solving.ranks import ALONE, Ranks
 from meshcell.solving.rates.reactions import Place, Reactions
 
 Rows = npt.NDArray[np.int64]
 
 
+# What is fixed; where among all nodes of the species; its unknowns here, and which of the part's nodes they are.
+Held = tuple[BoundFixed, Rows, Rows, Rows]
 # Powers of the reactions' Jacobian that go into the measure of stiffness.
 POWERS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Home:
+    """What diffuses by one stiffness matrix.
+
+    Parameters
+    ----------
+    K : (n, n) sparse array, um (on an interface dimensionless)
+        Of all nodes of the compartment, without what is fixed.
+    mass : (n,) floats, um^3 or um^2
+    rows : slice
+        The nodes that are at home here.
+    constants : list of floats, um^2/s
+        D of every species.
+    own : list of slices
+        Their unknowns.
+    """
+
+    K: sp.csr_array
+    mass: Floats
+    rows: slice
+    constants: list[float]
+    own: list[slice]
 
 
 class Discretisation:
@@ -37,67 +65,94 @@ class Discretisation:
     the Jacobian are empty, and what they exchange with their neighbours by diffusion counts among the reactions.
     """
 
-    def __init__(self, system: System, start: float = 0.0) -> None:
-        self.system, self.start = system, start
+    def __init__(self, system: System, start: float = 0.0, ranks: Ranks = ALONE) -> None:
+        self.system, self.start, self.ranks = system, start, ranks
         self.names = list(system.species)
         homes = {name: species.compartment for name, species in system.species.items()}
         self._n_points = len(system.mesh.points) + sum(home.volume is not None for home in homes.values())
-        order = _node_order(system.mesh.edges, self._n_points, list(homes.values()))
-        self._places = {name: np.argsort(order[home.nodes]) for name, home in homes.items()}
+        self._owners = ranks.owners(system.mesh, self._n_points)
+        order = _node_order(system.mesh.edges, self._n_points, list(homes.values()), self._owners)
+        # One species of each compartment stands for all: they have the same nodes. First all of them, in order.
+        first = {home.name: home for home in reversed(homes.values())}
+        self._sorted = {name: np.argsort(order[home.nodes]) for name, home in first.items()}
+        self._rows = {name: self._at_home(home.nodes[self._sorted[name]]) for name, home in first.items()}
+        self._places = {name: self._sorted[home.name][self._rows[home.name]] for name, home in homes.items()}
         self.nodes = {name: home.nodes[self._places[name]] for name, home in homes.items()}
         sizes = [len(rows) for rows in self.nodes.values()]
         stops = np.cumsum([0, *sizes])
-        self.size = int(stops[-1])
+        self.size, self.n_unknowns = int(stops[-1]), sum(len(home.nodes) for home in homes.values())
         self.slices = {name: slice(int(a), int(b)) for name, a, b in zip(self.names, stops, stops[1:], strict=False)}
-        # One species of each compartment stands for all: they have the same nodes.
-        first = {home.name: name for name, home in reversed(homes.items())}
-        shared = {home: _operators(system.mesh, homes[name], self.nodes[name]) for home, name in first.items()}
-        self.mass = np.concatenate([shared[homes[name].name][1] for name in self.names])
-        self._parts = [
-            (self._unknowns(name, part.nodes), part) for name in self.names for part in system.species[name].fixed
-        ]
-        self._held = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in self._parts)])
+        everywhere = {name: home.nodes[self._sorted[name]] for name, home in first.items()}
+        shared = {name: _operators(system.mesh, home, everywhere[name]) for name, home in first.items()}
+        masses = {name: mass[self._rows[name]] for name, (_, mass) in shared.items()}
+        self.mass = np.concatenate([masses[home.name] for home in homes.values()])
+        self.totals = np.array([shared[home.name][1].sum() for home in homes.values()])
+        self._parts = {name: self._held_parts(name, item.fixed) for name, item in system.species.items() if item.fixed}
+        held_rows = [rows for parts in self._parts.values() for _, _, rows, _ in parts]
+        self._held = np.concatenate([np.zeros(0, np.int64), *held_rows])
         # Where diffusion differs from cell to cell, K is weighted with its shares of the largest.
         alike = {name: _kind(system.species[name]) for name in self.names}
         weighted: dict[Any, sp.csr_array] = {(home, None): K for home, (K, _) in shared.items()}
         for name, kind in alike.items():
             if kind not in weighted:
-                shares = system.species[name].shares
-                weighted[kind] = _operators(system.mesh, homes[name], self.nodes[name], shares)[0]
+                home = homes[name]
+                weighted[kind] = _operators(system.mesh, home, everywhere[home.name], system.species[name].shares)[0]
         emptied, self._pulls = self._emptied({name: weighted[alike[name]] for name in self.names})
         self._stiffness = list(emptied.values())
         # Species of one compartment share a matrix, but for those with fixed values.
         groups: dict[Any, list[str]] = {}
         for name in self.names:
             groups.setdefault((alike[name], name if system.species[name].fixed else ""), []).append(name)
-        self.diffusion = Diffusion(
-            self.size,
-            [
-                (
-                    emptied[own[0]],
-                    shared[homes[own[0]].name][1],
-                    [system.species[name].diffusion for name in own],
-                    [self.slices[name] for name in own],
-                )
-                for own in groups.values()
-            ],
-        )
+        self.homes = [
+            Home(
+                emptied[own[0]],
+                shared[homes[own[0]].name][1],
+                self._rows[homes[own[0]].name],
+                [system.species[name].diffusion for name in own],
+                [self.slices[name] for name in own],
+            )
+            for own in groups.values()
+        ]
         self.perhaps_signed = system.perhaps_signed
         self.signed = tuple(name for name, item in system.species.items() if item.signed)
         self.stimuli, self.autonomous = system.stimuli, system.autonomous
-        n_nodes = int(order.max()) + 1
-        self.kinds, ranks = self._kinds_of(groups, emptied, order)
+        used = self._at_home(np.argsort(order, kind="stable")[int((order < 0).sum()) :])
+        order = order - used.start
+        self.kinds, ranked = self._kinds_of(groups, emptied, order)
         node_of = np.concatenate([order[rows] for rows in self.nodes.values()])
-        self.blocks = Blocks.of(node_of, n_nodes, np.repeat(ranks, sizes))
+        self.blocks = Blocks.of(node_of, used.stop - used.start, np.repeat(ranked, sizes))
         # Species at the node of an average unknown.
-        self.breadth = len(self.blocks.rows) / self.size
+        self.breadth = float(ranks.total(len(self.blocks.rows))) / self.n_unknowns
         self.diagonal = self.blocks.entries(np.arange(self.size), np.arange(self.size))
         held = np.zeros(self.size, bool)
         held[self._held] = True
         self._stored = 0.0
         self._cut = np.flatnonzero(held[self.blocks.rows] | held[self.blocks.columns])
+        self._pools = [name for name, home in homes.items() if home.volume is not None]
         self.reactions = self._reactions(order)
         self.sums = self._kept_sums({kind: connected(K) for kind, K in weighted.items()}, alike)
+
+    def _at_home(self, nodes: Ints | Rows) -> slice:
+        """Return which of all nodes, in order, are at home here: ranks have them one after the other."""
+        first, last = np.searchsorted(self._owners[nodes], [self.ranks.rank, self.ranks.rank + 1])
+        return slice(int(first), int(last))
+
+    def _held_parts(self, name: str, fixed: Sequence[BoundFixed]) -> list[Held]:
+        """Find where values of a species are fixed: among all its nodes, and those that are at home here."""
+        home = self.system.species[name].compartment
+        lookup = np.full(self._n_points, -1, np.int64)
+        lookup[home.nodes[self._sorted[home.name]]] = np.arange(len(home.nodes))
+        mine, first, found = self._rows[home.name], self.slices[name].start, []
+        for part in fixed:
+            rows = lookup[part.nodes]
+            here = np.flatnonzero((rows >= mine.start) & (rows < mine.stop))
+            found.append((part, rows, rows[here] - mine.start + first, here))
+        return found
+
+    @cached_property
+    def diffusion(self) -> Diffusion:
+        """Diffusion alone."""
+        return Diffusion(self.size, [(home.K, home.mass, home.constants, home.own) for home in self.homes])
 
     @cached_property
     def fixed(self) -> sp.csr_array:
@@ -121,7 +176,9 @@ class Discretisation:
             D = {name: self.system.species[name].diffusion for name in own}
             for chosen in ([name for name in own if D[name] > 0], [name for name in own if D[name] == 0]):
                 if chosen:
-                    K = matrices[own[0]] if D[chosen[0]] > 0 else sp.csr_array(matrices[own[0]].shape)
+                    mine = self._rows[self.system.species[own[0]].compartment.name]
+                    K = matrices[own[0]][mine, mine]
+                    K = K if D[chosen[0]] > 0 else sp.csr_array(K.shape)
                     ranks += chosen
                     kinds.append(Kind(K, order[self.nodes[chosen[0]]], np.array([D[name] for name in chosen])))
         return kinds, np.array([ranks.index(name) for name in self.names])
@@ -137,7 +194,9 @@ class Discretisation:
             for item in reaction.wholes
         }
         places = [self._place(reactions, order) for reactions in of_place.values()]
-        return Reactions(places, wholes, self.blocks, self.mass)
+        return Reactions(
+            places, wholes, self.blocks, self.mass, [self.slices[name] for name in self._pools], self.ranks
+        )
 
     def _place(self, reactions: list[BoundReaction], order: Rows) -> Place:
         """Find the nodes and unknowns of the reactions of one compartment."""
@@ -147,25 +206,26 @@ class Discretisation:
         pools = [name for name in changed if places[name].volume is not None and places[name] is not home]
         read = dict.fromkeys(name for reaction in reactions for name in reaction.reads)
         by_unknowns = np.argsort(order[home.nodes], kind="stable")
+        by_unknowns = by_unknowns[self._at_home(home.nodes[by_unknowns])]
         return Place(
             reactions,
             home.mass(mesh)[by_unknowns],
             by_unknowns,
             home.xyz(mesh)[by_unknowns],
             {name: self._unknowns(name, home.nodes[by_unknowns]) for name in {**read, **changed} if name not in pools},
-            {name: self.slices[name].start for name in pools},
+            {name: self._pools.index(name) for name in pools},
         )
 
     def _emptied(self, stiffness: dict[str, sp.csr_array]) -> tuple[dict[str, sp.csr_array], list[Any]]:
         """Return every species' K without its held unknowns, and D times what those had in the others' rows."""
         emptied, pulls = dict(stiffness), []
-        held = np.zeros(self.size, bool)
-        held[self._held] = True
-        for name, species in self.system.species.items():
-            if species.fixed:
-                own = self.slices[name]
-                emptied[name], pull = _without(stiffness[name], held[own])
-                pulls.append((own, species.diffusion * pull))
+        for name, parts in self._parts.items():
+            held = np.zeros(stiffness[name].shape[0], bool)
+            for _, rows, _, _ in parts:
+                held[rows] = True
+            emptied[name], pull = _without(stiffness[name], held)
+            species = self.system.species[name]
+            pulls.append((name, species.diffusion * pull[self._rows[species.compartment.name]]))
         return emptied, pulls
 
     def _kept_sums(self, pieces: dict[Any, tuple[int, Rows]], alike: dict[str, Any]) -> KeptSums:
@@ -177,22 +237,29 @@ class Discretisation:
         for k, (name, own) in enumerate(self.slices.items()):
             home, _ = kind = alike[name]
             moves = self.system.species[name].diffusion > 0
-            count, mine = parts_of(pieces[home, None], pieces[kind] if moves else None)
-            labels[own] = mine + len(species_of)
+            count, parts = parts_of(pieces[home, None], pieces[kind] if moves else None)
+            labels[own] = parts[self._rows[home]] + len(species_of)
             species_of = np.append(species_of, np.full(count, k))
         events = []
         # Every species in one piece, as most are, has one kind of event.
         seen = slice(None) if len(species_of) > len(self.names) else slice(1)
+        # What a rank has no node of has a label all the same.
+        pools = {name: int(np.flatnonzero(species_of == self.names.index(name))[0]) for name in self._pools}
         for place in self.reactions.places:
+            n = len(place.weights[seen])
             for reaction in place.reactions:
                 if reaction.change:
-                    changed = [labels[place.changed(name)[seen]] for name in reaction.change]
-                    parts = distinct_rows(np.column_stack(changed)).rows
+                    changed = [
+                        np.full(n, pools[name]) if name in place.pools else labels[place.rows[name][seen]]
+                        for name in reaction.change
+                    ]
+                    joined = self.ranks.joined(distinct_rows(np.column_stack(changed)).rows)
+                    parts = joined if self.ranks.size == 1 else distinct_rows(joined).rows
                     events.append((parts, np.broadcast_to([*reaction.change.values()], parts.shape)))
-        held = np.unique(labels[self._held])[:, None]
+        held = np.unique(self.ranks.joined(labels[self._held]))[:, None]
         events.append((held, np.ones(held.shape)))
         stoichiometry = _stoichiometry(events, len(species_of))
-        return KeptSums.of(self.mass, list(self.slices.values()), labels, stoichiometry, species_of)
+        return KeptSums.of(self.mass, list(self.slices.values()), labels, stoichiometry, species_of, self.ranks)
 
     def _unknowns(self, name: str, nodes: Ints) -> Rows:
         """Return the unknowns of a species at some nodes."""
@@ -211,9 +278,17 @@ class Discretisation:
         if not self._parts:
             return u
         u = u.copy()
-        for rows, part in self._parts:
-            u[rows] = part.values(t)
+        for parts in self._parts.values():
+            for part, _, rows, here in parts:
+                u[rows] = part.values(t)[here]
         return u
+
+    def _fixed_values(self, name: str, t: float) -> Floats:
+        """Return the values of a species at all its nodes, in order: those that are fixed, and 0."""
+        values = np.zeros(len(self.system.species[name].compartment.nodes))
+        for part, rows, _, _ in self._parts[name]:
+            values[rows] = part.values(t)
+        return values
 
     def changed(self, t: float, u: Floats, values: Mapping[str, Floats]) -> Floats:
         """(u,) the state with other values of some species: one for all, or (m,) in the order of their nodes."""
@@ -224,7 +299,8 @@ class Discretisation:
 
     def outward(self, states: list[Floats], times: Floats) -> dict[str, Floats]:
         """Turn states (u,) into values per species (k, m) in the order of their compartments' nodes."""
-        values = {name: np.empty((len(states), len(self._places[name]))) for name in self.names}
+        homes = {name: item.compartment for name, item in self.system.species.items()}
+        values = {name: np.empty((len(states), len(home.nodes))) for name, home in homes.items()}
         for row, (u, t) in enumerate(zip(states, times, strict=False)):
             for name, own in self.fields(float(t), u, self.names).items():
                 values[name][row] = own
@@ -232,10 +308,11 @@ class Discretisation:
 
     def fields(self, t: float, u: Floats, names: Sequence[str]) -> dict[str, Floats]:
         """Turn the state (u,) at time t (s) into values (m,) of some species in the order of their nodes."""
-        u = self.held(t, u)
-        fields = {name: np.empty(len(self._places[name])) for name in names}
-        for name, own in fields.items():
-            own[self._places[name]] = u[self.slices[name]]
+        u, fields = self.held(t, u), dict[str, Floats]()
+        for name in names:
+            own = self.ranks.joined(u[self.slices[name]])
+            fields[name] = np.empty(len(own))
+            fields[name][self._sorted[self.system.species[name].compartment.name]] = own
         return fields
 
     def rate(self, t: float, u: Floats) -> Floats:
@@ -247,8 +324,8 @@ class Discretisation:
         u = self.held(t, u)
         with np.errstate(all="ignore"):
             ours = self.reactions.brought(t, u)
-        for own, pull in self._pulls:
-            ours[own] -= pull @ u[own]
+        for name, pull in self._pulls:
+            ours[self.slices[name]] -= pull @ self._fixed_values(name, t)
         ours[self._held] = 0
         return ours
 
@@ -287,16 +364,18 @@ class Discretisation:
         rows, columns = blocks.rows[entries], blocks.columns[entries]
         slopes = slopes[entries] / self.mass[rows]
         left /= self.mass
-        largest = float(max(slopes.max(initial=0), (left.max(initial=0) * right.max(initial=0))))
+        most = self.ranks.most(np.array([part.max(initial=0) for part in (slopes, left, right)]))
+        largest = float(max(most[0], most[1] * most[2]))
         if not np.isfinite(largest) or largest == 0:
             return largest if largest == 0 else np.inf
         x, bound = np.ones(self.size), np.inf
         for _ in range(POWERS):
             # Of no entries the sums are whole numbers.
             image: Any = np.bincount(rows, slopes * x[columns], self.size).astype(np.float64)
-            add_rows(left, np.array([dot(row, x) for row in right]), image)
-            bound = min(bound, float((image / x).max()))
-            x = image / image.max() + 1e-9
+            add_rows(left, self.ranks.total(np.array([dot(row, x) for row in right])), image)
+            most = self.ranks.most(np.array([(image / x).max(initial=0), image.max(initial=0)]))
+            bound = min(bound, float(most[0]))
+            x = image / most[1] + 1e-9
         return bound
 
     def ahead(self, t: float, u: Floats, dt: float) -> Floats:
@@ -328,13 +407,17 @@ class Discretisation:
 
     def place(self, unknown: int) -> tuple[str, Floats]:
         """Return the species and the position (um) of an unknown."""
+        found: tuple[str, Floats] = self.ranks.told(unknown, self._place_of)
+        return found
+
+    def _place_of(self, unknown: int) -> tuple[str, Floats]:
         name = next(name for name in self.names if self.slices[name].stop > unknown)
         home, row = self.system.species[name].compartment, unknown - self.slices[name].start
         return name, home.xyz(self.system.mesh)[self._places[name][row]]
 
 
-def _node_order(edges: Ints, n: int, homes: list[BoundCompartment]) -> Rows:
-    """Number the points that carry species so that neighbours stand close together; -1 for the others."""
+def _node_order(edges: Ints, n: int, homes: list[BoundCompartment], owners: Ints) -> Rows:
+    """Number the points that carry species, rank by rank and neighbours close together; -1 for the others."""
     used = np.zeros(n, bool)
     for home in homes:
         used[home.nodes] = True
@@ -342,6 +425,7 @@ def _node_order(edges: Ints, n: int, homes: list[BoundCompartment]) -> Rows:
     by_bandwidth = adjacency.cuthill_mckee(graph.indptr, graph.indices)[::-1]
     order = np.full(n, -1, np.int64)
     kept = by_bandwidth[used[by_bandwidth]]
+    kept = kept[np.argsort(owners[kept], kind="stable")]
     order[kept] = np.arange(len(kept))
     return order
 

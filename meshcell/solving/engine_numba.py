@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,13 @@ from meshcell.solving.stepping import Stepper
 QUIET = 1e-2
 
 
-def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution:
+def run(
+    mesh: Domain,
+    model: Model,
+    times: Floats,
+    options: Options,
+    make: Callable[[System, float], Discretisation] = Discretisation,
+) -> Solution:
     """Simulate a model on a mesh.
 
     Parameters
@@ -40,6 +47,8 @@ def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution
     times : (k,) floats, s
         Ascending; the initial values hold at the first.
     options : Options
+    make : callable
+        (system, first time) -> the equations.
 
     Returns
     -------
@@ -52,7 +61,7 @@ def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution
     """
     switchable, switches = with_switches(model, options.acts)
     system = bind(switchable, mesh)
-    problem = Discretisation(system, float(times[0]))
+    problem = make(system, float(times[0]))
     observer = Observer(problem, options)
     acts = [bind_event(event, switchable, system) for event in options.acts]
     acting = Acting(problem, acts, switches) if acts else None
@@ -79,7 +88,7 @@ def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution
     set_fields(solution, system=system)
     logging.getLogger("meshcell").info(
         "solved %d unknowns to t = %.4g s: %d implicit and %d imex steps, %d rejected, %d linear iterations, %.3g s",
-        *(problem.size, *(story.stats[name] for name in ("time", "implicit_steps", "imex_steps", "rejections"))),
+        *(problem.n_unknowns, *(story.stats[name] for name in ("time", "implicit_steps", "imex_steps", "rejections"))),
         *(story.stats["linear_iterations"], story.stats["seconds"]),
     )
     _warn_of_tensors(system, story.stats["undershoot"])

@@ -39,20 +39,22 @@ class Tolerance:
     """
 
     def __init__(self, problem: Discrete, u: Floats, rtol: float, atol: Floats | None) -> None:
-        self.problem, self.rtol = problem, rtol
+        self.problem, self.ranks, self.rtol = problem, problem.ranks, rtol
         self.own = list(problem.slices.values())
         self.atol = np.full(len(self.own), np.nan) if atol is None else atol
         self.least = LEAST_SIZE * (float(self.sizes(u).max()) or 1.0)
         # A species that says so, or starts below zero (a membrane potential), is not a concentration.
         said = [name in problem.signed for name in problem.slices]
-        self.signed = np.array(said) | np.array([u[own].min(initial=0) < 0 for own in self.own])
+        below = self.ranks.most(np.array([-u[own].min(initial=0) for own in self.own]))
+        self.signed = np.array(said) | (below > 0)
         self.perhaps_signed = np.array([name in problem.perhaps_signed for name in problem.slices])
-        shares = [problem.mass[own] / problem.mass[own].sum() for own in self.own]
+        totals = self.ranks.total(np.array([problem.mass[own].sum() for own in self.own]))
+        shares = [problem.mass[own] / total for own, total in zip(self.own, totals, strict=True)]
         self.shares: Floats = np.sqrt(np.concatenate(shares))
 
     def sizes(self, u: Floats) -> Floats:
         """Return the largest value of every species (s,)."""
-        return np.array([np.abs(u[own]).max(initial=0) for own in self.own])
+        return self.ranks.largest(u, self.own)
 
     def scale(self, size: Floats, largest: Floats) -> Floats:
         """Return the error (u,) that is allowed at a node with a value of this size."""
@@ -86,7 +88,7 @@ class Tolerance:
     def norms(self, ratios: Floats) -> Floats:
         """Root mean square over every species' compartment, weighted by mass."""
         weighted = ratios * self.shares
-        return np.sqrt([dot(weighted[own], weighted[own]) for own in self.own])
+        return np.asarray(np.sqrt(self.ranks.total(np.array([dot(weighted[own], weighted[own]) for own in self.own]))))
 
     def ratios(self, difference: Floats, u: Floats, new: Floats, largest: Floats) -> Floats:
         """Return an error (u,) between two states over its tolerance."""
@@ -99,14 +101,15 @@ class Tolerance:
         The root mean square, which a nanodomain in a large cell hardly enters, or the largest error of
         a single node over ROUGHEST.
         """
-        norms = np.maximum(self.norms(ratios), [np.abs(ratios[own]).max(initial=0) / ROUGHEST for own in self.own])
+        norms = np.maximum(self.norms(ratios), self.ranks.largest(ratios, self.own) / ROUGHEST)
         own = self.own[int(np.argmax(norms))]
-        return float(norms.max()), own.start + int(np.argmax(np.abs(ratios[own])))
+        return float(norms.max()), self.ranks.lowest(-np.abs(ratios[own]), own.start)[1]
 
     def undershoot(self, u: Floats, largest: Floats) -> float:
         """Return the largest negative value relative to its species' size."""
-        kinds = zip(self.own, np.maximum(largest, self.least), self.signed, strict=True)
-        return max((float(-u[own].min() / most) for own, most, signed in kinds if most and not signed), default=0.0)
+        below = self.ranks.most(np.array([-u[own].min(initial=np.inf) for own in self.own]))
+        kinds = zip(below, np.maximum(largest, self.least), self.signed, strict=True)
+        return max((float(far / most) for far, most, signed in kinds if most and not signed), default=0.0)
 
     def negative(self, t: float, u: Floats, new: Floats, largest: Floats, *, soft: bool) -> int | None:
         """Return the unknown of a new state that is most below zero, if that is too far.
@@ -118,11 +121,11 @@ class Tolerance:
         sizes = np.maximum(np.maximum(largest, self.sizes(new)), self.least)
         for k in np.flatnonzero(~self.signed & (sizes > 0)):
             own, size = self.own[k], sizes[k]
-            lowest = int(own.start + np.argmin(new[own]))
+            low, lowest = self.ranks.lowest(new[own], own.start)
             allowed = min(self.rtol, SOFT) * size
-            if soft and new[lowest] < -allowed and u[own].min() > -0.5 * allowed:
+            if soft and low < -allowed and self.ranks.lowest(u[own], 0)[0] > -0.5 * allowed:
                 return lowest
-            if new[lowest] < -0.5 * size or (new[lowest] < -HARD * size and self._taken(t, new)[lowest] < 0):
+            if low < -0.5 * size or (low < -HARD * size and self.ranks.told(lowest, self._taken(t, new).item) < 0):
                 if not self.perhaps_signed[k]:
                     return lowest
                 self._take_as_signed(int(k), t)

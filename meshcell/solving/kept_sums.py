@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from meshcell.core.arrays import Floats
 from meshcell.solving.linear.krylov import dot
+from meshcell.solving.ranks import ALONE, Ranks
 
 Labels = npt.NDArray[np.int64]
 
@@ -40,12 +41,15 @@ class Pieces:
         Sums of `mass`.
     closed : (pieces,) bools
         Whether nothing gets in or out, as it does beside fixed values.
+    ranks : Ranks
+        That share the nodes; `totals` and `closed` are of all of them.
     """
 
     mass: Floats
     labels: Labels | None
     totals: Floats
     closed: npt.NDArray[np.bool_]
+    ranks: Ranks = ALONE
 
     @classmethod
     def of(cls, K: sp.csr_array, mass: Floats) -> Pieces:
@@ -61,10 +65,17 @@ class Pieces:
         """Take from a rate (n,), in place, what it adds to every closed piece as a whole."""
         if self.labels is None:
             if self.closed[0]:
-                column -= dot(self.mass, column) / self.totals[0]
+                column -= self.ranks.total(dot(self.mass, column)) / self.totals[0]
             return
-        means = np.where(self.closed, _summed(self.labels, self.mass * column, len(self.totals)) / self.totals, 0)
+        sums = self.ranks.total(_summed(self.labels, self.mass * column, len(self.totals)))
+        means = np.where(self.closed, sums / self.totals, 0)
         column -= means[self.labels]
+
+    def of_rows(self, rows: slice, ranks: Ranks) -> Pieces:
+        """Return what one of several ranks has of them."""
+        return replace(
+            self, mass=self.mass[rows], labels=None if self.labels is None else self.labels[rows], ranks=ranks
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +93,8 @@ class KeptSums:
         Sums of `mass`.
     groups : list of ((c, k, m) floats, (c, m) ints)
         For c sets of m parts that reactions join: k orthonormal weights each, and which parts these are.
+    ranks : Ranks
+        That share the unknowns; parts are those of all of them.
     """
 
     mass: Floats
@@ -89,26 +102,38 @@ class KeptSums:
     labels: Labels | None
     sizes: Floats
     groups: list[tuple[Floats, Labels]]
+    ranks: Ranks = ALONE
 
     @classmethod
     def of(
-        cls, mass: Floats, own: list[slice], labels: Labels, stoichiometry: sp.csr_array, species_of: Labels
+        cls,
+        mass: Floats,
+        own: list[slice],
+        labels: Labels,
+        stoichiometry: sp.csr_array,
+        species_of: Labels,
+        ranks: Ranks = ALONE,
     ) -> KeptSums:
         """Find the sums that a stoichiometry (events, parts) leaves alone; `species_of` (parts,) says whose parts."""
         n = stoichiometry.shape[1]
         if n == len(own):
             kept = _left_alone(stoichiometry.toarray())
             groups = [(kept[None], np.arange(n)[None])] if len(kept) else []
-            return cls(mass, own, None, np.array([mass[rows].sum() for rows in own]), groups)
-        return cls(mass, own, labels, _summed(labels, mass, n), _groups(stoichiometry, species_of))
+            sizes = np.array([mass[rows].sum() for rows in own])
+            return cls(mass, own, None, ranks.total(sizes), groups, ranks)
+        sizes = ranks.total(_summed(labels, mass, n))
+        return cls(mass, own, labels, sizes, _groups(stoichiometry, species_of), ranks)
 
     def molecules(self, u: Floats) -> Floats:
         """(parts,) molecules in a state (u,)."""
         amounts = self.mass * u
-        if self.labels is None:
-            # Pairwise, as np.sum.
-            return np.asarray(np.add.reduceat(amounts, [rows.start for rows in self.own]))
-        return _summed(self.labels, amounts, len(self.sizes))
+        if self.labels is not None:
+            return np.asarray(self.ranks.total(_summed(self.labels, amounts, len(self.sizes))))
+        # Pairwise, as np.sum. What has no unknowns here would be given the next one's first.
+        there = [rows.start for rows in self.own if rows.stop > rows.start]
+        sums = np.zeros(len(self.own))
+        sums[[rows.stop > rows.start for rows in self.own]] = np.add.reduceat(amounts, there) if there else 0.0
+        return np.asarray(self.ranks.total(sums))
 
     def _spread(self, values: Floats) -> Floats:
         """Return the values (parts,) of the parts that unknowns are in, (u,)."""

@@ -23,9 +23,10 @@ import numpy as np
 from meshcell.core.arrays import Floats
 from meshcell.models.stimuli import Stimulus
 from meshcell.solving.kept_sums import KeptSums
-from meshcell.solving.linear.diffusion import Diffusion, relax
+from meshcell.solving.linear.diffusion import Diffusion
 from meshcell.solving.linear.krylov import add_rows
 from meshcell.solving.linear.multigrid import Multigrid
+from meshcell.solving.ranks import Ranks
 
 # RODAS3. Stage i: the state u + A[i] . U at time t + ALPHA[i] dt, storage C[i] . U / dt, time derivative GAMMAS[i] dt.
 GAMMA = 0.5
@@ -101,16 +102,19 @@ class Discrete(Protocol):
 
     names: list[str]
     slices: dict[str, slice]
+    ranks: Ranks
     size: int
+    n_unknowns: int
     breadth: float
     mass: Floats
     sums: KeptSums
-    diffusion: Diffusion
     signed: tuple[str, ...]
     perhaps_signed: tuple[str, ...]
     stimuli: tuple[Callable[..., Stimulus], ...]
     autonomous: bool
 
+    @property
+    def diffusion(self) -> Diffusion: ...
     @property
     def multigrid(self) -> Multigrid: ...
     def initial(self) -> Floats: ...
@@ -202,9 +206,9 @@ class Trial:
         self.trouble, self.worst = trouble, worst
         return self
 
-    def finish(self, new: Floats, difference: Floats | None) -> Trial:
+    def finish(self, new: Floats, difference: Floats | None, ranks: Ranks) -> Trial:
         """Take up the new state, if it is one."""
-        if np.isfinite(new).all():
+        if ranks.finite(new):
             self.new, self.difference = new, difference
         return self
 
@@ -212,18 +216,18 @@ class Trial:
 def rosenbrock(step: Step) -> Trial:
     """Try a fully implicit step of RODAS3."""
     problem, u, dt = step.problem, step.u, step.dt
-    trial = Trial(work=IMPLICIT_WORK + IMPLICIT_CALLS / len(u))
+    trial = Trial(work=IMPLICIT_WORK + IMPLICIT_CALLS / problem.n_unknowns)
     rate = step.reacted - problem.diffusion.apply(u)
-    if not np.isfinite(rate).all():
-        return trial.failed("finite", _first_bad(rate))
+    if not problem.ranks.finite(rate):
+        return trial.failed("finite", _first_bad(problem, rate))
     problem.linearise(step.when(step.t), u, 1 / (GAMMA * dt))
     drift, restore = _drift(step), problem.sums.restorer(u)
     for i in range(4):
         if i >= 2:
             state = _combined(u, A[i], trial.stages)
             rate = step.reactions(step.t + ALPHA[i] * dt, state) - problem.diffusion.apply(state)
-            if not np.isfinite(rate).all():
-                return trial.failed("finite", _first_bad(rate))
+            if not problem.ranks.finite(rate):
+                return trial.failed("finite", _first_bad(problem, rate))
         b = rate + GAMMAS[i] * dt * drift
         if i:
             b += problem.mass * _combined(np.zeros_like(u), C[i], trial.stages) / dt
@@ -231,15 +235,15 @@ def rosenbrock(step: Step) -> Trial:
         step.count(iterations)
         trial.work += _cycle_work(problem) * iterations
         if not converged:
-            return trial.failed("small", int(np.argmax(np.abs(b) / problem.mass * step.weights)))
+            return trial.failed("small", problem.ranks.worst(np.abs(b) / problem.mass * step.weights))
         restore(x)
         trial.stages.append(x)
-    return trial.finish(_combined(u, NEW, trial.stages), trial.stages[3])
+    return trial.finish(_combined(u, NEW, trial.stages), trial.stages[3], problem.ranks)
 
 
 def least_implicit_work(problem: Discrete) -> float:
     """Return the work of an implicit step whose systems take an iteration each."""
-    return IMPLICIT_WORK + IMPLICIT_CALLS / problem.size + len(ALPHA) * _cycle_work(problem)
+    return IMPLICIT_WORK + IMPLICIT_CALLS / problem.n_unknowns + len(ALPHA) * _cycle_work(problem)
 
 
 def _drift(step: Step) -> Floats:
@@ -257,7 +261,7 @@ def _drift(step: Step) -> Floats:
 def imex(step: Step, tableau: Tableau = ARS343) -> Trial:
     """Try a step that is implicit in diffusion alone; the stages are diffusive rates du/dt."""
     problem, u, dt = step.problem, step.u, step.dt
-    trial = Trial(work=IMEX_WORK + IMEX_CALLS / len(u))
+    trial = Trial(work=IMEX_WORK + IMEX_CALLS / problem.n_unknowns)
     relaxed, work = _relaxation(step, tableau.theta * dt)
     explicit, implicit = np.zeros((2, len(tableau.nodes), len(u)))
     explicit[0] = step.reacted / problem.mass
@@ -273,24 +277,24 @@ def imex(step: Step, tableau: Tableau = ARS343) -> Trial:
         step.count(iterations)
         trial.work += work * iterations
         if not converged:
-            return trial.failed("small", int(np.argmax(np.abs(w) * step.weights)))
+            return trial.failed("small", problem.ranks.worst(np.abs(w) * step.weights))
         np.subtract(w, line, out=missed)
         implicit[i] = w
         if tableau.weights[0][i]:
             state += tableau.theta * dt * w
             np.divide(step.reactions(step.t + tableau.nodes[i] * dt, state), problem.mass, out=explicit[i])
-            if not np.isfinite(explicit[i]).all():
-                return trial.failed("finite", _first_bad(explicit[i]))
+            if not problem.ranks.finite(explicit[i]):
+                return trial.failed("finite", _first_bad(problem, explicit[i]))
     trial.stages = list(implicit)
     new, (ours, theirs) = u.copy(), tableau.weights
     add_rows(explicit, dt * np.array(ours), new)
     add_rows(implicit, dt * np.array(theirs), new)
     if not tableau.less:
-        return trial.finish(new, None)
+        return trial.finish(new, None, problem.ranks)
     less, difference = dt * np.array(tableau.less), np.zeros_like(u)
     add_rows(explicit, less, difference)
     add_rows(implicit, less, difference)
-    return trial.finish(new, difference)
+    return trial.finish(new, difference, problem.ranks)
 
 
 def imex2(step: Step) -> Trial:
@@ -301,16 +305,16 @@ def imex2(step: Step) -> Trial:
 def _relaxation(step: Step, tau: float) -> tuple[Callable[[Floats, Floats], tuple[Floats, int, bool]], float]:
     """Prepare the implicit stages of a step: (state, guess) -> w with (M + tau D K) w = -D K state; what they cost."""
     weights = step.weights * tau
-    steep = min(STEEP * ((1 + step.problem.breadth) / 3) ** 2 + STEEP_CALLS / step.problem.size, MOST_STEEP)
+    steep = min(STEEP * ((1 + step.problem.breadth) / 3) ** 2 + STEEP_CALLS / step.problem.n_unknowns, MOST_STEEP)
     if step.problem.diffusion.steepness(tau) > steep:
         step.problem.store(1 / tau)
         return lambda state, guess: _relax_steeply(step.problem, tau, state, guess, weights), _cycle_work(step.problem)
-    relaxations = step.problem.diffusion.relaxations(tau, weights)
-    return lambda state, guess: relax(relaxations, state, guess, LINEAR_SHARE), 1.0
+    relax = step.problem.diffusion.solver(tau, weights)
+    return lambda state, guess: relax(state, guess, LINEAR_SHARE), 1.0
 
 
 def _cycle_work(problem: Discrete) -> float:
-    return CYCLE_WORK * (1 + problem.breadth) + CYCLE_CALLS / problem.size
+    return CYCLE_WORK * (1 + problem.breadth) + CYCLE_CALLS / problem.n_unknowns
 
 
 def _relax_steeply(
@@ -362,5 +366,5 @@ def _combined(base: Floats, coefficients: tuple[float, ...], stages: list[Floats
     return result
 
 
-def _first_bad(values: Floats) -> int:
-    return int(np.flatnonzero(~np.isfinite(values))[0])
+def _first_bad(problem: Discrete, values: Floats) -> int:
+    return problem.ranks.worst(~np.isfinite(values))

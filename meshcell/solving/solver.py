@@ -28,7 +28,7 @@ from meshcell.solving.options import (
 )
 
 # Engine -> its module; each has run(mesh, model, times, options) -> Solution.
-ENGINES = {"numba": "meshcell.solving.engine_numba"}
+ENGINES = {"numba": "meshcell.solving.engine_numba", "fenicsx": "meshcell.solving.engine_fenicsx"}
 
 
 def solve(

@@ -23,7 +23,6 @@ from meshcell.models.binding import bind
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
 from meshcell.solving.discretisation import Discretisation
-from meshcell.solving.linear.krylov import dot, norm
 from meshcell.solving.options import checked_input, checked_rtol
 
 # How much longer than the last one a step may be, and how much shorter after a failure.
@@ -125,7 +124,7 @@ def _search(problem: Discretisation, search: Search, at: float, horizon: float, 
     """Step until a step as long as the horizon changes nothing; return what went wrong, if anything."""
     failures, before = 0, math.inf
     search.dt = _first_step(problem, search, at, horizon, rtol)
-    signed = search.u.min(initial=0) < 0
+    signed = problem.ranks.any(search.u.min(initial=0) < 0)
     while search.stats["newton_iterations"] < MOST_STEPS:
         rate = problem.rate(at, search.u)
         change = _newton_step(problem, search, at, rate, rtol)
@@ -138,7 +137,7 @@ def _search(problem: Discretisation, search: Search, at: float, horizon: float, 
                 return _text(problem, search, at, "steps of any length fail or go below zero")
             continue
         failures = 0
-        size = norm(change * _weights(problem, search, rtol))
+        size = problem.ranks.norm(change * _weights(problem, search, rtol))
         search.u, search.largest = new, np.maximum(search.largest, _sizes(problem, new))
         if search.dt == horizon and size <= 1:
             return ""
@@ -156,20 +155,20 @@ def _search(problem: Discretisation, search: Search, at: float, horizon: float, 
 
 def _newton_step(problem: Discretisation, search: Search, at: float, rate: Floats, rtol: float) -> Floats | None:
     """Return the change of u by one linearly implicit Euler step, None where there is none."""
-    if not np.isfinite(rate).all():
+    if not problem.ranks.finite(rate):
         return None
     problem.linearise(at, search.u, 1 / search.dt)
     weights = _weights(problem, search, rtol)
     change, iterations, converged = problem.multigrid.solve(rate, weights, LINEAR_SHARE)
     search.stats["linear_iterations"] += iterations
-    if not converged or not np.isfinite(change).all():
+    if not converged or not problem.ranks.finite(change):
         return None
     problem.sums.restore(change, search.u)
     return change
 
 
 def _sizes(problem: Discretisation, u: Floats) -> Floats:
-    return np.array([np.abs(u[own]).max(initial=0) for own in problem.slices.values()])
+    return problem.ranks.largest(u, list(problem.slices.values()))
 
 
 def _little(search: Search) -> Floats:
@@ -181,9 +180,9 @@ def _little(search: Search) -> Floats:
 def _weights(problem: Discretisation, search: Search, rtol: float) -> Floats:
     """Return (u,) by which errors are weighed: the 2-norm of one species at its tolerance is 1."""
     weights = np.empty_like(search.u)
-    for own, little in zip(problem.slices.values(), _little(search), strict=True):
-        scale = rtol * (np.abs(search.u[own]) + little)
-        weights[own] = np.sqrt(problem.mass[own] / problem.mass[own].sum()) / scale
+    kinds = zip(problem.slices.values(), problem.totals, _little(search), strict=True)
+    for own, total, little in kinds:
+        weights[own] = np.sqrt(problem.mass[own] / total) / (rtol * (np.abs(search.u[own]) + little))
     return weights
 
 
@@ -200,30 +199,31 @@ def _acceptable(
     below = MOST_BELOW if tensors else LEAST_BELOW
     u, weights = search.u, _weights(problem, search, rtol)
     change = (new - u) * weights
-    if norm(change) > 1 and dot(change, rate / problem.mass * weights) < 0:
+    ranks = problem.ranks
+    if ranks.norm(change) > 1 and ranks.dot(change, rate / problem.mass * weights) < 0:
         return False
-    for (name, own), little in zip(problem.slices.items(), _little(search), strict=True):
-        size = max(float(np.abs(u[own]).max(initial=0)) or float(np.abs(new[own]).max(initial=0)), little)
-        if not (signed or name in problem.signed) and new[own].min(initial=0) < -below * size:
-            return False
-        if np.abs(new[own] - u[own]).max(initial=0) > MOST_CHANGE * size:
-            return False
-    return True
+    before, after = _sizes(problem, u), _sizes(problem, new)
+    sizes = np.maximum(np.where(before > 0, before, after), _little(search))
+    if (_sizes(problem, new - u) > MOST_CHANGE * sizes).any():
+        return False
+    lowest = [ranks.lowest(new[own], 0)[0] for own in problem.slices.values()]
+    kinds = zip(problem.slices, lowest, sizes, strict=True)
+    return not any(low < -below * size for name, low, size in kinds if not (signed or name in problem.signed))
 
 
 def _first_step(problem: Discretisation, search: Search, at: float, horizon: float, rtol: float) -> float:
     """Guess a step that changes the state by about LITTLE."""
-    speed = norm(problem.rate(at, search.u) / problem.mass * _weights(problem, search, rtol)) * rtol
+    speed = problem.ranks.norm(problem.rate(at, search.u) / problem.mass * _weights(problem, search, rtol)) * rtol
     return horizon if speed == 0 else min(horizon, LITTLE / speed if math.isfinite(speed) else 1e-6 * horizon)
 
 
 def _text(problem: Discretisation, search: Search, at: float, what: str) -> str:
     rate = problem.rate(at, search.u) / problem.mass * _weights(problem, search, 1.0)
-    worst = int(np.argmax(np.abs(np.nan_to_num(rate, nan=np.inf))))
+    worst = problem.ranks.worst(np.abs(np.nan_to_num(rate, nan=np.inf)))
     name, xyz = problem.place(worst)
-    where = ", ".join(f"{value:.4g}" for value in xyz)
+    where, value = ", ".join(f"{x:.4g}" for x in xyz), problem.ranks.told(worst, search.u.item)
     return (
-        f"found no steady state: {what}; the farthest from rest is species {name!r}, {search.u[worst]:.4g} at "
+        f"found no steady state: {what}; the farthest from rest is species {name!r}, {value:.4g} at "
         f"({where}) um, with a step of {search.dt:.3g} s; the model may oscillate, grow or stop only later: look at "
         "solve(...) over a long time, or start closer to the state of rest"
     )

@@ -81,7 +81,7 @@ class Stepper:
         note: Note | None = None,
         acting: Acting | None = None,
     ) -> None:
-        self.problem, self.options, self.acting = problem, options, acting
+        self.problem, self.ranks, self.options, self.acting = problem, problem.ranks, options, acting
         self.note: Note = note or (lambda _, u: u.copy())
         self.u = problem.initial()
         self.tolerance = Tolerance(problem, self.u, options.rtol, atol)
@@ -122,7 +122,7 @@ class Stepper:
         bar.close()
         self.u = story.last = self.state.u
         story.acted = self.state.acted
-        self.stats.update(time=self.state.t, seconds=time.perf_counter() + spent, unknowns=self.problem.size)
+        self.stats.update(time=self.state.t, seconds=time.perf_counter() + spent, unknowns=self.problem.n_unknowns)
         if checkpoint is not None:
             checkpoint.write(self.state, self.values)
         return story
@@ -380,8 +380,9 @@ class Stepper:
         return left if dt >= left * (1 - 1e-9) else (left / 2 if dt > 0.5 * left else dt)
 
     def _try(self, scheme: str, t: float, dt: float) -> Trial:
-        if not np.isfinite(self.reacted).all():
-            return Trial().failed("finite", int(np.flatnonzero(~np.isfinite(self.reacted))[0]))
+        self.ranks.heed()
+        if not self.ranks.finite(self.reacted):
+            return Trial().failed("finite", self.ranks.worst(~np.isfinite(self.reacted)))
         grown = self.tolerance.grown(self.u, self.largest, lambda: self.problem.ahead(self._when(t), self.u, dt))
         weights = self.tolerance.weights(*grown)
         past = self.state.past if scheme == self.state.scheme else ()
@@ -395,7 +396,7 @@ class Stepper:
         if trial.new is not None and trial.difference is not None:
             ratios = self.tolerance.ratios(trial.difference, self.u, trial.new, self.largest)
             trial.error, trial.worst = self.tolerance.worst(ratios)
-            trial.nodal = float(np.abs(ratios).max(initial=0)) * self.options.rtol
+            trial.nodal = float(self.ranks.most(np.abs(ratios).max(initial=0))) * self.options.rtol
             # A step that is too long says nothing about signs, so the error comes first.
             trial.right = trial.error <= 1
             bad = self._negative(new_t, trial.new, soft=soft) if trial.right else None
@@ -414,9 +415,9 @@ class Stepper:
         Only species that have a size say how fast that is: beside nothing every change is large.
         """
         rate = (self.reacted - self.problem.diffusion.apply(self.u)) / self.problem.mass
-        if not np.isfinite(rate).all():
+        if not self.ranks.finite(rate):
             return 1e-6 * self.span
-        if not rate.any():
+        if not self.ranks.any(bool(rate.any())):
             return 1e-3 * self.span
         scale, sized = self.tolerance.scale(self.u, self.largest), ~self.tolerance.young(self.largest)
         value, speed = (float(np.linalg.norm(self.tolerance.norms(change / scale)[sized])) for change in (self.u, rate))
@@ -430,8 +431,9 @@ class Stepper:
             return
         trouble = trial.trouble
         # What the reactions would refill was not made negative by them.
-        if trouble == "negative" and trial.new is not None and self.problem.reacted(t, trial.new)[trial.worst] >= 0:
-            trouble = "small"
+        if trouble == "negative" and trial.new is not None:
+            brought = self.ranks.told(trial.worst, self.problem.reacted(t, trial.new).item)
+            trouble = "small" if brought >= 0 else trouble
         raise StopError(self._text(t, plan.wish, trouble, trial.worst))
 
     def _least_step(self, t: float) -> float:
@@ -444,6 +446,7 @@ class Stepper:
     def _text(self, t: float, dt: float, trouble: str, unknown: int) -> str:
         name, xyz = self.problem.place(unknown)
         where = ", ".join(f"{value:.4g}" for value in xyz)
+        value = self.ranks.told(unknown, self.u.item)
         what = {
             "small": f"the step fell to {dt:.3g} s without reaching the tolerance",
             "crawl": f"{CRAWL_STEPS} steps got on by less than {CRAWL:g} of the simulated time, the last by {dt:.3g} s",
@@ -452,10 +455,7 @@ class Stepper:
         }[trouble]
         fast = self.options.scheme in ("imex", "imex2") and trouble in ("small", "crawl")
         advice = f"{FAST if fast else ''}{ADVICE[trouble]}"
-        return (
-            f"stopped at t = {t:.6g} s: {what}; the worst is species {name!r}, {self.u[unknown]:.4g} at "
-            f"({where}) um; {advice}"
-        )
+        return f"stopped at t = {t:.6g} s: {what}; the worst is species {name!r}, {value:.4g} at ({where}) um; {advice}"
 
 
 def _factor(trial: Trial) -> float:

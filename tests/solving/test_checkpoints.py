@@ -61,7 +61,7 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_bytes(tmp_path, monkey
     assert [rest.stats[name] for name in counts] == [whole.stats[name] for name in counts]
     # A finished run comes back at once.
     monkeypatch.setattr(Discretisation, "linearise", None)
-    monkeypatch.setattr("meshcell.solving.schemes.relax", None)
+    monkeypatch.setattr("meshcell.solving.linear.diffusion.relax", None)
     assert same(run(path, **options), whole)
 
 

@@ -6,6 +6,8 @@ of the time of a sparse product goes into reading the matrix. M is lumped, so a 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -190,6 +192,10 @@ class Diffusion:
     def steepness(self, tau: float) -> float:
         """Return the largest tau D K_ii / M_ii: about half of the condition of M + tau D K, scaled."""
         return tau * max((band.steepest for band in self.bands), default=0.0)
+
+    def solver(self, tau: float, weights: Floats) -> Callable[[Floats, Floats, float], tuple[Floats, int, bool]]:
+        """Return `relax` for the systems of a step."""
+        return functools.partial(relax, self.relaxations(tau, weights))
 
     def relaxations(self, tau: float, weights: Floats) -> list[Relaxation]:
         """Prepare the systems of a step: `weights` (u,) as in `Relaxation.of`."""

@@ -229,6 +229,8 @@ class Border:
         `images` are B left.
     coupling : (k, k) floats
         The inverse of 1 - right B left^T.
+    dot : callable
+        (x, y) -> x . y.
 
     Notes
     -----
@@ -239,9 +241,16 @@ class Border:
     right: Floats
     images: Floats
     coupling: Floats
+    dot: Callable[[Floats, Floats], float]
 
     @classmethod
-    def of(cls, left: Floats, right: Floats, precondition: Callable[[Floats], Floats]) -> Border:
+    def of(
+        cls,
+        left: Floats,
+        right: Floats,
+        precondition: Callable[[Floats], Floats],
+        dot: Callable[[Floats, Floats], float] = dot,
+    ) -> Border:
         """Apply B to every row of `left`."""
         images = np.array([precondition(row) for row in left])
         inner = np.eye(len(left)) - np.array([[dot(row, image) for image in images] for row in right])
@@ -250,15 +259,15 @@ class Border:
         except np.linalg.LinAlgError:
             # As close to a blow-up: the iteration has to find out alone.
             coupling = np.zeros_like(inner)
-        return cls(left, right, images, coupling)
+        return cls(left, right, images, coupling, dot)
 
     def take(self, x: Floats, y: Floats) -> None:
         """Take left^T right x from y."""
-        add_rows(self.left, -np.array([dot(row, x) for row in self.right]), y)
+        add_rows(self.left, -np.array([self.dot(row, x) for row in self.right]), y)
 
     def correct(self, y: Floats) -> None:
         """Turn y = B r, in place, into what B would be of the whole matrix."""
-        add_rows(self.images, self.coupling @ np.array([dot(row, y) for row in self.right]), y)
+        add_rows(self.images, self.coupling @ np.array([self.dot(row, y) for row in self.right]), y)
 
 
 def _factors(matrix: Floats) -> Any:

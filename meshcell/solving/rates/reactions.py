@@ -19,6 +19,7 @@ from meshcell.models.binding import BoundReaction
 from meshcell.models.bound_places import WholeValue
 from meshcell.models.expressions import POSITION
 from meshcell.solving.linear.coarsening import Blocks
+from meshcell.solving.ranks import ALONE, Ranks
 from meshcell.solving.rates.drafts import SPAN, TIME, Draft
 from meshcell.solving.rates.machine import Rows
 from meshcell.solving.rates.programs import Program, assembled
@@ -42,7 +43,7 @@ class Place:
     rows : dict of species -> (m,) ints, ascending
         The unknowns of what reactions read and change node by node.
     pools : dict of species -> int
-        The unknowns of pools that they change, of which each has one for all nodes.
+        Pools that they change, of which each has one value for all nodes: their rows in the list of `Reactions`.
     """
 
     reactions: list[BoundReaction]
@@ -51,10 +52,6 @@ class Place:
     xyz: Floats
     rows: dict[str, Rows]
     pools: dict[str, int]
-
-    def changed(self, name: str) -> Rows:
-        """Return the unknowns (m,) that the events at each node change."""
-        return self.rows[name] if name in self.rows else np.full(len(self.weights), self.pools[name])
 
 
 class Reactions:
@@ -66,12 +63,25 @@ class Reactions:
     wholes : dict of WholeValue -> (unknowns, weights) of its species
     blocks : Blocks
     mass : (u,) floats
+    pools : list of slices
+        The unknown of every pool, none where it is at home on another rank.
+    ranks : Ranks
+        That share the unknowns.
     """
 
     def __init__(
-        self, places: list[Place], wholes: Mapping[WholeValue, tuple[slice, Floats]], blocks: Blocks, mass: Floats
+        self,
+        places: list[Place],
+        wholes: Mapping[WholeValue, tuple[slice, Floats]],
+        blocks: Blocks,
+        mass: Floats,
+        pools: Sequence[slice] = (),
+        ranks: Ranks = ALONE,
     ) -> None:
         self.places, self._blocks, self._mass, self._size = places, blocks, mass, len(mass)
+        self._pools, self._ranks = pools, ranks
+        # What is brought to pools is gathered behind the unknowns, as it comes from all ranks.
+        self._wide = self._size + len(pools)
         # A number that several rates read is one.
         keys = {item: (own.start, weights.tobytes()) for item, (own, weights) in wholes.items()}
         numbers = list(dict.fromkeys(keys.values()))
@@ -90,28 +100,39 @@ class Reactions:
 
     def _known(self, t: float, u: Floats, span: float = 0.0) -> list[float]:
         # Not a BLAS product, whose last bits hang on the number of rows and threads.
-        return [t, span, *(float((u[own] * weights).sum()) for own, weights in self._wholes)]
+        sums = np.array([float((u[own] * weights).sum()) for own, weights in self._wholes])
+        return [t, span, *(self._ranks.total(sums).tolist() if len(sums) else ())]
+
+    def _gathered(self, out: Floats) -> Floats:
+        """Hand what all ranks have for pools, behind the unknowns in (..., u + pools), to them; return (..., u)."""
+        ours = out[..., : self._size]
+        if self._pools:
+            brought = self._ranks.total(out[..., self._size :])
+            for k, own in enumerate(self._pools):
+                ours[..., own] += brought[..., k, None]
+        return ours
 
     # --- what is asked ---
 
     def brought(self, t: float, u: Floats) -> Floats:
         """(u,) molecules/s that reactions bring to every unknown."""
-        out, known = np.zeros(self._size), self._known(t, u)
+        out, known = np.zeros(self._wide), self._known(t, u)
         for program in self._rates:
             program.run(known, u, out)
-        return out
+        return self._gathered(out)
 
     def slopes(self, t: float, u: Floats) -> tuple[Floats, Floats, Floats]:
         """Return the node blocks (z,) of d(brought)/du, and L and R, (k, u) each, of which L^T R is the rest of it."""
         n, k = len(self._blocks.rows), len(self._wholes) + len(self._fed)
-        out, known = np.zeros(n + 2 * k * self._size), self._known(t, u)
-        left, right = out[n:].reshape(2, k, self._size)
+        out, known = np.zeros(n + 2 * k * self._wide), self._known(t, u)
+        both = out[n:].reshape(2, k, self._wide)
         for row, (own, weights) in enumerate(self._wholes):
-            right[row, own] = weights
-        for row, pool in enumerate(self._fed, len(self._wholes)):
-            left[row, pool] = 1
+            both[1, row, own] = weights
         for program in self._slopes:
             program.run(known, u, out)
+        left, right = self._gathered(both)
+        for row, pool in enumerate(self._fed, len(self._wholes)):
+            left[row, self._pools[pool]] = 1
         return out[:n], left, right
 
     def reach(self, t: float, u: Floats, span: float) -> tuple[Floats, Floats, Floats]:
@@ -124,10 +145,11 @@ class Reactions:
         lost : (u,) floats
             1/s, by which reactions together brake themselves.
         """
-        out, known = np.zeros((3, self._size)), self._known(t, u, span)
+        out, known = np.zeros((3, self._wide)), self._known(t, u, span)
         for program in self._reaches:
             program.run(known, u, out.ravel())
-        return out[0], out[1], out[2]
+        far, made, lost = self._gathered(out)
+        return far, made, lost
 
     # --- programs ---
 
@@ -162,11 +184,11 @@ class Reactions:
             for name, change in reaction.change.items():
                 terms[name].append((change, rate))
         for name, own in terms.items():
-            _put(draft, place, name, own)
+            self._put(draft, place, name, own)
         return assembled(draft)
 
     def _slopes_at(self, place: Place) -> Program:
-        draft, n, size = self._draft(place), len(self._blocks.rows), self._size
+        draft, n = self._draft(place), len(self._blocks.rows)
         k = len(self._wholes) + len(self._fed)
         # By what changes and what it changes with: two species; a species and a number; a pool and a species.
         blocks, left, right = (
@@ -185,10 +207,10 @@ class Reactions:
         for (name, by), terms in blocks.items():
             draft.add(draft.combined(terms), self._blocks.entries(place.rows[name], place.rows[by]))
         for (name, number), terms in left.items():
-            _put(draft, place, name, terms, n + number * size)
+            self._put(draft, place, name, terms, n + number * self._wide)
         for (name, by), terms in right.items():
             row = k + len(self._wholes) + self._fed.index(place.pools[name])
-            draft.add(draft.combined(terms), place.rows[by], n + row * size)
+            draft.add(draft.combined(terms), place.rows[by], n + row * self._wide)
         return assembled(draft)
 
     def _reach_at(self, place: Place) -> Program:
@@ -213,14 +235,13 @@ class Reactions:
                 made[name].append((abs(change), events))
         for k, terms in enumerate((far, made, lost)):
             for name, own in terms.items():
-                _put(draft, place, name, own, k * self._size)
+                self._put(draft, place, name, own, k * self._wide)
         return assembled(draft)
 
-
-def _put(draft: Draft, place: Place, name: str, terms: Sequence[tuple[float, int]], offset: int = 0) -> None:
-    """Add some terms to a species at the nodes, or their sum to a pool."""
-    slot = draft.combined(terms)
-    if name in place.rows:
-        draft.add(slot, place.rows[name], offset)
-    else:
-        draft.sum(slot, place.pools[name] + offset)
+    def _put(self, draft: Draft, place: Place, name: str, terms: Sequence[tuple[float, int]], offset: int = 0) -> None:
+        """Add some terms to a species at the nodes, or their sum to a pool."""
+        slot = draft.combined(terms)
+        if name in place.rows:
+            draft.add(slot, place.rows[name], offset)
+        else:
+            draft.sum(slot, offset + self._size + place.pools[name])

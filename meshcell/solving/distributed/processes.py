@@ -1,0 +1,135 @@
+"""The processes of an MPI communicator as `Ranks`: all of them hear the same answers, to the last bit."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.solving.distributed.libraries import Libraries
+from meshcell.solving.ranks import Ranks
+
+# Seconds within which all ranks meet after an error on one of them, before the job is ended.
+PATIENCE = 10.0
+
+
+class Processes(Ranks):
+    """The ranks of a communicator.
+
+    Parameters
+    ----------
+    given : Libraries
+    comm : mpi4py communicator, optional
+        MPI.COMM_WORLD by default. A copy of it is used, so that no message of others is taken for ours.
+    """
+
+    def __init__(self, given: Libraries, comm: Any = None) -> None:
+        self.MPI, self._graph = given.MPI, given.graph
+        self.comm = (comm or given.MPI.COMM_WORLD).Dup()
+        self.rank, self.size = self.comm.rank, self.comm.size
+        self._asked_to_stop = False
+
+    def total(self, parts: Any) -> Any:
+        """Return the sum over all ranks, taken in their order."""
+        return self._together(parts, np.sum)
+
+    def most(self, parts: Any) -> Any:
+        """Return the largest over all ranks; NaN where one has it."""
+        return self._together(parts, np.max)
+
+    def _together(self, parts: Any, what: Callable[..., Any]) -> Any:
+        own = np.asarray(parts, np.float64, order="C")
+        all_of_them = np.empty((self.size, *own.shape))
+        self.comm.Allgather(own, all_of_them)
+        found = what(all_of_them, axis=0)
+        return float(found) if np.ndim(found) == 0 else found
+
+    def every(self, holds: bool) -> bool:
+        """Tell whether something holds on all ranks."""
+        return bool(self.total(float(holds)) == self.size)
+
+    def joined(self, part: Array) -> Array:
+        """Return the arrays of all ranks, one after the other."""
+        return np.concatenate(self.comm.allgather(part))
+
+    def told(self, unknown: int, ask: Callable[[int], Any]) -> Any:
+        """Return what `ask` says of an unknown where it is at home."""
+        row, home = divmod(unknown, self.size)
+        return self.comm.bcast(ask(row) if home == self.rank else None, home)
+
+    def heed(self) -> None:
+        """Raise KeyboardInterrupt on all ranks if one was asked to stop."""
+        if self.any(self._asked_to_stop):
+            self._asked_to_stop = False
+            raise KeyboardInterrupt
+
+    def worst(self, values: Array) -> int:
+        """Return the unknown with the largest value; what is no number is larger than all."""
+        return self.lowest(-np.nan_to_num(np.asarray(values, np.float64), nan=np.inf), 0)[1]
+
+    def lowest(self, values: Floats, first: int) -> tuple[float, int]:
+        """Return the smallest of the values at the unknowns from row `first` on, and which one has it."""
+        value, row = super().lowest(values, first)
+        lows = self.comm.allgather((np.inf if np.isnan(value) else value, row))
+        home = min(range(self.size), key=lambda rank: lows[rank][0])
+        return lows[home][0], lows[home][1] * self.size + home
+
+    def owners(self, mesh: Any, n_points: int) -> Ints:
+        """Give every point a home: parts of equal size with few edges between them, by dolfinx's partitioner."""
+        owners = np.zeros(n_points, np.int32)
+        n = len(mesh.points)
+        if self.size > 1 and n >= self.size:
+            starts, targets = _graph_rows(np.asarray(mesh.edges), n, self.rank, self.size)
+            adjacency = self._graph.adjacencylist(targets, starts)
+            cut = self._graph.partitioner()(self.comm, self.size, adjacency._cpp_object, False)
+            owners[:n] = self.joined(np.asarray(cut.array, np.int32))
+        return owners
+
+    # --- what goes wrong ---
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let Ctrl-C and errors of any rank come to all of them, or end the job: no rank waits for one that is gone."""
+        main = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGINT, self._ask_to_stop) if main and self.size > 1 else None
+        try:
+            yield
+        except BaseException as error:
+            if self.size > 1:
+                self._end_unless_all_failed(error)
+            raise
+        finally:
+            if before is not None:
+                signal.signal(signal.SIGINT, before)
+
+    def _ask_to_stop(self, *_: Any) -> None:
+        self._asked_to_stop = True
+
+    def _end_unless_all_failed(self, error: BaseException) -> None:
+        """Wait for the others to fail as well; end the job where they do not, with this rank's error."""
+        met, deadline = self.comm.Ibarrier(), time.monotonic() + PATIENCE
+        while not met.Test():
+            if time.monotonic() > deadline:
+                text = "".join(traceback.format_exception(error))
+                sys.stderr.write(f"rank {self.rank} of {self.size} failed alone, which ends the job:\n{text}")
+                sys.stderr.flush()
+                self.MPI.COMM_WORLD.Abort(1)
+            time.sleep(0.01)
+
+
+def _graph_rows(edges: Ints, n: int, rank: int, size: int) -> tuple[Array, Array]:
+    """Return one rank's share of the rows of the graph of points: starts (m + 1,) and neighbours, int64."""
+    first, last = n * rank // size, n * (rank + 1) // size
+    both = np.concatenate([edges, edges[:, ::-1]])
+    both = both[(both[:, 0] >= first) & (both[:, 0] < last)]
+    both = both[np.argsort(both[:, 0], kind="stable")]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(both[:, 0] - first, minlength=last - first))])
+    return starts.astype(np.int32), both[:, 1].astype(np.int64)

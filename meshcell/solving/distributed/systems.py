@@ -1,0 +1,329 @@
+"""Linear systems on several ranks: PETSc's matrices and Krylov solvers, with the unknowns of a rank's own nodes.
+
+Diffusion alone is symmetric: conjugate gradients for every species. With reactions all species of a node go together:
+GMRES, preconditioned with our multigrid of each rank's own nodes. Both stop by the same measure of the error as the
+embedded engine's solvers, whatever PETSc's own norm says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from meshcell.core.arrays import Floats
+from meshcell.solving.discretisation import Discretisation, Home
+from meshcell.solving.distributed.libraries import Libraries
+from meshcell.solving.distributed.processes import Processes
+from meshcell.solving.kept_sums import Pieces
+from meshcell.solving.linear.diffusion import MOST_ITERATIONS, Diffusion
+from meshcell.solving.linear.multigrid import Border, Multigrid
+
+# Prefixes of options: of the systems of diffusion alone, and of diffusion and reactions together.
+DIFFUSION, IMPLICIT = "diffusion_", "implicit_"
+# By how much PETSc may say that the error fell before it is measured, and what it is asked for beyond what is wanted.
+TRUSTED, MARGIN = 1e-4, 0.3
+ROUNDS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Species:
+    """One species that diffuses.
+
+    Parameters
+    ----------
+    K : PETSc.Mat
+        Stiffness of its compartment, rows of all ranks.
+    diagonal, mass : (n,) floats
+        Of this rank's nodes.
+    D : float, um^2/s
+    own : list of one slice
+        Its unknowns.
+    pieces : Pieces
+    steepest : float, 1/s
+        The largest D K_ii / M_ii of all ranks.
+    """
+
+    K: Any
+    diagonal: Floats
+    mass: Floats
+    D: float
+    own: list[slice]
+    pieces: Pieces
+    steepest: float
+
+
+class PetscDiffusion(Diffusion):
+    """The diffusion of all species on several ranks; as `Diffusion`, whose bands are single species here."""
+
+    def __init__(self, given: Libraries, ranks: Processes, size: int, homes: Sequence[Home]) -> None:
+        self.PETSc, self.ranks, self.size = given.PETSc, ranks, size
+        self.bands: list[Any] = []
+        self._solvers: dict[int, tuple[float, Any, Any]] = {}
+        for home in homes:
+            moving = [(D, own) for D, own in zip(home.constants, home.own, strict=True) if D > 0]
+            if not moving:
+                continue
+            K, pieces = self._matrix(home), Pieces.of(home.K, home.mass).of_rows(home.rows, ranks)
+            diagonal, mass = home.K.diagonal()[home.rows], home.mass[home.rows]
+            steepest = float(ranks.most((diagonal / mass).max(initial=0)))
+            self.bands += [Species(K, diagonal, mass, D, [own], pieces, D * steepest) for D, own in moving]
+
+    def _matrix(self, home: Home) -> Any:
+        rows = home.K[home.rows]
+        sizes = (rows.shape[0], home.K.shape[0]), (rows.shape[0], home.K.shape[0])
+        index = self.PETSc.IntType
+        csr = rows.indptr.astype(index), rows.indices.astype(index), rows.data
+        return self.PETSc.Mat().createAIJ(size=sizes, csr=csr, comm=self.ranks.comm)
+
+    def apply(self, u: Floats) -> Floats:
+        """Return D K u, molecules/s that diffuse away from every node."""
+        result = np.zeros_like(u)
+        for band in self.bands:
+            result[band.own[0]] = band.D * self._times(band, u[band.own[0]])
+        return result
+
+    def _times(self, band: Species, x: Floats) -> Floats:
+        from_, to = self._vectors(band)
+        from_.array[:] = x
+        band.K.mult(from_, to)
+        return np.array(to.array_r)
+
+    def _vectors(self, band: Species) -> tuple[Any, Any]:
+        if band.K.handle not in self._known:
+            self._known[band.K.handle] = band.K.createVecs()
+        right, left = self._known[band.K.handle]
+        return right, left
+
+    @cached_property
+    def _known(self) -> dict[int, Any]:
+        return {}
+
+    def solver(self, tau: float, weights: Floats) -> Any:
+        """Return (state, guess, tolerance) -> w with (M + tau D K) w = -D K state, as `relax`."""
+
+        def relaxed(state: Floats, guess: Floats, tolerance: float) -> tuple[Floats, int, bool]:
+            w, most, converged = np.zeros_like(state), 0, True
+            for k, band in enumerate(self.bands):
+                own = band.own[0]
+                x, iterations, done = self._solved(k, tau, weights[own], state[own], guess[own], tolerance)
+                band.pieces.level(x)
+                w[own] = x
+                most, converged = max(most, iterations), converged and done
+            return w, most, converged
+
+        return relaxed
+
+    def _solved(
+        self, k: int, tau: float, weights: Floats, state: Floats, guess: Floats, tolerance: float
+    ) -> tuple[Floats, int, bool]:
+        """Improve a guess until the error is at most `tolerance`."""
+        band, ksp = self.bands[k], self._prepared(k, tau)
+        # M alone in the place of diag(A) would bound the error, diag(A) alone would take smooth errors too lightly.
+        measure = weights / np.sqrt((band.mass + tau * band.D * band.diagonal) * band.mass)
+        x, v, done = guess.copy(), state + tau * guess, 0
+        right, step = self._solvers[k][2]
+        for _ in range(ROUNDS):
+            rest = -band.mass * x - band.D * self._times(band, v)
+            size = self.ranks.norm(measure * rest)
+            if not size > tolerance or not np.isfinite(size) or done >= MOST_ITERATIONS:
+                break
+            right.array[:] = rest
+            ksp.setTolerances(rtol=max(MARGIN * tolerance / size, TRUSTED), max_it=MOST_ITERATIONS - done)
+            ksp.solve(right, step)
+            if ksp.getConvergedReason() < 0 and ksp.getIterationNumber() == 0:
+                break
+            done += max(ksp.getIterationNumber(), 1)
+            x += step.array_r
+            v += tau * step.array_r
+        return x, done, bool(size <= tolerance)
+
+    def _prepared(self, k: int, tau: float) -> Any:
+        """Return the Krylov solver of M + tau D K."""
+        known = self._solvers.get(k)
+        if known is not None and known[0] == tau:
+            return known[1]
+        band = self.bands[k]
+        if known is None:
+            ksp = self.PETSc.KSP().create(self.ranks.comm)
+            ksp.setOptionsPrefix(DIFFUSION)
+            ksp.setType("cg")
+            ksp.setNormType(self.PETSc.KSP.NormType.PRECONDITIONED)
+            # The cheaper one of the two works within one process alone.
+            ksp.getPC().setType("eisenstat" if self.ranks.size == 1 else "bjacobi")
+            A, vectors = band.K.duplicate(), band.K.createVecs()
+        else:
+            _, ksp, vectors = known
+            A = ksp.getOperators()[0]
+        band.K.copy(A)
+        A.scale(tau * band.D)
+        diagonal = band.K.createVecLeft()
+        diagonal.array[:] = band.mass
+        A.setDiagonal(diagonal, addv=self.PETSc.InsertMode.ADD_VALUES)
+        ksp.setOperators(A)
+        if known is None:
+            _suggest(self.PETSc, f"{DIFFUSION}sub_pc_type", "icc")
+            ksp.setFromOptions()
+        ksp.setUp()
+        self._solvers[k] = tau, ksp, vectors
+        return ksp
+
+
+class PetscSystems:
+    """The matrix A = fixed + blocks on several ranks; as `Multigrid`, which each rank has of its own nodes here."""
+
+    def __init__(self, given: Libraries, problem: Distributed) -> None:
+        self.PETSc, self.ranks, self.problem = given.PETSc, problem.processes, problem
+        self.local = Multigrid(problem.kinds, problem.blocks)
+        self._beyond = [Beyond.of(given, problem.processes, home) for home in problem.homes]
+        self._border: Border | None = None
+        self._weights = np.zeros(0)
+        n, N = problem.size, problem.n_unknowns
+        A = self.PETSc.Mat().createPython(((n, N), (n, N)), self, comm=self.ranks.comm)
+        A.setUp()
+        ksp = self.PETSc.KSP().create(self.ranks.comm)
+        ksp.setOptionsPrefix(IMPLICIT)
+        ksp.setOperators(A)
+        ksp.setType("gmres")
+        ksp.setPCSide(self.PETSc.PC.Side.LEFT)
+        pc = ksp.getPC()
+        pc.setType("python")
+        pc.setPythonContext(self)
+        ksp.setFromOptions()
+        self._ksp, self._vectors = ksp, A.createVecs()
+
+    # --- as Multigrid ---
+
+    def update(self, values: Floats, border: tuple[Floats, Floats] | None = None) -> None:
+        """Set the node blocks (z,); `border`: L and R, (k, u) each, of which A is less L^T R."""
+        self.local.update(values)
+        self._border = None
+        if border is not None and len(border[0]):
+            left, right = (np.ascontiguousarray(part) for part in border)
+            self._border = Border.of(left, right, self.local.precondition, self.ranks.dot)
+
+    def multiply(self, x: Floats) -> Floats:
+        """Return A x."""
+        y = self.local.multiply(x)
+        for beyond in self._beyond:
+            beyond.add(x, y)
+        if self._border is not None:
+            self._border.take(x, y)
+        return y
+
+    def precondition(self, r: Floats) -> Floats:
+        """Return B r, where B is about the inverse of A."""
+        y = self.local.precondition(r)
+        if self._border is not None:
+            self._border.correct(y)
+        return y
+
+    def solve(
+        self, b: Floats, weights: Floats, tolerance: float, guess: Floats | None = None, most: int = 120
+    ) -> tuple[Floats, int, bool]:
+        """Solve A x = b until the 2-norm of weights * B (b - A x), about that of the error, is at most `tolerance`."""
+        self._weights = weights
+        x, done = np.zeros_like(b) if guess is None else guess.copy(), 0
+        right, step = self._vectors
+        for _ in range(ROUNDS):
+            rest = b - self.multiply(x) if done or guess is not None else b
+            r = self.precondition(rest)
+            size, done = self.ranks.norm(weights * r), done + 1
+            if not size > tolerance or not np.isfinite(size) or done >= most:
+                break
+            right.array[:] = rest
+            self._ksp.setTolerances(rtol=TRUSTED, atol=tolerance, divtol=1e10, max_it=most)
+            self._ksp.solve(right, step)
+            if self._ksp.getIterationNumber() == 0:
+                break
+            done += self._ksp.getIterationNumber()
+            x += step.array_r / weights
+        x += r
+        return x, done, bool(size <= tolerance)
+
+    # --- as PETSc sees it: W A W^-1 and W B W^-1 of the weighed unknowns, so that its norms are ours ---
+
+    def mult(self, _: Any, x: Any, y: Any) -> None:
+        """Multiply, for the matrix."""
+        y.array[:] = self.multiply(x.array_r / self._weights)
+
+    def apply(self, _: Any, x: Any, y: Any) -> None:
+        """Precondition."""
+        y.array[:] = self._weights * self.precondition(np.array(x.array_r))
+
+
+@dataclass(frozen=True, eq=False)
+class Beyond:
+    """What other ranks' nodes enter with: entries of K that multiply their values, which PETSc fetches.
+
+    Parameters
+    ----------
+    entries : (n, g) sparse array
+        In the columns of the g nodes of other ranks.
+    constants, own : of every species
+    scatter, here, there : PETSc.Scatter and Vecs
+    """
+
+    entries: sp.csr_array
+    constants: list[float]
+    own: list[slice]
+    scatter: Any
+    here: Any
+    there: Any
+
+    @classmethod
+    def of(cls, given: Libraries, ranks: Processes, home: Home) -> Beyond:
+        """Find the columns of other ranks in a compartment's matrix."""
+        PETSc, rows = given.PETSc, home.K[home.rows]
+        away = (rows.indices < home.rows.start) | (rows.indices >= home.rows.stop)
+        columns, places = np.unique(rows.indices[away], return_inverse=True)
+        starts = np.concatenate([[0], np.cumsum(away)])[rows.indptr]
+        entries = sp.csr_array((rows.data[away], places.ravel(), starts), shape=(rows.shape[0], len(columns)))
+        here = PETSc.Vec().createMPI((rows.shape[0], home.K.shape[0]), comm=ranks.comm)
+        there = PETSc.Vec().createSeq(len(columns), comm=PETSc.COMM_SELF)
+        wanted = PETSc.IS().createGeneral(columns.astype(PETSc.IntType), comm=PETSc.COMM_SELF)
+        return cls(entries, home.constants, home.own, PETSc.Scatter().create(here, wanted, there, None), here, there)
+
+    def add(self, x: Floats, y: Floats) -> None:
+        """Add to y what the values x of other ranks bring."""
+        for D, own in zip(self.constants, self.own, strict=True):
+            if D > 0:
+                self.here.array[:] = x[own]
+                self.scatter.scatter(self.here, self.there)
+                y[own] += D * (self.entries @ self.there.array_r)
+
+
+class Distributed(Discretisation):
+    """A discretisation of which every rank has the unknowns of its own nodes."""
+
+    def __init__(self, system: Any, start: float, given: Libraries, processes: Processes) -> None:
+        self.given, self.processes = given, processes
+        super().__init__(system, start, processes)
+
+    @cached_property
+    def diffusion(self) -> Diffusion:
+        """Diffusion alone."""
+        return PetscDiffusion(self.given, self.processes, self.size, self.homes)
+
+    @cached_property
+    def multigrid(self) -> Any:
+        """The linear systems of implicit steps; made when first used."""
+        return PetscSystems(self.given, self)
+
+
+def _suggest(PETSc: Any, name: str, value: str) -> None:
+    """Set an option that nobody has set."""
+    options = PETSc.Options()
+    if not options.hasName(name):
+        options[name] = value
+
+
+def set_options(given: Libraries, options: Mapping[str, Any]) -> None:
+    """Hand options to PETSc, {"diffusion_pc_type": "gamg", "implicit_ksp_view": None}."""
+    known = given.PETSc.Options()
+    for name, value in options.items():
+        known[name] = value

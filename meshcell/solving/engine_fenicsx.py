@@ -1,0 +1,47 @@
+"""The distributed engine: the same equations and steps as the embedded one, shared among the processes of mpiexec.
+
+Each rank has the unknowns of its own nodes, so that reactions need no messages; dolfinx cuts the mesh, PETSc has
+matrices and Krylov solvers, and all ranks take the same steps, as they decide by sums of all of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from dataclasses import replace
+
+from meshcell.core.arrays import Floats
+from meshcell.models.model import Model
+from meshcell.models.solutions import Solution
+from meshcell.models.well_mixed import Domain
+from meshcell.solving import engine_numba
+from meshcell.solving.distributed.libraries import libraries
+from meshcell.solving.distributed.processes import Processes
+from meshcell.solving.distributed.systems import Distributed
+from meshcell.solving.options import Options
+
+
+def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution:
+    """Simulate a model on a mesh; as `engine_numba.run`, on all ranks at once, which all return the whole solution."""
+    given = libraries()
+    processes = Processes(given)
+    logger = logging.getLogger("meshcell")
+    quiet = processes.rank > 0
+    options = replace(options, progress=options.progress and not quiet)
+    silence = _Silence()
+    if quiet:
+        logger.addFilter(silence)
+    try:
+        with processes.together():
+            make = functools.partial(Distributed, given=given, processes=processes)
+            return engine_numba.run(mesh, model, times, options, make)
+    finally:
+        logger.removeFilter(silence)
+
+
+class _Silence(logging.Filter):
+    """Lets no record pass: what all ranks would say, the first one says."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Refuse it."""
+        return False
