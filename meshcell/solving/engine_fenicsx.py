@@ -13,7 +13,7 @@ from dataclasses import replace
 from meshcell.core.arrays import Floats
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
-from meshcell.models.well_mixed import Domain
+from meshcell.models.well_mixed import Domain, WellMixed
 from meshcell.solving import engine_numba
 from meshcell.solving.distributed.libraries import libraries
 from meshcell.solving.distributed.processes import Processes
@@ -23,8 +23,9 @@ from meshcell.solving.options import Options
 
 def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution:
     """Simulate a model on a mesh; as `engine_numba.run`, on all ranks at once, which all return the whole solution."""
-    given = libraries()
-    processes = Processes(given)
+    given, processes = libraries(), _processes()
+    if options.checkpoint is not None:
+        raise ValueError("checkpoint is not known to engine='fenicsx' yet: leave it out, or take engine='numba'")
     logger = logging.getLogger("meshcell")
     quiet = processes.rank > 0
     options = replace(options, progress=options.progress and not quiet)
@@ -33,10 +34,19 @@ def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution
         logger.addFilter(silence)
     try:
         with processes.together():
+            if isinstance(mesh, WellMixed):
+                # There is nothing to share: every rank has it all.
+                return engine_numba.run(mesh, model, times, options)
             make = functools.partial(Distributed, given=given, processes=processes)
             return engine_numba.run(mesh, model, times, options, make)
     finally:
         logger.removeFilter(silence)
+
+
+@functools.cache
+def _processes() -> Processes:
+    """Return the ranks of all runs; MPI has not endless communicators."""
+    return Processes(libraries())
 
 
 class _Silence(logging.Filter):

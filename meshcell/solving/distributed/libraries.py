@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,27 @@ class Libraries:
     graph: Any
 
 
+# Options on a command line that are PETSc's; those of the program that runs are none of its business.
+OPTIONS = ("-diffusion_", "-implicit_", "-log_view", "-options_left", "-options_view", "-malloc_")
+
+
+def _petsc_options(words: Sequence[str]) -> list[str]:
+    """Take the options of PETSc, and their values, from a command line.
+
+    Examples
+    --------
+    >>> _petsc_options(["-m", "slow", "-diffusion_pc_type", "gamg", "-log_view", "-x"])
+    ['-diffusion_pc_type', 'gamg', '-log_view']
+    """
+    taken: list[str] = []
+    ours = False
+    for word in words:
+        named = word.startswith("-") and not word[1:2].isdigit()
+        ours = word.startswith(OPTIONS) if named else ours
+        taken += [word] if ours else []
+    return taken
+
+
 @functools.cache
 def libraries() -> Libraries:
     """Load them.
@@ -38,8 +60,7 @@ def libraries() -> Libraries:
         importlib.import_module("dolfinx_solver")
     try:
         petsc4py = importlib.import_module("petsc4py")
-        # Options of PETSc on the command line.
-        petsc4py.init(sys.argv)
+        petsc4py.init([*sys.argv[:1], *_petsc_options(sys.argv[1:])])
         found = [importlib.import_module(name) for name in ("mpi4py.MPI", "petsc4py.PETSc", "dolfinx.graph")]
     except ImportError as error:
         raise ImportError(f"{HOW} ({error})") from error

@@ -7,7 +7,7 @@ embedded engine's solvers, whatever PETSc's own norm says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from meshcell.core.arrays import Floats
 from meshcell.solving.discretisation import Discretisation, Home
 from meshcell.solving.distributed.libraries import Libraries
+from meshcell.solving.distributed.plateaus import Plateaus
 from meshcell.solving.distributed.processes import Processes
 from meshcell.solving.kept_sums import Pieces
 from meshcell.solving.linear.diffusion import MOST_ITERATIONS, Diffusion
@@ -180,6 +181,7 @@ class PetscSystems:
         self.PETSc, self.ranks, self.problem = given.PETSc, problem.processes, problem
         self.local = Multigrid(problem.kinds, problem.blocks)
         self._beyond = [Beyond.of(given, problem.processes, home) for home in problem.homes]
+        self._plateaus = Plateaus(self.ranks, problem.kinds, problem.blocks, self._beyond)
         self._border: Border | None = None
         self._weights = np.zeros(0)
         n, N = problem.size, problem.n_unknowns
@@ -201,25 +203,39 @@ class PetscSystems:
     def update(self, values: Floats, border: tuple[Floats, Floats] | None = None) -> None:
         """Set the node blocks (z,); `border`: L and R, (k, u) each, of which A is less L^T R."""
         self.local.update(values)
+        self._plateaus.update(values, self.local.diagonal, border)
         self._border = None
         if border is not None and len(border[0]):
             left, right = (np.ascontiguousarray(part) for part in border)
-            self._border = Border.of(left, right, self.local.precondition, self.ranks.dot)
+            self._border = Border.of(left, right, self._precondition, self.ranks.dot)
 
     def multiply(self, x: Floats) -> Floats:
         """Return A x."""
-        y = self.local.multiply(x)
-        for beyond in self._beyond:
-            beyond.add(x, y)
+        y = self._multiply(x)
         if self._border is not None:
             self._border.take(x, y)
         return y
 
+    def _multiply(self, x: Floats) -> Floats:
+        """Return A x without the border."""
+        y = self.local.multiply(x)
+        for beyond in self._beyond:
+            beyond.add(x, y)
+        return y
+
+    def _precondition(self, r: Floats) -> Floats:
+        y = self.local.precondition(r)
+        if self._plateaus.inverse is not None:
+            self._plateaus.correct(self._plateaus.inverse, r - self._multiply(y), y)
+        return y
+
     def precondition(self, r: Floats) -> Floats:
         """Return B r, where B is about the inverse of A."""
-        y = self.local.precondition(r)
+        y = self._precondition(r)
         if self._border is not None:
             self._border.correct(y)
+            if self._plateaus.whole is not None:
+                self._plateaus.correct(self._plateaus.whole, r - self.multiply(y), y)
         return y
 
     def solve(
@@ -243,6 +259,9 @@ class PetscSystems:
             done += self._ksp.getIterationNumber()
             x += step.array_r / weights
         x += r
+        if self._plateaus.last is not None:
+            # Sums above all: what is wrong in them adds up from step to step.
+            self._plateaus.correct(self._plateaus.last, b - self.multiply(x), x)
         return x, done, bool(size <= tolerance)
 
     # --- as PETSc sees it: W A W^-1 and W B W^-1 of the weighed unknowns, so that its norms are ours ---
@@ -288,13 +307,18 @@ class Beyond:
         wanted = PETSc.IS().createGeneral(columns.astype(PETSc.IntType), comm=PETSc.COMM_SELF)
         return cls(entries, home.constants, home.own, PETSc.Scatter().create(here, wanted, there, None), here, there)
 
-    def add(self, x: Floats, y: Floats) -> None:
-        """Add to y what the values x of other ranks bring."""
+    def fetched(self, x: Floats) -> Iterator[tuple[float, slice, Floats]]:
+        """Fetch the values (g,) of other ranks for every species that diffuses: (D, its unknowns, values)."""
         for D, own in zip(self.constants, self.own, strict=True):
             if D > 0:
                 self.here.array[:] = x[own]
                 self.scatter.scatter(self.here, self.there)
-                y[own] += D * (self.entries @ self.there.array_r)
+                yield D, own, self.there.array_r
+
+    def add(self, x: Floats, y: Floats) -> None:
+        """Add to y what the values x of other ranks bring."""
+        for D, own, away in self.fetched(x):
+            y[own] += D * (self.entries @ away)
 
 
 class Distributed(Discretisation):
@@ -303,6 +327,11 @@ class Distributed(Discretisation):
     def __init__(self, system: Any, start: float, given: Libraries, processes: Processes) -> None:
         self.given, self.processes = given, processes
         super().__init__(system, start, processes)
+        if not processes.every(self.size > 0):
+            raise ValueError(
+                f"every rank should have some of the {len(system.mesh.points)} points; {processes.size} ranks are "
+                "too many for it: take fewer, or engine='numba'"
+            )
 
     @cached_property
     def diffusion(self) -> Diffusion:

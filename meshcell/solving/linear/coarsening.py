@@ -180,36 +180,56 @@ class Constants:
         still: list[float] = []
         for kind, first in zip(kinds, _places(kinds, len(blocks.node_start) - 1)[1], strict=True):
             moves = kind.diffusion.any()
-            count, piece = connected(kind.K) if moves else (1, np.zeros(len(kind.nodes), np.int64))
+            count, piece = (
+                connected(kind.K) if moves else (min(1, len(kind.nodes)), np.zeros(len(kind.nodes), np.int64))
+            )
             # Zero but for what is held at fixed values beside it.
             sums = np.bincount(piece, kind.K.sum(axis=1), count)
             for a, D in enumerate(kind.diffusion):
                 self._column[first + a] = len(still) + piece
                 still.extend(D * sums)
-        self._still, self._blocks, self._pairs = np.array(still), blocks, np.zeros(0, np.int64)
+        self._still, self._blocks, self.count = np.array(still), blocks, len(still)
         self.inverse: Floats | None = None
 
+    @cached_property
+    def of_unknowns(self) -> Rows:
+        """(u,) which constant every unknown belongs to, in the numbering of the caller."""
+        own = np.empty_like(self._column)
+        own[self._blocks.unknowns] = self._column
+        return own
+
+    @cached_property
+    def _pairs(self) -> Rows:
+        own = self.of_unknowns
+        return own[self._blocks.rows] * self.count + own[self._blocks.columns]
+
+    def matrix(self, values: Floats) -> Floats:
+        """Return Z^T A Z for node blocks (z,), storage less reactions."""
+        n = self.count
+        return np.asarray(np.bincount(self._pairs, values, n**2).reshape(n, n) + np.diag(self._still))
+
+    def roots(self, diagonal: Floats) -> Floats:
+        """Return the roots of Z^T |diagonal| Z for the whole diagonal (u,) of A."""
+        return np.sqrt(np.bincount(self._column, np.abs(diagonal), self.count))
+
     def update(self, values: Floats, diagonal: Floats) -> None:
-        """Look at node blocks (z,), storage less reactions, and at the whole diagonal (u,) of A."""
-        count, self.inverse = len(self._still), None
-        if count > MOST_CONSTANTS:
-            return
-        if not len(self._pairs):
-            own = np.empty_like(self._column)
-            own[self._blocks.unknowns] = self._column
-            self._pairs = own[self._blocks.rows] * count + own[self._blocks.columns]
-        matrix = np.bincount(self._pairs, values, count**2).reshape(count, count) + np.diag(self._still)
-        root = np.sqrt(np.bincount(self._column, np.abs(diagonal), count))
-        if not np.isfinite(matrix).all() or not root.all():
-            return
-        sizes = np.linalg.svd(matrix / np.outer(root, root), compute_uv=False)
-        if 0 < sizes[-1] < SEEN:
-            self.inverse = np.linalg.inv(matrix)
+        """Look at node blocks (z,), and at the whole diagonal (u,) of A."""
+        self.inverse = None
+        if self.count <= MOST_CONSTANTS:
+            self.inverse = inverse_if_small(self.matrix(values), self.roots(diagonal), SEEN)
 
     def correct(self, rest: Floats, y: Floats) -> None:
         """Add to y what takes the sums out of `rest`, what it leaves of the equations."""
         assert self.inverse is not None
         y += (self.inverse @ np.bincount(self._column, rest, len(self._still)))[self._column]
+
+
+def inverse_if_small(matrix: Floats, root: Floats, least: float) -> Floats | None:
+    """Return the inverse of a matrix that makes less than `least` of some vector, relative to its diagonal."""
+    if not np.isfinite(matrix).all() or not root.all():
+        return None
+    sizes = np.linalg.svd(matrix / np.outer(root, root), compute_uv=False)
+    return np.asarray(np.linalg.inv(matrix), np.float64) if 0 < sizes[-1] < least else None
 
 
 # --- setup ---

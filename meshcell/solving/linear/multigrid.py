@@ -47,6 +47,8 @@ class Multigrid:
         self.levels = levels_of(kinds, blocks)
         fine = self.levels[0]
         self._order = blocks.unknowns
+        # The diagonal of A, node by node.
+        self.diagonal = np.zeros(0)
         self._blocks = np.zeros(0)
         self._singles: list[Singles] = []
         self._inverses: list[Singles] = []
@@ -65,7 +67,8 @@ class Multigrid:
         """
         self._singles, self._inverses, self._weights, self._border, full = [], [], None, None, values
         fine = self.levels[0]
-        self._constants.update(values, values[fine.slots] + fine.diagonal)
+        self.diagonal = values[fine.slots] + fine.diagonal
+        self._constants.update(values, self.diagonal)
         for depth, level in enumerate(self.levels):
             full = values.copy()
             full[level.slots] += level.diagonal

@@ -80,10 +80,12 @@ class Reactions:
     ) -> None:
         self.places, self._blocks, self._mass, self._size = places, blocks, mass, len(mass)
         self._pools, self._ranks = pools, ranks
+        # A rank may have no node of a place.
+        self._there = [place for place in places if len(place.weights)]
         # What is brought to pools is gathered behind the unknowns, as it comes from all ranks.
         self._wide = self._size + len(pools)
         # A number that several rates read is one.
-        keys = {item: (own.start, weights.tobytes()) for item, (own, weights) in wholes.items()}
+        keys = {item: (item.species, item.weights.tobytes()) for item in wholes}
         numbers = list(dict.fromkeys(keys.values()))
         self._number = {item: numbers.index(key) for item, key in keys.items()}
         self._wholes = list({keys[item]: found for item, found in wholes.items()}.values())
@@ -155,15 +157,15 @@ class Reactions:
 
     @cached_property
     def _rates(self) -> list[Program]:
-        return [self._rates_at(place) for place in self.places]
+        return [self._rates_at(place) for place in self._there]
 
     @cached_property
     def _slopes(self) -> list[Program]:
-        return [self._slopes_at(place) for place in self.places]
+        return [self._slopes_at(place) for place in self._there]
 
     @cached_property
     def _reaches(self) -> list[Program]:
-        return [self._reach_at(place) for place in self.places]
+        return [self._reach_at(place) for place in self._there]
 
     def _draft(self, place: Place) -> Draft:
         return Draft(place.weights, 2 + len(self._wholes))
