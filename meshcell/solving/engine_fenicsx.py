@@ -17,34 +17,35 @@ from meshcell.models.well_mixed import Domain, WellMixed
 from meshcell.solving import engine_numba
 from meshcell.solving.distributed.libraries import libraries
 from meshcell.solving.distributed.processes import Processes
-from meshcell.solving.distributed.systems import Distributed
+from meshcell.solving.distributed.systems import Distributed, options_of
 from meshcell.solving.options import Options
 
 
 def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution:
     """Simulate a model on a mesh; as `engine_numba.run`, on all ranks at once, which all return the whole solution."""
-    given, processes = libraries(), _processes()
+    given, ranks = libraries(), processes()
     if options.checkpoint is not None:
         raise ValueError("checkpoint is not known to engine='fenicsx' yet: leave it out, or take engine='numba'")
     logger = logging.getLogger("meshcell")
-    quiet = processes.rank > 0
+    quiet = ranks.rank > 0
     options = replace(options, progress=options.progress and not quiet)
     silence = _Silence()
     if quiet:
         logger.addFilter(silence)
     try:
-        with processes.together():
+        with ranks.together():
             if isinstance(mesh, WellMixed):
                 # There is nothing to share: every rank has it all.
                 return engine_numba.run(mesh, model, times, options)
-            make = functools.partial(Distributed, given=given, processes=processes)
-            return engine_numba.run(mesh, model, times, options, make)
+            make = functools.partial(Distributed, given=given, processes=ranks)
+            with options_of(given, options.petsc):
+                return engine_numba.run(mesh, model, times, options, make)
     finally:
         logger.removeFilter(silence)
 
 
 @functools.cache
-def _processes() -> Processes:
+def processes() -> Processes:
     """Return the ranks of all runs; MPI has not endless communicators."""
     return Processes(libraries())
 

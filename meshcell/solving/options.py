@@ -38,6 +38,7 @@ class Options:
     observe: Mapping[str, Quantity] = field(default_factory=dict)
     keep: str = "all"
     acts: tuple[Event, ...] = ()
+    petsc: Mapping[str, Any] = field(default_factory=dict)
 
 
 def checked_input(mesh: Any, model: Any, call: str = "solve(mesh, model, times)") -> None:
@@ -99,6 +100,17 @@ def parted_events(events: Any) -> tuple[list[Any], tuple[Event, ...]]:
         if not isinstance(item, (int, float, np.number)):
             raise TypeError(f"events should be times in s, or Event(when, set=..., add=...); got {item!r}")
     return [*map(float, times), *(t for act in acts for t in act.times)], acts
+
+
+def checked_petsc(options: Any, engine: str) -> dict[str, Any]:
+    """Return options of PETSc by name without the dash, or raise an error that says what they are for."""
+    if not options:
+        return {}
+    if engine != "fenicsx":
+        raise ValueError(f"petsc_options are for engine='fenicsx'; got them with engine={engine!r}")
+    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
+        raise TypeError(f'petsc_options should be a dict such as {{"diffusion_pc_type": "gamg"}}; got {options!r:.80}')
+    return {name.removeprefix("-"): value for name, value in options.items()}
 
 
 def checked_events(events: list[float]) -> tuple[float, ...]:

@@ -21,6 +21,7 @@ from meshcell.solving.options import (
     checked_events,
     checked_input,
     checked_observe,
+    checked_petsc,
     checked_rtol,
     checked_scheme,
     checked_times,
@@ -48,6 +49,7 @@ def solve(
     longest: float | None = None,
     observe: Mapping[str, Quantity] | None = None,
     keep: str = "all",
+    petsc_options: Mapping[str, Any] | None = None,
 ) -> Solution:
     """Simulate a model on a mesh.
 
@@ -60,7 +62,10 @@ def solve(
     model : Model
     times : (k,) floats, s
         Ascending. The initial values hold at `times[0]`; the solution has a row for each.
-    engine : {"numba"}
+    engine : {"numba", "fenicsx"}
+        "numba" is one process with threads. "fenicsx" is the same equations and steps on the processes of
+        `mpiexec -n 4 python script.py`, by dolfinx and PETSc (`pip install 'meshcell[fenicsx]'`); every rank calls
+        `solve` with the same arguments and gets the whole solution. It knows no checkpoints yet.
     rtol : float
         Error allowed per step, relative to the local value, for each species: that of the root mean square over the
         compartment, and five times that at any single node. Errors of steps add up, those of undamped oscillations
@@ -104,6 +109,10 @@ def solve(
         "observed": only what is observed is kept of the asked times, and the last state, so that memory does not grow
         with their number: `Solution.times` and `.values` then have one row, `.observed_times` all times. `mass_drift`
         compares the first with the last state.
+    petsc_options : dict, optional
+        Options of PETSc for engine="fenicsx", such as {"diffusion_pc_type": "gamg", "implicit_ksp_gmres_restart": 60}:
+        "diffusion_" for the systems of diffusion alone (conjugate gradients), "implicit_" for those with reactions
+        (GMRES). On the command line they begin with a dash.
 
     Returns
     -------
@@ -147,6 +156,7 @@ def solve(
         checked_observe(observe, keep, moments),
         keep,
         acts,
+        checked_petsc(petsc_options, engine),
     )
     run = importlib.import_module(_checked_engine(engine)).run
     solution: Solution = run(mesh, model, moments, options)

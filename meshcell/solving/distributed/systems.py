@@ -7,7 +7,9 @@ embedded engine's solvers, whatever PETSc's own norm says.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -351,8 +353,23 @@ def _suggest(PETSc: Any, name: str, value: str) -> None:
         options[name] = value
 
 
-def set_options(given: Libraries, options: Mapping[str, Any]) -> None:
-    """Hand options to PETSc, {"diffusion_pc_type": "gamg", "implicit_ksp_view": None}."""
+@contextmanager
+def options_of(given: Libraries, options: Mapping[str, Any]) -> Iterator[None]:
+    """Let PETSc have options for a while, {"diffusion_pc_type": "gamg"}, and warn of those that no solver asked for."""
     known = given.PETSc.Options()
+    before = {name: known.getString(name) for name in options if known.hasName(name)}
     for name, value in options.items():
         known[name] = value
+    try:
+        yield
+        for name in options:
+            if not known.used(name):
+                logging.getLogger("meshcell").warning(
+                    "no solver asked for the option %r of PETSc: the solvers of this run are %r and %r",
+                    *(name, f"{DIFFUSION}...", f"{IMPLICIT}..."),
+                )
+    finally:
+        for name in options:
+            known.delValue(name)
+        for name, text in before.items():
+            known[name] = text

@@ -1,0 +1,145 @@
+"""The distributed engine on one to four ranks: the embedded engine's numbers, kept sums, errors that end all of it."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import meshcell as mc
+from gallery import on_ranks
+from gallery.balls import round_ball
+from gallery.models import calcium
+from meshcell.solving.ranks import ALONE
+
+HERE = Path(__file__).parents[1]
+THERE = importlib.util.find_spec("dolfinx") is not None
+# Where it has to be there, no test of it may be skipped.
+needs_dolfinx = pytest.mark.skipif(
+    not THERE and os.environ.get("MESHCELL_FENICSX") != "required", reason="needs dolfinx: pip install '.[fenicsx]'"
+)
+
+
+def on(n, *words):
+    """Start the program of `gallery/on_ranks.py` on n ranks."""
+    mpiexec = Path(sys.executable).with_name("mpiexec")
+    path = os.pathsep.join([str(HERE.parent), str(HERE)])
+    return subprocess.Popen(
+        [str(mpiexec), "-n", str(n), sys.executable, str(HERE / "gallery" / "on_ranks.py"), *words],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": path, "UCX_TLS": "self,sm,tcp", "NUMBA_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return on_ranks.found("numba")
+
+
+@needs_dolfinx
+@pytest.mark.parametrize("n", [1, 2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
+def test_all_numbers_are_those_of_the_embedded_engine(n, embedded, tmp_path):
+    run = on(n, str(tmp_path / "found.npz"))
+    said, _ = run.communicate(timeout=500)
+    assert run.returncode == 0, said
+    with np.load(tmp_path / "found.npz") as found:
+        assert set(found.files) == set(embedded)
+        for name in embedded:
+            if name.endswith("/drift"):
+                assert found[name] < 1e-10, name
+                continue
+            size = np.abs(embedded[name]).max()
+            exact = 3e-5 if name.startswith("steered") else 1e-10 if "/total" in name else 1e-8
+            assert np.abs(found[name] - embedded[name]).max() <= exact * size, name
+
+
+@needs_dolfinx
+@pytest.mark.slow
+def test_an_error_on_one_rank_ends_the_job_and_is_told():
+    run = on(3, "--fail", "1")
+    said, _ = run.communicate(timeout=200)
+    assert run.returncode != 0
+    assert said.count("RuntimeError: something broke here") == 1
+    assert "rank 1 of 3 failed alone" in said
+
+
+def started(n):
+    """Start a long run and return it once it is under way."""
+    run = on(n, "--long", f"of {os.getpid()}")
+    while run.stdout.readline() != "begins\n":
+        assert run.poll() is None
+    time.sleep(1)
+    return run
+
+
+@needs_dolfinx
+@pytest.mark.slow
+def test_ctrl_c_stops_all_ranks_with_what_was_computed():
+    run = started(2)
+    os.killpg(run.pid, signal.SIGINT)
+    said, _ = run.communicate(timeout=30)
+    for rank in range(2):
+        assert f"rank {rank}: interrupted at t = " in said
+
+
+def ranks_there():
+    """Return the processes of a long run of ours."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (path / "cmdline").read_text().split("\0")
+            if words[0] == sys.executable and f"of {os.getpid()}" in words:
+                found.append(int(path.name))
+    return found
+
+
+@needs_dolfinx
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_job():
+    run = started(2)
+    os.kill(max(ranks_there()), signal.SIGKILL)
+    run.communicate(timeout=30)
+    assert run.returncode != 0
+
+
+@needs_dolfinx
+def test_options_of_petsc_reach_the_solvers(caplog):
+    run = {"engine": "fenicsx", "step": 0.01, "rtol": 1e-9}
+    mesh = round_ball(4, core=2)
+    plain, other = (
+        mc.solve(mesh, calcium(), [0, 0.05], scheme="imex", petsc_options=given, **run)
+        for given in (None, {"diffusion_pc_type": "jacobi"})
+    )
+    assert other.stats["linear_iterations"] > 1.2 * plain.stats["linear_iterations"]
+    np.testing.assert_allclose(other.values["Ca"], plain.values["Ca"], rtol=1e-8)
+    assert not caplog.text
+    mc.solve(mesh, calcium(), [0, 0.05], scheme="imex", petsc_options={"difusion_pc_type": "jacobi"}, **run)
+    assert "no solver asked for the option 'difusion_pc_type'" in caplog.text
+
+
+@pytest.mark.skipif(THERE, reason="dolfinx is there")
+def test_without_dolfinx_it_says_how_to_get_it():
+    with pytest.raises(ImportError, match=r"pip install 'meshcell\[fenicsx\]'"):
+        mc.solve(round_ball(3, core=1), calcium(), [0, 0.1], engine="fenicsx")
+
+
+def test_options_of_petsc_are_for_the_engine_that_has_it():
+    with pytest.raises(ValueError, match="petsc_options are for engine='fenicsx'; got them with engine='numba'"):
+        mc.solve(round_ball(3, core=1), calcium(), [0, 0.1], petsc_options={"diffusion_pc_type": "jacobi"})
+
+
+def test_one_process_hears_itself():
+    """What ranks are asked for is what numpy says, where there is one."""
+    values = np.array([3.0, -7.0, np.nan, 5.0])
+    assert ALONE.worst(values) == 2
+    assert ALONE.lowest(values[:2], 10) == (-7.0, 11)
+    assert not ALONE.finite(values)
+    assert ALONE.finite(values[:2])
+    assert ALONE.dot(values[:2], values[:2]) == 58.0
+    np.testing.assert_array_equal(ALONE.largest(values[:2], [slice(0, 1), slice(1, 2), slice(2, 2)]), [3, 7, 0])
