@@ -364,7 +364,7 @@ def test_help_is_fast_and_lists_the_commands():
     code = "from meshcell.cli import main; import sys; main(['--help'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    for command in ("demo", "warm", "check", "mesh", "quality"):
+    for command in ("demo", "warm", "check", "mesh", "quality", "simulate"):
         assert command in done.stdout
     # Half a second when warm; the slack is for a busy machine.
     assert time.perf_counter() - start < 5
