@@ -228,6 +228,9 @@ def test_a_missing_file_is_told_before_its_ending(tmp_path, capsys):
         ('smooth less, or use method="winding", which', 'smooth less, or use --method "winding", which'),
         ('if nm are meant, write edge="20 nm"', 'if nm are meant, write --edge "20 nm"'),
         ('load(path, unit="nm") takes the points as nm', '--unit "nm" takes the points as nm'),
+        ('or solve with keep="all"', 'or solve with --keep "all"'),
+        ("give step=, or take 'imex'", "give --step, or take 'imex'"),
+        ("or give overwrite=True to begin anew", "or give --overwrite to begin anew"),
         ("slivers; remesh(surface, edge=...)", "slivers; remesh(surface, edge=...)"),
     ],
 )

@@ -117,7 +117,9 @@ def test_options_that_cannot_be_are_one_line_and_a_code(here, capsys, options, c
         (("cell.toml", "cell.vtu"), "cell.toml/run", 2, "nothing can be written into"),
     ],
 )
-def test_files_that_do_not_fit_are_one_line_and_a_code(here, capsys, files, output, code, said):
+def test_files_that_do_not_fit_are_one_line_and_a_code(here, capsys, monkeypatch, files, output, code, said):
+    # Before minutes are spent on compiling.
+    monkeypatch.setattr("meshcell.first_use.warm", lambda *_, **__: pytest.fail("kernels were compiled"))
     save("there.npz", MESH.surface)
     (here / "other.toml").write_text((here / "cell.toml").read_text().replace('"ball"', '"bal"'))
     before = sorted(here.rglob("*"))

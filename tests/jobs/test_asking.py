@@ -12,7 +12,7 @@ from meshcell.models.species import Reaction, Species
 CELL = Model(
     {"cyt": "shell", "er": "core", "PM": ("shell", "outside")},
     [Species("Ca", "cyt", 220, 1), Species("CaER", "er", 6, 400)],
-    [Reaction("fast pump", "PM", "Ca", {"Ca": -1}), Reaction("pump", "PM", "Ca", {"Ca": -1})],
+    [Reaction("pump", "PM", "Ca", {"Ca": -1}), Reaction("pump fast", "PM", "Ca", {"Ca": -1})],
 )
 
 
@@ -65,7 +65,8 @@ def test_times_that_cannot_be_are_refused(asked, said):
             "mean Ca shell | outside, core|shell",
             Quantity("mean", "Ca", place=(("shell", "outside"), ("core", "shell"))),
         ),
-        ("flux fast pump", Quantity("flux", "fast pump")),
+        ("flux pump fast", Quantity("flux", "pump fast")),
+        ("flux pump fast PM", Quantity("flux", "pump fast", place="PM")),
         ("flux pump PM", Quantity("flux", "pump", place="PM")),
         ("value Ca 0 -1 300nm", Quantity("value", "Ca", point=("0 nm", "-1 nm", "300 nm"))),
         ("area Ca 0, 0, 0.3", Quantity("area", "Ca", point=(0, 0, 0.3))),

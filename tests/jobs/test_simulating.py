@@ -169,6 +169,8 @@ def test_results_of_another_run_are_replaced_only_if_asked(tmp_path, monkeypatch
     assert names(tmp_path / "run") == FILES
     assert len(list((tmp_path / "run" / "solution").iterdir())) == 6
     assert_same(load(tmp_path / "run" / "solution.npz"), done.solution)
+    job(tmp_path / "run", growth(2.0), TIMES[:3], overwrite=True, paraview=False)
+    assert names(tmp_path / "run") == ["curves.csv", "log.txt", "solution.npz"]
 
 
 def test_a_checkpoint_of_another_run_is_replaced_only_if_asked(tmp_path, monkeypatch, direct):
