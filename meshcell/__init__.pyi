@@ -7,6 +7,7 @@ from . import (
     geometry as geometry,
     imaging as imaging,
     io as io,
+    jobs as jobs,
     labels as labels,
     meshing as meshing,
     models as models,

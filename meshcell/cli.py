@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import re
+import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,36 +31,46 @@ app.register_install_completion_command("--install-completion")
 
 DONE, REFUSED, USAGE, STOPPED, UNREAD = 0, 1, 2, 130, 141
 
-# How messages name the options of `load` and `tetrahedralize`, with a value or without; other calls stay as they are.
+# How messages name the options of these commands, with a value or without; other calls stay as they are.
 OPTION = re.compile(
-    r"""(?:\b(?P<call>\w+)\([^()=]*, )?\b(?P<name>spacing|dataset|kind|unit|regions|method|edge)="""
-    r"""(?P<value>"[^"]*"|'[^']*'|False|\.\.\.)?\)?"""
+    r"""(?:\b(?P<call>\w+)\([^()=]*, )?"""
+    r"""\b(?P<name>spacing|dataset|kind|unit|regions|method|edge|step|scheme|keep|until|every|times|overwrite)="""
+    r"""(?P<value>"[^"]*"|'[^']*'|True|False|\.\.\.)?\)?"""
 )
-COMMANDS = (None, "load", "tetrahedralize")
+COMMANDS = (None, "load", "tetrahedralize", "solve")
+# An option of several texts.
+Several = Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True, negative=())]
 # What `load` says of an option that does not fit the file, or has a value that cannot be.
 MISUSED = re.compile(r"\b(?:spacing|dataset|kind|unit|regions)= (?:is for|chooses)|: unit should be ")
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class MeshReading:
+    """What only the user knows of the file of a mesh, as `load` takes it."""
+
+    name: Annotated[
+        tuple[str, ...] | None,
+        Parameter(consume_multiple=True, negative=(), help="Names of regions by their labels: 1=cytosol."),
+    ] = None
+    unit: Annotated[str | None, Parameter(help="Of the points of a surface or mesh: nm.")] = None
+    regions: Annotated[
+        str | None,
+        Parameter(help='Which array of the cells of a foreign mesh holds its regions; "false": all cells are one.'),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Reading(MeshReading):
     """What only the user knows of a file, as `load` takes it."""
 
     spacing: Annotated[
         tuple[str, ...] | None,
         Parameter(consume_multiple=True, negative=(), help='Voxel size, one or three: 0.01 (um) or "8 nm".'),
     ] = None
-    name: Annotated[
-        tuple[str, ...] | None,
-        Parameter(consume_multiple=True, negative=(), help="Names of regions by their labels: 1=cytosol."),
-    ] = None
     dataset: Annotated[str | None, Parameter(help="Which array of an .h5 or .npz file is the volume.")] = None
     kind: Annotated[Literal["labels", "intensities"] | None, Parameter(help="What the voxels are.")] = None
-    unit: Annotated[str | None, Parameter(help="Of the points of a surface or mesh: nm.")] = None
-    regions: Annotated[
-        str | None,
-        Parameter(help='Which array of the cells of a foreign mesh holds its regions; "false": all cells are one.'),
-    ] = None
 
     def load(self, file: Path) -> Any:
         """Load a file; what is missing is asked for in the words of the command line."""
@@ -87,7 +99,7 @@ class Reading:
             raise UsageError(f"{known_so_far}; {hint}") from error
 
 
-AS_IT_IS = Reading()
+AS_IT_IS, MESH_AS_IT_IS = Reading(), MeshReading()
 
 
 class UsageError(ValueError):
@@ -136,7 +148,7 @@ def _as_typed(text: str) -> str:
     def option(found: re.Match[str]) -> str:
         if found["call"] not in COMMANDS:
             return found[0]
-        value = (found["value"] or "").replace("False", "false")
+        value = (found["value"] or "").replace("False", "false").replace("True", "")
         return f"--{found['name']} {value}".rstrip()
 
     return OPTION.sub(option, text)
@@ -284,6 +296,113 @@ def quality(file: Path, /, *, reading: Reading = AS_IT_IS) -> None:
     print(quality(thing.mesh if isinstance(thing, Solution) else thing))
 
 
+@app.command
+def simulate(
+    model: Path,
+    mesh: Path,
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    until: str | None = None,
+    every: str | None = None,
+    times: Several = None,
+    observe: Several = None,
+    keep: Literal["all", "observed"] = "all",
+    rtol: float = 1e-4,
+    step: str | None = None,
+    scheme: Literal["auto", "implicit", "imex", "imex2"] = "auto",
+    engine: str = "numba",
+    checkpoint: str | None = None,
+    paraview: bool = True,
+    progress: bool = True,
+    reading: MeshReading = MESH_AS_IT_IS,
+    overwrite: bool = False,
+) -> None:
+    """Simulate a model on a mesh: a job in one line.
+
+    meshcell simulate spine.toml spine.vtu -o run --until 2s --every 50ms
+
+    Ctrl-C and the SIGTERM of schedulers save what was computed. Started again, the same line goes on from there, as it
+    does after a crash: with the same bytes as if nothing had stopped it.
+
+    Parameters
+    ----------
+    model
+        A model as TOML, as model.to_toml writes it.
+    mesh
+        Tetrahedra: a .vtu, .xdmf, .msh or other file that meshcell loads.
+    output
+        A folder for the solution (solution.npz), curves.csv, log.txt and a series for ParaView (solution.pvd); or one
+        file, .npz or .pvd.
+    until
+        End of the run, which begins at 0: 2 (s) or 500ms.
+    every
+        Time between the states that are kept; by default a fortieth of the run.
+    times
+        Single times instead: 10ms 100ms 1s.
+    observe
+        Curves for curves.csv, each as quantity, species and perhaps a place: "mean Ca head" "total Ca" "flux pump"
+        "value Ca 0 0 300nm" "area Ca" "mean R cytosol|outside". By default the mean of every species.
+    keep
+        "observed": of the states the last one alone, so that memory does not grow with the times.
+    rtol
+        Relative error allowed per step.
+    step
+        Fixed steps of this length instead: 1ms.
+    scheme
+        How reactions are taken; imex2 is for fixed steps.
+    engine
+        What solves; numba is built in.
+    checkpoint
+        File that keeps how far a run has come until it is finished; by default in the folder or beside the file. "none"
+        keeps none.
+    paraview
+        Write the series for ParaView into the folder.
+    progress
+        Show how far it is, as lines where there is no terminal.
+    overwrite
+        Replace the files of another run.
+    """
+    from meshcell.core.types import TetMesh
+    from meshcell.first_use import warm
+    from meshcell.jobs import asking, simulating, targets
+    from meshcell.models.binding import bind
+    from meshcell.models.model import Model
+
+    # What would fail after hours fails now.
+    kept: str | bool = True if checkpoint is None else checkpoint != "none" and checkpoint
+    target = _option("--output", functools.partial(targets.target_of, checkpoint=kept, overwrite=overwrite), output)
+    _check_folder(f"--output {output}", target.solution.absolute().parent)
+    asked = _option("--until --every --times", asking.moments, until, every, times)
+    pace = None if step is None else _option("--step", asking.seconds, step, "step")
+    science, body = Model.from_toml(model), Reading(**vars(reading)).load(mesh)
+    if not isinstance(body, TetMesh):
+        raise TypeError(f"simulate takes a mesh of tetrahedra; {mesh} holds a {type(body).__name__}")
+    bind(science, body)
+    questions = _option("--observe", asking.questions, observe or (), science, body) or None
+    if engine == "numba":
+        warm(("simulation",), progress=progress)
+    try:
+        with _ended_like_ctrl_c():
+            job = simulating.simulate(
+                body, science, asked, output, observe=questions, checkpoint=kept, overwrite=overwrite,
+                paraview=paraview, notes={"model": model, "mesh": mesh}, keep=keep, rtol=rtol, step=pace,
+                scheme=scheme, engine=engine, progress=progress,
+            )  # fmt: skip
+    except ValueError as error:
+        if str(error).partition(" ")[0] in ("engine", "rtol", "scheme", "checkpoint"):
+            raise UsageError(f"--{error}") from error
+        raise
+    print(job.solution)
+    for file in job.files:
+        print(file)
+    if job.solution.message:
+        goes_on = target.checkpoint is not None and target.checkpoint.exists()
+        advice = "; the same line goes on from there" if goes_on else ""
+        print(f"meshcell: {job.solution.message}{advice}", file=sys.stderr)
+        sys.exit(STOPPED)
+
+
 def _check_target(output: Path, kind: type, overwrite: bool) -> None:
     """Refuse an output that could not be written: its ending, its folder, or a file that is there."""
     from meshcell.formats.endings import WRITERS, ending_of
@@ -324,6 +443,20 @@ def _length(text: str) -> float:
     return length
 
 
+@contextlib.contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Hear SIGTERM as Ctrl-C: schedulers send it some seconds before they kill."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _names(texts: tuple[str, ...] | None) -> dict[int, str] | None:
     """Read label=name."""
     names: dict[int, str] = {}
@@ -336,11 +469,13 @@ def _names(texts: tuple[str, ...] | None) -> dict[int, str] | None:
 
 
 def _option(option: str, check: Callable[..., Any], *values: Any) -> Any:
-    """Check the value of an option; what is wrong with it is wrong usage."""
+    """Check the value of an option, or of several; what is wrong with it is wrong usage."""
     try:
         return check(*values)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, FileExistsError) as error:
         text = str(error)
+        if f"--{text.partition(' ')[0]}" in option.split():
+            raise UsageError(f"--{text}") from error
         raise UsageError(text if option in text else f"{option}: {text}") from error
 
 

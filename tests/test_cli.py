@@ -228,6 +228,9 @@ def test_a_missing_file_is_told_before_its_ending(tmp_path, capsys):
         ('smooth less, or use method="winding", which', 'smooth less, or use --method "winding", which'),
         ('if nm are meant, write edge="20 nm"', 'if nm are meant, write --edge "20 nm"'),
         ('load(path, unit="nm") takes the points as nm', '--unit "nm" takes the points as nm'),
+        ('or solve with keep="all"', 'or solve with --keep "all"'),
+        ("give step=, or take 'imex'", "give --step, or take 'imex'"),
+        ("or give overwrite=True to begin anew", "or give --overwrite to begin anew"),
         ("slivers; remesh(surface, edge=...)", "slivers; remesh(surface, edge=...)"),
     ],
 )
@@ -364,7 +367,7 @@ def test_help_is_fast_and_lists_the_commands():
     code = "from meshcell.cli import main; import sys; main(['--help'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    for command in ("demo", "warm", "check", "mesh", "quality"):
+    for command in ("demo", "warm", "check", "mesh", "quality", "simulate"):
         assert command in done.stdout
     # Half a second when warm; the slack is for a busy machine.
     assert time.perf_counter() - start < 5

@@ -30,6 +30,7 @@ ROOMS = {
         *("phantoms", "meshing", "solving", "adaptivity", "analysis"),
     ),
     "pictures": ("core", "geometry", "models", "surfaces", "analysis", "phantoms"),
+    "jobs": ("core", "models", "solving", "analysis", "io"),
 }
 SKIN = ("__init__", "cli", "demo", "first_use")
 # Files whose functions may import from meshcell: the command line answers --help at once, a recipe makes its sample,
