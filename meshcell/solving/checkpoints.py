@@ -1,4 +1,8 @@
-"""Checkpoints: a run that was stopped goes on from its file as if nothing had happened, to the byte."""
+"""Checkpoints: a run that was stopped goes on from its file as if nothing had happened, to the byte.
+
+States are kept species by species in the order of the compartments' nodes, so that a run goes on with another engine,
+or on another number of ranks; there to rounding.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,17 @@ import numpy as np
 
 from meshcell.core.arrays import Array, Floats
 from meshcell.core.files import replacing
+from meshcell.models.well_mixed import WellMixed
 from meshcell.solving.options import Options
 from meshcell.solving.schemes import Discrete
 from meshcell.solving.state import TimeState
 
 # Seconds between two writes, or as many times as long as the last one took, whichever is more.
 PAUSE, PAUSE_SHARE = 60.0, 30.0
-VERSION = 3
+VERSION = 4
+# By how much a species' rates may differ, relative to their size, and still be those of one model: the sums that they
+# read are rounded differently on other ranks.
+ALIKE = 1e-9
 
 
 @dataclass(eq=False)
@@ -31,14 +39,22 @@ class Checkpoint:
     Parameters
     ----------
     path : Path
+    problem : Discrete
+    states_too : bool
+        Whether what is noted of asked times is states.
     own : dict[str, str]
         What is compared -> its digest.
+    rates : list of lists of floats
+        Numbers by which models are told apart, and their sizes.
     due : float
-        When to write next, by the clock of `time.perf_counter`.
+        When to write next, by the clock of `time.perf_counter` of the first rank.
     """
 
     path: Path
+    problem: Discrete
+    states_too: bool
     own: dict[str, str]
+    rates: list[list[float]]
     due: float
 
     @classmethod
@@ -48,29 +64,35 @@ class Checkpoint:
             return None
         if not options.checkpoint.parent.is_dir():
             raise ValueError(f"checkpoint should be a file in a folder that exists; got {options.checkpoint}")
-        return cls(options.checkpoint, _digests(options, problem, times), time.perf_counter() + PAUSE)
+        own, rates = _digests(options, problem, times), _rates(problem, times)
+        return cls(options.checkpoint, problem, options.keep == "all", own, rates, time.perf_counter() + PAUSE)
 
     def write_if_due(self, state: TimeState, values: list[Floats]) -> None:
         """Write the state if the last time is long enough ago."""
-        begun = time.perf_counter()
-        if begun >= self.due:
+        begun, ranks = time.perf_counter(), self.problem.ranks
+        if ranks.any(ranks.rank == 0 and begun >= self.due):
             self.write(state, values)
             now = time.perf_counter()
             self.due = now + max(PAUSE, PAUSE_SHARE * (now - begun))
 
     def write(self, state: TimeState, values: list[Floats]) -> None:
         """Write the state under another name, which then takes the file's place: never half a file."""
-        notes = {item.name: getattr(state, item.name) for item in fields(state)}
-        arrays: dict[str, Array] = {name: notes.pop(name) for name in ("u", "largest")}
+        notes, whole = {item.name: getattr(state, item.name) for item in fields(state)}, self.problem.whole
+        arrays: dict[str, Array] = {"u": whole(notes.pop("u")), "largest": notes.pop("largest")}
         past, history = notes.pop("past"), notes.pop("history")
-        arrays |= {f"past{k}_{i}": stage for k, (_, stages) in enumerate(past) for i, stage in enumerate(stages)}
-        arrays |= {f"history{k}": u for k, (_, u) in enumerate(history)}
+        arrays |= {f"past{k}_{i}": whole(stage) for k, (_, stages) in enumerate(past) for i, stage in enumerate(stages)}
+        arrays |= {f"history{k}": whole(u) for k, (_, u) in enumerate(history)}
         notes["past"] = [(length, len(stages)) for length, stages in past]
         notes["history"] = [t for t, _ in history]
         notes["choice"] = asdict(state.choice)
         notes["acted"] = [(act.t, act.events, act.molecules) for act in state.acted]
-        arrays["values"] = np.array(values[: state.rows])
-        arrays["checkpoint"] = np.array(json.dumps({"version": VERSION, "own": self.own, "state": notes}))
+        arrays["values"] = np.array([whole(row) if self.states_too else row for row in values[: state.rows]])
+        said = {"version": VERSION, "own": self.own, "rates": self.rates, "state": notes}
+        arrays["checkpoint"] = np.array(json.dumps(said))
+        if self.problem.ranks.rank == 0:
+            self._put(arrays)
+
+    def _put(self, arrays: dict[str, Array]) -> None:
         with replacing(self.path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
             file.flush()
@@ -90,7 +112,7 @@ class Checkpoint:
             with np.load(self.path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             notes = json.loads(str(arrays["checkpoint"]))
-            own, state = notes["own"], notes["state"]
+            own, state, rates = notes["own"], notes["state"], np.array(notes["rates"])
             past = [
                 (length, [arrays[f"past{k}_{i}"] for i in range(count)])
                 for k, (length, count) in enumerate(state["past"])
@@ -102,33 +124,61 @@ class Checkpoint:
                 "another file"
             ) from error
         different = [what for what, digest in self.own.items() if own.get(what) != digest]
+        if "models" not in different and not _alike(rates, np.array(self.rates)):
+            different.append("models")
         if different:
             raise ValueError(
                 f"{self.path} is the checkpoint of another run: {' and '.join(different)} differ; remove it or name "
                 "another file"
             )
-        before = state["before"] and tuple(state["before"])
+        before, mine = state["before"] and tuple(state["before"]), self.problem.mine
+        past = [(length, [mine(stage) for stage in stages]) for length, stages in past]
+        history = [(t, mine(u)) for t, u in history]
         found = {**state, "before": before, "past": tuple(past), "history": tuple(history)}
-        return {**found, "u": arrays["u"], "largest": arrays["largest"]}, list(arrays["values"])
+        rows = [mine(row) if self.states_too else row for row in arrays["values"]]
+        return {**found, "u": mine(arrays["u"]), "largest": arrays["largest"]}, rows
 
 
 def _digests(options: Options, problem: Discrete, times: Floats) -> dict[str, str]:
-    """Tell runs apart by what the solver sees of them: models by their numbers, as functions have no text."""
-    u = problem.initial()
-    shaken = u * (1 + 0.1 * np.sin(np.arange(len(u)))) + 0.01 * np.abs(u).max(initial=1e-3)
-    moments = times[0], (times[0] + times[-1]) / 2, times[-1]
-    rates = [problem.rate(float(t), state) for t in moments for state in (u, shaken)]
+    """Tell runs apart by what the solver sees of them: see `_rates`, too."""
+    mesh, species = problem.system.mesh, problem.system.species.values()
+    corners = () if isinstance(mesh, WellMixed) else (mesh.points, mesh.tets, mesh.regions)
+    constants = np.array([item.diffusion for item in species])
+    shares = [item.shares for item in species if item.shares is not None]
     settings: tuple[Any, ...] = (options.rtol, options.atol, options.step, options.scheme, options.events)
     settings += (options.longest, options.acts)
     if options.keep == "observed":
         # All states serve any questions, numbers only those that they answer.
         settings += tuple(options.observe.values())
     return {
-        "meshes": _digest(problem.mass, *(problem.place(k)[1] for k in range(0, len(u), max(1, len(u) // 1000)))),
-        "models": _digest(np.array(problem.names), u, *rates),
+        "meshes": _digest(problem.whole(problem.mass), *corners),
+        "models": _digest(np.array(problem.names), problem.whole(problem.initial()), constants, *shares),
         "times": _digest(times),
         "options": _digest(np.array(repr(settings))),
     }
+
+
+def _rates(problem: Discrete, times: Floats) -> list[list[float]]:
+    """Tell models apart by their numbers, as functions have no text: by what reactions bring to some states.
+
+    Returns (sum with some weights, sum of sizes), species by species.
+    """
+    u, rows, found = problem.whole(problem.initial()), np.arange(problem.n_unknowns), list[list[float]]()
+    for share, t in zip((0.1, 0.07, 0.13), (times[0], (times[0] + times[-1]) / 2, times[-1]), strict=True):
+        shaken = u * (1 + share * np.sin(rows)) + 0.01 * np.abs(u).max(initial=1e-3)
+        brought = problem.whole(problem.reacted(float(t), problem.mine(shaken)))
+        weighted = brought * np.cos(share * rows)
+        parts = zip(problem.parted(weighted), problem.parted(brought), strict=True)
+        found += [[float(own.sum()), float(np.abs(sizes).sum())] for own, sizes in parts]
+    return found
+
+
+def _alike(rates: Floats, others: Floats) -> bool:
+    """Tell whether numbers are those of one model."""
+    if rates.shape != others.shape or (np.isfinite(rates) != np.isfinite(others)).any():
+        return False
+    there = np.isfinite(others).all(axis=1)
+    return bool((np.abs(rates - others)[there, 0] <= ALIKE * others[there, 1]).all())
 
 
 def _digest(*arrays: Array) -> str:

@@ -315,6 +315,25 @@ class Discretisation:
             fields[name][self._sorted[self.system.species[name].compartment.name]] = own
         return fields
 
+    def whole(self, u: Floats) -> Floats:
+        """(all,) the unknowns of all ranks, species by species in the order of their compartments' nodes."""
+        parts = [np.zeros(0)]
+        for name, item in self.system.species.items():
+            own = self.ranks.joined(u[self.slices[name]])
+            parts.append(np.empty(len(own)))
+            parts[-1][self._sorted[item.compartment.name]] = own
+        return np.concatenate(parts)
+
+    def mine(self, values: Floats) -> Floats:
+        """(u,) what is at home here of values that `whole` gathered."""
+        parts = zip(self.parted(values), self._places.values(), strict=True)
+        return np.concatenate([np.zeros(0), *(part[places] for part, places in parts)])
+
+    def parted(self, values: Floats) -> list[Floats]:
+        """Cut what `whole` gathered into species."""
+        counts = [len(item.compartment.nodes) for item in self.system.species.values()]
+        return np.split(values, np.cumsum(counts)[:-1])
+
     def rate(self, t: float, u: Floats) -> Floats:
         """(u,) M du/dt in molecules/s."""
         return self.reacted(t, u) - self.diffusion.apply(u)

@@ -24,8 +24,6 @@ from meshcell.solving.options import Options
 def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution:
     """Simulate a model on a mesh; as `engine_numba.run`, on all ranks at once, which all return the whole solution."""
     given, ranks = libraries(), processes()
-    if options.checkpoint is not None:
-        raise ValueError("checkpoint is not known to engine='fenicsx' yet: leave it out, or take engine='numba'")
     logger = logging.getLogger("meshcell")
     quiet = ranks.rank > 0
     options = replace(options, progress=options.progress and not quiet)

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from meshcell.core.arrays import Floats
+from meshcell.models.binding import System
 from meshcell.models.stimuli import Stimulus
 from meshcell.solving.kept_sums import KeptSums
 from meshcell.solving.linear.diffusion import Diffusion
@@ -100,6 +101,7 @@ STEEP, STEEP_CALLS, MOST_STEEP = 3000.0, 5e6, 8000.0
 class Discrete(Protocol):
     """What the schemes and the stepper want to know of a problem M u' = reacted(t, u) - D K u."""
 
+    system: System
     names: list[str]
     slices: dict[str, slice]
     ranks: Ranks
@@ -125,6 +127,9 @@ class Discrete(Protocol):
     def sharpness(self, t: float, u: Floats) -> float: ...
     def ahead(self, t: float, u: Floats, dt: float) -> Floats: ...
     def place(self, unknown: int) -> tuple[str, Floats]: ...
+    def whole(self, u: Floats) -> Floats: ...
+    def mine(self, values: Floats) -> Floats: ...
+    def parted(self, values: Floats) -> list[Floats]: ...
 
 
 @dataclass(frozen=True, eq=False)

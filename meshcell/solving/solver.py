@@ -65,7 +65,7 @@ def solve(
     engine : {"numba", "fenicsx"}
         "numba" is one process with threads. "fenicsx" is the same equations and steps on the processes of
         `mpiexec -n 4 python script.py`, by dolfinx and PETSc (`pip install 'meshcell[fenicsx]'`); every rank calls
-        `solve` with the same arguments and gets the whole solution. It knows no checkpoints yet.
+        `solve` with the same arguments and gets the whole solution. A checkpoint of one goes on with the other.
     rtol : float
         Error allowed per step, relative to the local value, for each species: that of the root mean square over the
         compartment, and five times that at any single node. Errors of steps add up, those of undamped oscillations

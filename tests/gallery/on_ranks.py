@@ -1,16 +1,18 @@
 """Problems that use all of the model language, to be solved on any number of ranks.
 
 As a program, under mpiexec, it solves them all and the first rank writes what was found: `on_ranks.py out.npz`; or it
-fails on purpose: `on_ranks.py --fail RANK`, or waits to be stopped: `on_ranks.py --long`.
+fails on purpose: `on_ranks.py --fail RANK`, waits to be stopped: `on_ranks.py --long`, or goes on from a checkpoint.
 """
 
 import sys
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 import meshcell as mc
 from gallery.balls import round_ball
+from gallery.interruptions import stop_after
 from gallery.meshes import ball, box
 from gallery.models import BALL, calcium, exchange
 from meshcell.models.events import Event
@@ -136,6 +138,13 @@ def long():
     say(f"rank {processes().rank}: {solution.message}")
 
 
+def going_on(path):
+    """Go on from a checkpoint, and be stopped again."""
+    mesh, model, _, options = problems()["whole state"]
+    stop_after(pytest.MonkeyPatch(), 20)
+    say(mc.solve(mesh, model, np.linspace(0, 0.12, 4), engine="fenicsx", checkpoint=path, **options).message)
+
+
 def say(text):
     """Write a line at once, whole."""
     sys.stdout.write(f"{text}\n")
@@ -147,6 +156,8 @@ if __name__ == "__main__":
         failing(int(sys.argv[2]))
     elif sys.argv[1] == "--long":
         long()
+    elif sys.argv[1] == "--go-on":
+        going_on(sys.argv[2])
     else:
         from meshcell.solving.engine_fenicsx import processes
 

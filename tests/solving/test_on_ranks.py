@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import meshcell as mc
 from gallery import on_ranks
 from gallery.balls import round_ball
+from gallery.interruptions import stop_after
 from gallery.models import calcium
 from meshcell.solving.ranks import ALONE
 
@@ -57,6 +59,28 @@ def test_all_numbers_are_those_of_the_embedded_engine(n, embedded, tmp_path):
             size = np.abs(embedded[name]).max()
             exact = 3e-5 if name.startswith("steered") else 1e-10 if "/total" in name else 1e-8
             assert np.abs(found[name] - embedded[name]).max() <= exact * size, name
+
+
+@needs_dolfinx
+def test_a_checkpoint_goes_on_with_another_engine_and_other_ranks(tmp_path):
+    """Written by the embedded engine, gone on from on two ranks, and finished by the embedded one."""
+    mesh, model, _, options = on_ranks.problems()["whole state"]
+    times = np.linspace(0, 0.12, 4)
+    whole = mc.solve(mesh, model, times, **options)
+    path = tmp_path / "checkpoint.npz"
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 40)
+        assert "interrupted" in mc.solve(mesh, model, times, checkpoint=path, **options).message
+    run = on(2, "--go-on", str(path))
+    said, _ = run.communicate(timeout=100)
+    assert run.returncode == 0, said
+    assert said.count("interrupted") == 2
+    rest = mc.solve(mesh, model, times, checkpoint=path, **options)
+    for name, values in whole.values.items():
+        np.testing.assert_allclose(rest.values[name], values, rtol=1e-8)
+    assert rest.stats["steps"] == whole.stats["steps"]
+    with pytest.raises(ValueError, match="the checkpoint of another run: models differ"):
+        mc.solve(mesh, replace(model, parameters={"k": 0.7 * (1 + 1e-6)}), times, checkpoint=path, **options)
 
 
 @needs_dolfinx
