@@ -352,7 +352,7 @@ def simulate(
     scheme
         How reactions are taken; imex2 is for fixed steps.
     engine
-        What solves; numba is built in.
+        What solves: numba, or fenicsx on the ranks of mpiexec -n 4 meshcell simulate ...
     checkpoint
         File that keeps how far a run has come until it is finished; by default in the folder or beside the file. "none"
         keeps none.
@@ -393,13 +393,13 @@ def simulate(
         if str(error).partition(" ")[0] in ("engine", "rtol", "scheme", "checkpoint"):
             raise UsageError(f"--{error}") from error
         raise
-    print(job.solution)
-    for file in job.files:
-        print(file)
-    if job.solution.message:
+    if job.files:
+        print(job.solution, *job.files, sep="\n")
+    if job.solution.message and job.files:
         goes_on = target.checkpoint is not None and target.checkpoint.exists()
         advice = "; the same line goes on from there" if goes_on else ""
         print(f"meshcell: {job.solution.message}{advice}", file=sys.stderr)
+    if job.solution.message:
         sys.exit(STOPPED)
 
 

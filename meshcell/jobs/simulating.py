@@ -20,7 +20,7 @@ from meshcell.models.model import Model
 from meshcell.models.observables import Quantity
 from meshcell.models.solutions import Solution
 from meshcell.models.well_mixed import Domain
-from meshcell.solving.solver import solve
+from meshcell.solving.solver import is_first, solve
 
 log = logging.getLogger("meshcell")
 
@@ -34,6 +34,7 @@ class Job:
     solution : Solution
         Its `message` says what stopped the run, if anything did.
     files : tuple of Path
+        None on ranks other than the first.
     """
 
     solution: Solution
@@ -113,10 +114,13 @@ def simulate(
             if error.solution is None:
                 raise
             solution, failure = error.solution, error
-        files = _saved(target, solution, paraview, log_text(solution, times, begun, notes or {}, options))
+        # Of the ranks of one run the first one writes.
+        alone = is_first(options.get("engine", "numba"))
+        text = log_text(solution, times, begun, notes or {}, options)
+        files = _saved(target, solution, paraview, text) if alone else ()
     if failure is not None:
         raise SolveError(f"{failure}; what was computed until then is in {target.output}", solution) from failure
-    if target.checkpoint is not None and not solution.message:
+    if alone and target.checkpoint is not None and not solution.message:
         target.checkpoint.unlink(missing_ok=True)
     log.info("simulated to t = %.4g s: %s", solution.times[-1], target.output)
     return Job(solution, files)

@@ -163,6 +163,12 @@ def solve(
     return solution
 
 
+def is_first(engine: str) -> bool:
+    """Tell whether this process is the one, of those that share a run, that writes files and speaks."""
+    ranks = getattr(importlib.import_module(_checked_engine(engine)), "processes", None)
+    return ranks is None or ranks().rank == 0
+
+
 def _checked_engine(engine: str) -> str:
     if engine not in ENGINES:
         raise ValueError(f"engine should be one of {', '.join(map(repr, ENGINES))}; got {engine!r}")

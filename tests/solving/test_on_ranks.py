@@ -30,10 +30,15 @@ needs_dolfinx = pytest.mark.skipif(
 
 def on(n, *words):
     """Start the program of `gallery/on_ranks.py` on n ranks."""
+    return mpi(n, str(HERE / "gallery" / "on_ranks.py"), *words)
+
+
+def mpi(n, *words):
+    """Start Python on n ranks."""
     mpiexec = Path(sys.executable).with_name("mpiexec")
     path = os.pathsep.join([str(HERE.parent), str(HERE)])
     return subprocess.Popen(
-        [str(mpiexec), "-n", str(n), sys.executable, str(HERE / "gallery" / "on_ranks.py"), *words],
+        [str(mpiexec), "-n", str(n), sys.executable, *words],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         env={**os.environ, "PYTHONPATH": path, "UCX_TLS": "self,sm,tcp", "NUMBA_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -130,6 +135,23 @@ def test_a_killed_rank_ends_the_job():
     os.kill(max(ranks_there()), signal.SIGKILL)
     run.communicate(timeout=30)
     assert run.returncode != 0
+
+
+@needs_dolfinx
+def test_a_job_on_two_ranks_is_written_once(tmp_path):
+    mesh, model, *_ = on_ranks.problems()["calcium"]
+    mc.save(tmp_path / "cell.vtu", mesh)
+    model.to_toml(tmp_path / "cell.toml")
+    job = ["simulate", *(str(tmp_path / name) for name in ("cell.toml", "cell.vtu")), "--engine", "fenicsx"]
+    job += ["-o", str(tmp_path / "run"), "--until", "100ms", "--step", "10ms", "--rtol", "1e-10"]
+    run = mpi(2, "-c", "from meshcell.cli import main; main()", *job)
+    said, _ = run.communicate(timeout=100)
+    assert run.returncode == 0, said
+    assert said.count("solution.npz") == 1
+    found = mc.load(tmp_path / "run" / "solution.npz")
+    whole = mc.solve(mesh, model, found.times, step=0.01, rtol=1e-10)
+    np.testing.assert_allclose(found.values["Ca"], whole.values["Ca"], rtol=1e-8)
+    assert not (tmp_path / "run" / "checkpoint.npz").exists()
 
 
 @needs_dolfinx

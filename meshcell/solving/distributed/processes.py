@@ -98,8 +98,7 @@ class Processes(Ranks):
     @contextmanager
     def together(self) -> Iterator[None]:
         """Let Ctrl-C and errors of any rank come to all of them, or end the job: no rank waits for one that is gone."""
-        main = threading.current_thread() is threading.main_thread()
-        before = signal.signal(signal.SIGINT, self._ask_to_stop) if main and self.size > 1 else None
+        before = self._heard()
         try:
             yield
         except BaseException as error:
@@ -107,8 +106,17 @@ class Processes(Ranks):
                 self._end_unless_all_failed(error)
             raise
         finally:
-            if before is not None:
-                signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _heard(self) -> dict[signal.Signals, Any]:
+        """Note Ctrl-C, and SIGTERM where it means the same, for `heed`; return how they were heard before."""
+        if self.size == 1 or threading.current_thread() is not threading.main_thread():
+            return {}
+        heard = [signal.SIGINT]
+        if callable(signal.getsignal(signal.SIGTERM)):
+            heard.append(signal.SIGTERM)
+        return {number: signal.signal(number, self._ask_to_stop) for number in heard}
 
     def _ask_to_stop(self, *_: Any) -> None:
         self._asked_to_stop = True
