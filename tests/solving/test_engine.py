@@ -20,9 +20,10 @@ from meshcell.solving.discretisation import Discretisation
 from meshcell.solving.solver import solve
 
 
-@pytest.fixture(params=["numba"])
+# Under mpiexec the distributed one: all ranks run the tests, and all have to find them right.
+@pytest.fixture(params=os.environ.get("MESHCELL_ENGINES", "numba").split())
 def engine(request):
-    """The engines there are; the laws hold for each."""
+    """The engines that are asked for; the laws hold for each."""
     return request.param
 
 
