@@ -135,7 +135,8 @@ def _solved(target: Target, mesh: Any, model: Model, times: Any, overwrite: bool
             raise
         if not overwrite:
             raise ValueError(f"{error}, or give overwrite=True to begin anew") from error
-        target.checkpoint.unlink()
+        # Other ranks may have been faster.
+        target.checkpoint.unlink(missing_ok=True)
         return solve(mesh, model, times, checkpoint=target.checkpoint, **options)
 
 
