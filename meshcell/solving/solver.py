@@ -110,9 +110,9 @@ def solve(
         with their number: `Solution.times` and `.values` then have one row, `.observed_times` all times. `mass_drift`
         compares the first with the last state.
     petsc_options : dict, optional
-        Options of PETSc for engine="fenicsx", such as {"diffusion_pc_type": "gamg", "implicit_ksp_gmres_restart": 60}:
-        "diffusion_" for the systems of diffusion alone (conjugate gradients), "implicit_" for those with reactions
-        (GMRES). On the command line they begin with a dash.
+        Options of PETSc for engine="fenicsx", such as {"diffusion_pc_type": "gamg", "implicit_ksp_type": "lgmres"}:
+        "diffusion_" for the systems of diffusion alone (conjugate gradients), "implicit_" for those with reactions,
+        which PETSc solves if there is such an option. On the command line they begin with a dash.
 
     Returns
     -------

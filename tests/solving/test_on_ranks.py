@@ -155,6 +155,19 @@ def test_a_job_on_two_ranks_is_written_once(tmp_path):
 
 
 @needs_dolfinx
+def test_petsc_solves_systems_with_reactions_where_it_is_asked_to(caplog):
+    mesh, model, times, options = on_ranks.problems()["whole state"]
+    ours, theirs = (
+        mc.solve(mesh, model, times, engine="fenicsx", petsc_options=given, **options)
+        for given in (None, {"implicit_ksp_type": "lgmres", "implicit_ksp_gmres_restart": 40})
+    )
+    assert ours.stats["linear_iterations"] != theirs.stats["linear_iterations"]
+    for name, values in ours.values.items():
+        np.testing.assert_allclose(theirs.values[name], values, rtol=1e-8)
+    assert not caplog.text
+
+
+@needs_dolfinx
 def test_options_of_petsc_reach_the_solvers(caplog):
     run = {"engine": "fenicsx", "step": 0.01, "rtol": 1e-9}
     mesh = round_ball(4, core=2)

@@ -57,7 +57,8 @@ class Plateaus:
         `border`: L and R, (k, u) each, of which A is less L^T R.
         """
         self.inverse = self.whole = self.last = None
-        if self.count > MOST_CONSTANTS:
+        if self.count > MOST_CONSTANTS or self.ranks.size == 1:
+            # One rank's multigrid has constants of its own.
             return
         rows = self._between.copy()
         rows[:, self._own] += self._here.matrix(values)

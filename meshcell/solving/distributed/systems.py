@@ -1,8 +1,9 @@
-"""Linear systems on several ranks: PETSc's matrices and Krylov solvers, with the unknowns of a rank's own nodes.
+"""Linear systems on several ranks, of which each has the unknowns of its own nodes.
 
-Diffusion alone is symmetric: conjugate gradients for every species. With reactions all species of a node go together:
-GMRES, preconditioned with our multigrid of each rank's own nodes. Both stop by the same measure of the error as the
-embedded engine's solvers, whatever PETSc's own norm says.
+Diffusion alone is symmetric: PETSc's conjugate gradients for every species. With reactions all species of a node go
+together: our GMRES, whose directions serve all stages of a step, or one of PETSc's Krylov methods where its options say
+so; preconditioned with our multigrid of each rank's own nodes. All stop by the measure of the error that the embedded
+engine's solvers have, whatever PETSc's own norm says.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from meshcell.solving.distributed.plateaus import Plateaus
 from meshcell.solving.distributed.processes import Processes
 from meshcell.solving.kept_sums import Pieces
 from meshcell.solving.linear.diffusion import MOST_ITERATIONS, Diffusion
+from meshcell.solving.linear.krylov import Directions, gmres
 from meshcell.solving.linear.multigrid import Border, Multigrid
 
 # Prefixes of options: of the systems of diffusion alone, and of diffusion and reactions together.
@@ -186,7 +188,16 @@ class PetscSystems:
         self._plateaus = Plateaus(self.ranks, problem.kinds, problem.blocks, self._beyond)
         self._border: Border | None = None
         self._weights = np.zeros(0)
-        n, N = problem.size, problem.n_unknowns
+        self._known = Directions(problem.size, self.ranks.total)
+        # Where somebody asks for one.
+        asked = any(name.startswith(IMPLICIT) for name in given.PETSc.Options().getAll())
+        self._ksp: Any = None
+        if asked:
+            self._ksp, self._vectors = self._petsc_solver()
+
+    def _petsc_solver(self) -> tuple[Any, Any]:
+        """Make a Krylov solver of PETSc and its vectors."""
+        n, N = self.problem.size, self.problem.n_unknowns
         A = self.PETSc.Mat().createPython(((n, N), (n, N)), self, comm=self.ranks.comm)
         A.setUp()
         ksp = self.PETSc.KSP().create(self.ranks.comm)
@@ -198,13 +209,14 @@ class PetscSystems:
         pc.setType("python")
         pc.setPythonContext(self)
         ksp.setFromOptions()
-        self._ksp, self._vectors = ksp, A.createVecs()
+        return ksp, A.createVecs()
 
     # --- as Multigrid ---
 
     def update(self, values: Floats, border: tuple[Floats, Floats] | None = None) -> None:
         """Set the node blocks (z,); `border`: L and R, (k, u) each, of which A is less L^T R."""
         self.local.update(values)
+        self._known.count = 0
         self._plateaus.update(values, self.local.diagonal, border)
         self._border = None
         if border is not None and len(border[0]):
@@ -244,7 +256,22 @@ class PetscSystems:
         self, b: Floats, weights: Floats, tolerance: float, guess: Floats | None = None, most: int = 120
     ) -> tuple[Floats, int, bool]:
         """Solve A x = b until the 2-norm of weights * B (b - A x), about that of the error, is at most `tolerance`."""
-        self._weights = weights
+        if weights is not self._weights:
+            self._known.count, self._weights = 0, weights
+        if self._ksp is None:
+            system = self.multiply, self.precondition, b, weights, tolerance, guess, most
+            x, done, converged = gmres(*system, self._known)
+        else:
+            x, done, converged = self._by_petsc(self._ksp, b, weights, tolerance, guess, most)
+        if self._plateaus.last is not None:
+            # Sums above all: what is wrong in them adds up from step to step.
+            self._plateaus.correct(self._plateaus.last, b - self.multiply(x), x)
+        return x, done, converged
+
+    def _by_petsc(
+        self, ksp: Any, b: Floats, weights: Floats, tolerance: float, guess: Floats | None, most: int
+    ) -> tuple[Floats, int, bool]:
+        """Solve with a Krylov method of PETSc."""
         x, done = np.zeros_like(b) if guess is None else guess.copy(), 0
         right, step = self._vectors
         for _ in range(ROUNDS):
@@ -254,16 +281,13 @@ class PetscSystems:
             if not size > tolerance or not np.isfinite(size) or done >= most:
                 break
             right.array[:] = rest
-            self._ksp.setTolerances(rtol=TRUSTED, atol=tolerance, divtol=1e10, max_it=most)
-            self._ksp.solve(right, step)
-            if self._ksp.getIterationNumber() == 0:
+            ksp.setTolerances(rtol=TRUSTED, atol=tolerance, divtol=1e10, max_it=most)
+            ksp.solve(right, step)
+            if ksp.getIterationNumber() == 0:
                 break
-            done += self._ksp.getIterationNumber()
+            done += ksp.getIterationNumber()
             x += step.array_r / weights
         x += r
-        if self._plateaus.last is not None:
-            # Sums above all: what is wrong in them adds up from step to step.
-            self._plateaus.correct(self._plateaus.last, b - self.multiply(x), x)
         return x, done, bool(size <= tolerance)
 
     # --- as PETSc sees it: W A W^-1 and W B W^-1 of the weighed unknowns, so that its norms are ours ---

@@ -28,7 +28,9 @@ class Directions:
     Parameters
     ----------
     n : int
-        Unknowns.
+        Unknowns; of several processes that share a system those of this one.
+    total : callable, optional
+        Sums up numbers (k,) of all processes.
 
     Attributes
     ----------
@@ -40,7 +42,8 @@ class Directions:
         Rows in use.
     """
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, total: Callable[[Any], Any] = lambda parts: parts) -> None:
+        self.total = total
         # Memory is taken page by page as rows are used, and once for all systems.
         self.Z, self.C = np.empty((MOST_DIRECTIONS, n)), np.empty((MOST_DIRECTIONS, n))
         self.R = np.zeros((MOST_DIRECTIONS, MOST_DIRECTIONS))
@@ -48,16 +51,30 @@ class Directions:
 
     def project(self, r: Floats) -> Floats:
         """Take what the images span out of r, in place, and return the coefficients."""
-        return orthogonalise(self.C, self.count, r)
+        return self._taken_out(self.C, self.count, r)
+
+    def take_last(self, r: Floats) -> float:
+        """Take out of r, in place, its part along the last image alone, and return it."""
+        return float(self._taken_out(self.C[self.count - 1 :], 1, r)[0])
+
+    def norm(self, x: Floats) -> float:
+        """Return the 2-norm of x."""
+        return float(np.sqrt(self.total(dot(x, x))))
+
+    def _taken_out(self, C: Floats, count: int, r: Floats) -> Floats:
+        """Take from r, in place, its parts along the first rows of C (orthonormal), and return their lengths."""
+        lengths = np.asarray(self.total(_dots_of(C, count, r)))
+        add_rows(C, -lengths, r)
+        return lengths
 
     def add(self, direction: Floats, image: Floats) -> bool:
         """Take up a direction and its image (overwritten); tell whether it was linearly independent."""
-        k, before = self.count, norm(image)
+        k, before = self.count, self.norm(image)
         # Twice is enough (Giraud, Langou, Rozloznik 2005), and once where little was taken out.
-        h, after = self.project(image), norm(image)
+        h, after = self.project(image), self.norm(image)
         if after < 0.1 * before:
             h += self.project(image)
-            after = norm(image)
+            after = self.norm(image)
         if not after > 1e-12 * before:
             return False
         spread(np.divide, image, after, out=self.C[k])
@@ -122,26 +139,26 @@ def gmres(
 
     x = np.zeros_like(b) if guess is None else guess.copy()
     r = weighed(precondition(b if guess is None else b - multiply(x)))
-    size = norm(r)
+    size = known.norm(r)
     done, before = 1, np.inf
     while tolerance < size < min(np.inf, 0.9 * before) and done < most:
         before = size
         if known.count == MOST_DIRECTIONS:
             known.count = 0
         y = list(known.project(r))
-        size = norm(r)
+        size = known.norm(r)
         while size > tolerance and done < most and known.count < MOST_DIRECTIONS:
             direction = spread(np.divide, r, weights, out=np.empty_like(r))
             done += 1
             if not known.add(direction, weighed(precondition(multiply(direction)))):
                 break
-            y.append(orthogonalise(known.C[known.count - 1 :], 1, r)[0])
-            size = norm(r)
+            y.append(known.take_last(r))
+            size = known.norm(r)
         known.combined(np.array(y), x)
         # B works in single precision: what it is said to have gained beyond that has to be looked at.
         if size > tolerance or size < TRUSTED * before:
             r = weighed(precondition(b - multiply(x)))
-            done, size = done + 1, norm(r)
+            done, size = done + 1, known.norm(r)
     # Once at least, and a last time for nothing: what is below the tolerance would else add up from step to step.
     x += r / weights
     return x, done, bool(size <= tolerance)
@@ -158,13 +175,6 @@ def dot(x: Floats, y: Floats) -> float:
 def norm(x: Floats) -> float:
     """Return the 2-norm of x."""
     return float(np.sqrt(dot(x, x)))
-
-
-def orthogonalise(C: Floats, count: int, r: Floats) -> Floats:
-    """Take from r, in place, its parts along the first `count` rows of C (orthonormal), and return their lengths."""
-    lengths = _dots_of(C, count, r)
-    add_rows(C, -lengths, r)
-    return lengths
 
 
 def add_rows(rows: Floats, coefficients: Floats, x: Floats) -> None:
