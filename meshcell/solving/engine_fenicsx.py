@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from meshcell.core.arrays import Floats
+from meshcell.models.binding import System
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
 from meshcell.models.well_mixed import Domain, WellMixed
 from meshcell.solving import engine_numba
-from meshcell.solving.distributed.libraries import libraries
+from meshcell.solving.discretisation import Discretisation
+from meshcell.solving.distributed.libraries import Libraries, libraries
 from meshcell.solving.distributed.processes import Processes
 from meshcell.solving.distributed.systems import Distributed, options_of
 from meshcell.solving.options import Options
@@ -23,21 +27,34 @@ from meshcell.solving.options import Options
 
 def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution:
     """Simulate a model on a mesh; as `engine_numba.run`, on all ranks at once, which all return the whole solution."""
-    given, ranks = libraries(), processes()
+    with _shared() as (given, ranks):
+        if isinstance(mesh, WellMixed):
+            # There is nothing to share: every rank has it all.
+            return engine_numba.run(mesh, model, times, options)
+        options = replace(options, progress=options.progress and ranks.rank == 0)
+        make = functools.partial(Distributed, given=given, processes=ranks)
+        with options_of(given, options.petsc):
+            return engine_numba.run(mesh, model, times, options, make)
+
+
+@contextmanager
+def discretised(system: System, start: float) -> Iterator[Discretisation]:
+    """Give the equations of a bound model while they are solved, each rank its own."""
+    with _shared() as (given, ranks):
+        alone = isinstance(system.mesh, WellMixed)
+        yield Discretisation(system, start) if alone else Distributed(system, start, given, ranks)
+
+
+@contextmanager
+def _shared() -> Iterator[tuple[Libraries, Processes]]:
+    """Let all ranks work on one thing: errors come to all, and the first one speaks."""
+    given, ranks, silence = libraries(), processes(), _Silence()
     logger = logging.getLogger("meshcell")
-    quiet = ranks.rank > 0
-    options = replace(options, progress=options.progress and not quiet)
-    silence = _Silence()
-    if quiet:
+    if ranks.rank > 0:
         logger.addFilter(silence)
     try:
         with ranks.together():
-            if isinstance(mesh, WellMixed):
-                # There is nothing to share: every rank has it all.
-                return engine_numba.run(mesh, model, times, options)
-            make = functools.partial(Distributed, given=given, processes=ranks)
-            with options_of(given, options.petsc):
-                return engine_numba.run(mesh, model, times, options, make)
+            yield given, ranks
     finally:
         logger.removeFilter(silence)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,12 @@ from meshcell.solving.stepping import Stepper
 
 # Share of a species' size by which tensors may take it below zero without a word.
 QUIET = 1e-2
+
+
+@contextmanager
+def discretised(system: System, start: float) -> Iterator[Discretisation]:
+    """Give the equations of a bound model while they are solved; `start` is their first time, s."""
+    yield Discretisation(system, start)
 
 
 def run(

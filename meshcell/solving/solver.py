@@ -158,21 +158,21 @@ def solve(
         acts,
         checked_petsc(petsc_options, engine),
     )
-    run = importlib.import_module(_checked_engine(engine)).run
-    solution: Solution = run(mesh, model, moments, options)
+    solution: Solution = engine_named(engine).run(mesh, model, moments, options)
     return solution
 
 
 def is_first(engine: str) -> bool:
     """Tell whether this process is the one, of those that share a run, that writes files and speaks."""
-    ranks = getattr(importlib.import_module(_checked_engine(engine)), "processes", None)
+    ranks = getattr(engine_named(engine), "processes", None)
     return ranks is None or ranks().rank == 0
 
 
-def _checked_engine(engine: str) -> str:
+def engine_named(engine: str) -> Any:
+    """Return an engine's module, or say which there are."""
     if engine not in ENGINES:
         raise ValueError(f"engine should be one of {', '.join(map(repr, ENGINES))}; got {engine!r}")
-    return ENGINES[engine]
+    return importlib.import_module(ENGINES[engine])
 
 
 def _checked_length(length: float | None, what: str) -> float | None:

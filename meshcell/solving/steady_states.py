@@ -24,6 +24,7 @@ from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
 from meshcell.solving.discretisation import Discretisation
 from meshcell.solving.options import checked_input, checked_rtol
+from meshcell.solving.solver import engine_named
 
 # How much longer than the last one a step may be, and how much shorter after a failure.
 MOST_GROWTH, SHRINK = 10.0, 0.1
@@ -56,6 +57,7 @@ def steady(
     horizon: float = 1e6,
     rtol: float = 1e-6,
     throw: bool = True,
+    engine: str = "numba",
 ) -> Solution:
     """Find the steady state that the initial values lead to.
 
@@ -72,6 +74,8 @@ def steady(
         Relative to the local value (root mean square over the compartment, for each species).
     throw : bool
         If False, a search that fails returns where it came to, with the reason in `Solution.message`.
+    engine : {"numba", "fenicsx"}
+        As for `solve`.
 
     Returns
     -------
@@ -99,21 +103,24 @@ def steady(
     if not 0 < float(horizon) < math.inf or not math.isfinite(at):
         raise ValueError(f"horizon should be a positive, finite time in s and at finite; got {horizon!r} and {at!r}")
     begun = time.perf_counter()
-    problem = Discretisation(bind(model, mesh), at)
-    u = problem.initial()
-    search = Search(
-        u, _sizes(problem, u), 0.0, dict.fromkeys(("newton_iterations", "rejections", "linear_iterations"), 0)
-    )
-    message = _search(problem, search, float(at), float(horizon), rtol)
+    with engine_named(engine).discretised(bind(model, mesh), at) as problem:
+        u = problem.initial()
+        counts = dict.fromkeys(("newton_iterations", "rejections", "linear_iterations"), 0)
+        search = Search(u, _sizes(problem, u), 0.0, counts)
+        message = _search(problem, search, float(at), float(horizon), rtol)
+        values = problem.outward([search.u], np.array([at]))
     search.stats["seconds"] = time.perf_counter() - begun
     nodes = {name: species.compartment.nodes for name, species in problem.system.species.items()}
-    solution = Solution(
-        mesh, model, np.array([at]), problem.outward([search.u], np.array([at])), nodes, search.stats, message
-    )
+    solution = Solution(mesh, model, np.array([at]), values, nodes, search.stats, message)
     set_fields(solution, system=problem.system)
     logging.getLogger("meshcell").info(
         "searched a steady state of %d unknowns: %d Newton iterations, %d linear ones, %.3g s",
-        *(problem.size, search.stats["newton_iterations"], search.stats["linear_iterations"], search.stats["seconds"]),
+        *(
+            problem.n_unknowns,
+            search.stats["newton_iterations"],
+            search.stats["linear_iterations"],
+            search.stats["seconds"],
+        ),
     )
     if message and throw:
         raise SolveError(message, solution)

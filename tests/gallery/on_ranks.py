@@ -106,6 +106,8 @@ def found(engine, **options):
         for what, curve in solution.observed.items():
             result[f"{name}/observed {what}"] = np.asarray(curve)
         result[f"{name}/drift"] = np.array(solution.stats.get("mass_drift", 0.0))
+    mesh, model, *_ = problems()["kinase"]
+    result["steady/c"] = mc.steady(mesh, model, rtol=1e-9, engine=engine).values["c"]
     return result
 
 
