@@ -20,7 +20,7 @@ def mesh():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "fenicsx"}, r"engine should be one of 'numba'; got 'fenicsx'"),
+        ({"engine": "fenics"}, "engine should be one of 'numba', 'fenicsx'; got 'fenics'"),
         ({"rtol": 0}, r"rtol should be between 1e-12 and 0\.1; got 0; 1e-4 is usual"),
         ({"rtol": float("nan")}, r"rtol should be between 1e-12 and 0\.1; got nan"),
         ({"atol": -1}, r"atol should be at least 0 molecules/um\^3 \(or /um\^2\) and finite; got -1"),
