@@ -55,6 +55,8 @@ def _shared() -> Iterator[tuple[Libraries, Processes]]:
     try:
         with ranks.together():
             yield given, ranks
+            # What all ranks have forgotten of PETSc's is freed by all of them at once.
+            given.PETSc.garbage_cleanup(ranks.comm)
     finally:
         logger.removeFilter(silence)
 
