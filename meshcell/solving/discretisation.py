@@ -308,26 +308,24 @@ class Discretisation:
 
     def fields(self, t: float, u: Floats, names: Sequence[str]) -> dict[str, Floats]:
         """Turn the state (u,) at time t (s) into values (m,) of some species in the order of their nodes."""
-        u, fields = self.held(t, u), dict[str, Floats]()
-        for name in names:
-            own = self.ranks.joined(u[self.slices[name]])
-            fields[name] = np.empty(len(own))
-            fields[name][self._sorted[self.system.species[name].compartment.name]] = own
-        return fields
+        u = self.held(t, u)
+        return {name: self._gathered(name, u) for name in names}
+
+    def _gathered(self, name: str, u: Floats) -> Floats:
+        """Return the values (m,) of a species on all ranks, in the order of its compartment's nodes."""
+        own = self.ranks.joined(u[self.slices[name]])
+        values = np.empty(len(own))
+        values[self._sorted[self.system.species[name].compartment.name]] = own
+        return values
 
     def whole(self, u: Floats) -> Floats:
         """(all,) the unknowns of all ranks, species by species in the order of their compartments' nodes."""
-        parts = [np.zeros(0)]
-        for name, item in self.system.species.items():
-            own = self.ranks.joined(u[self.slices[name]])
-            parts.append(np.empty(len(own)))
-            parts[-1][self._sorted[item.compartment.name]] = own
-        return np.concatenate(parts)
+        return np.concatenate([self._gathered(name, u) for name in self.names])
 
     def mine(self, values: Floats) -> Floats:
         """(u,) what is at home here of values that `whole` gathered."""
         parts = zip(self.parted(values), self._places.values(), strict=True)
-        return np.concatenate([np.zeros(0), *(part[places] for part, places in parts)])
+        return np.concatenate([part[places] for part, places in parts])
 
     def parted(self, values: Floats) -> list[Floats]:
         """Cut what `whole` gathered into species."""

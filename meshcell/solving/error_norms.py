@@ -48,8 +48,7 @@ class Tolerance:
         below = self.ranks.most(np.array([-u[own].min(initial=0) for own in self.own]))
         self.signed = np.array(said) | (below > 0)
         self.perhaps_signed = np.array([name in problem.perhaps_signed for name in problem.slices])
-        totals = self.ranks.total(np.array([problem.mass[own].sum() for own in self.own]))
-        shares = [problem.mass[own] / total for own, total in zip(self.own, totals, strict=True)]
+        shares = [problem.mass[own] / total for own, total in zip(self.own, problem.totals, strict=True)]
         self.shares: Floats = np.sqrt(np.concatenate(shares))
 
     def sizes(self, u: Floats) -> Floats:

@@ -109,6 +109,7 @@ class Discrete(Protocol):
     n_unknowns: int
     breadth: float
     mass: Floats
+    totals: Floats
     sums: KeptSums
     signed: tuple[str, ...]
     perhaps_signed: tuple[str, ...]
