@@ -138,7 +138,7 @@ class PetscDiffusion(Diffusion):
             if not size > tolerance or not np.isfinite(size) or done >= MOST_ITERATIONS:
                 break
             right.array[:] = rest
-            ksp.setTolerances(rtol=max(MARGIN * tolerance / size, TRUSTED), max_it=MOST_ITERATIONS - done)
+            ksp.setTolerances(rtol=max(MARGIN * tolerance / size, TRUSTED), atol=0.0, max_it=MOST_ITERATIONS - done)
             ksp.solve(right, step)
             if ksp.getConvergedReason() < 0 and ksp.getIterationNumber() == 0:
                 break
