@@ -19,7 +19,7 @@ from meshcell.core.arrays import Array, Floats, Ints, Triple, frozen, lengths, s
 from meshcell.core.errors import MeshError
 from meshcell.core.grouping import Grouped, grouped_by
 from meshcell.core.hints import nearest
-from meshcell.core.measures import area_vectors_of, enclosed
+from meshcell.core.measures import area_vectors_of, enclosed, volumes_of
 from meshcell.core.validation import (
     OUTSIDE,
     as_triple,
@@ -270,9 +270,7 @@ class TetMesh:
     @functools.cached_property
     def volumes(self) -> Floats:
         """(n,) volumes of the tetrahedra, um^3."""
-        corners = self.points[self.tets]
-        a, b, c = (corners[:, k] - corners[:, 0] for k in (1, 2, 3))
-        return frozen(np.einsum("ij,ij->i", np.cross(a, b), c) / 6)
+        return frozen(volumes_of(self.points, self.tets))
 
     @functools.cached_property
     def area_vectors(self) -> Floats:

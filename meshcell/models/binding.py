@@ -26,6 +26,8 @@ from meshcell.models.species import Pool, Reaction, Species
 from meshcell.models.stimuli import Stimulus, mixed_stimuli, stimuli_of
 from meshcell.models.well_mixed import Domain, WellMixed
 
+# Cells whose corners are looked up at once.
+BLOCK = 1 << 16
 Rate = Callable[[Sequence[Floats], float, Floats], Floats]
 
 
@@ -238,7 +240,7 @@ def bound_compartment(model: Model, name: str, mesh: Domain) -> BoundCompartment
         if part in mesh.patches:
             raise ValueError(f"compartment {name!r} is ambiguous: the mesh has a region and a patch called {part!r}")
     if len(in_regions) == len(found):
-        return _bound(name, mesh.tets, np.sort(np.concatenate(found)), mesh)
+        return _bound(name, mesh.tets, found[0] if len(found) == 1 else np.sort(np.concatenate(found)), mesh)
     for part in parts(place):
         if part not in mesh.patches and part not in in_regions:
             raise ValueError(
@@ -259,10 +261,11 @@ def bound_compartment(model: Model, name: str, mesh: Domain) -> BoundCompartment
 
 def _bound(name: str, cells: Ints, rows: Array, mesh: Domain) -> BoundCompartment:
     # Marked rather than sorted: there are twenty times as many corners as nodes.
-    there = np.zeros(len(mesh.points), bool)
-    there[cells[rows]] = True
+    there, rows = np.zeros(len(mesh.points), bool), rows.astype(np.int32)
+    for first in range(0, len(rows), BLOCK):
+        there[cells[rows[first : first + BLOCK]]] = True
     nodes = np.flatnonzero(there).astype(np.int32)
-    return BoundCompartment(name, 3 if cells is mesh.tets else 2, rows.astype(np.int32), nodes)
+    return BoundCompartment(name, 3 if cells is mesh.tets else 2, rows, nodes)
 
 
 def _interface_rows(name: str, model: Model, mesh: Domain) -> Array:

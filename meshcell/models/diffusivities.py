@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +38,11 @@ def diffusivity(model: Model, species: Species, home: BoundCompartment, mesh: Te
         A coefficient below zero or not finite, a tensor that is not symmetric or has an eigenvalue below zero (names
         the place), fields of a length that fits nothing.
     """
-    given = []
-    for part, formulas, varying in model.diffusion_formulas(species):
+    given, parts = [], [*model.diffusion_formulas(species)]
+    if len(parts) == 1 and parts[0][0] is None and not _depends_on_place(*parts[0][1:]):
+        # What is the same everywhere is looked at in one cell.
+        home = replace(home, rows=home.rows[:1])
+    for part, formulas, varying in parts:
         own = np.ones(len(home.rows), bool) if part is None else _cells_of(part, home, mesh)
         entries = [_in_cells(formula, varying, species, home, mesh) for formula in formulas]
         tensors = np.stack(entries, axis=-1).reshape(-1, 3, 3) if len(entries) > 1 else entries[0]
@@ -57,6 +61,13 @@ def diffusivity(model: Model, species: Species, home: BoundCompartment, mesh: Te
     shares = values / largest
     shares.flags.writeable = False
     return largest, shares
+
+
+def _depends_on_place(formulas: Sequence[Expression], varying: Mapping[str, Varying]) -> bool:
+    """Tell whether a coefficient, or tensor, may differ from cell to cell or needs a cell's plane."""
+    fields = {name for name, value in varying.items() if isinstance(value, Field)}
+    named = {name for formula in formulas for name in formula.names}
+    return len(formulas) > 1 or formulas[0].tree == "given" or not named.isdisjoint({*POSITION, *fields})
 
 
 def _check(values: Floats, species: Species, home: BoundCompartment, mesh: TetMesh) -> None:

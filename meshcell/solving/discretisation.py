@@ -11,22 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from meshcell.core import adjacency
 from meshcell.core.arrays import Floats, Ints, distinct_rows
-from meshcell.geometry import finite_elements as fem
 from meshcell.models.binding import BoundFixed, BoundReaction, BoundSpecies, System
-from meshcell.models.bound_places import BoundCompartment
-from meshcell.models.well_mixed import Domain, WellMixed
 from meshcell.solving.kept_sums import KeptSums, connected, parts_of
 from meshcell.solving.linear.coarsening import Blocks, Kind
 from meshcell.solving.linear.diffusion import Diffusion
 from meshcell.solving.linear.krylov import add_rows, dot
 from meshcell.solving.linear.multigrid import Multigrid
+from meshcell.solving.numbering import Numbering, Rows
 from meshcell.solving.ranks import ALONE, Ranks
 from meshcell.solving.rates.reactions import Place, Reactions
-
-Rows = npt.NDArray[np.int64]
-
 
 # What is fixed; where among all nodes of the species; its unknowns here, and which of the part's nodes they are.
 Held = tuple[BoundFixed, Rows, Rows, Rows]
@@ -40,11 +34,11 @@ class Home:
 
     Parameters
     ----------
-    K : (n, n) sparse array, um (on an interface dimensionless)
-        Of all nodes of the compartment, without what is fixed.
-    mass : (n,) floats, um^3 or um^2
+    K : (own, n) sparse array, um (on an interface dimensionless)
+        Its rows at home here, with columns for all nodes of the compartment; without what is fixed.
+    mass : (own,) floats, um^3 or um^2
     rows : slice
-        The nodes that are at home here.
+        Which of all nodes are at home here.
     constants : list of floats, um^2/s
         D of every species.
     own : list of slices
@@ -69,34 +63,28 @@ class Discretisation:
         self.system, self.start, self.ranks = system, start, ranks
         self.names = list(system.species)
         homes = {name: species.compartment for name, species in system.species.items()}
-        self._n_points = len(system.mesh.points) + sum(home.volume is not None for home in homes.values())
-        self._owners = ranks.owners(system.mesh, self._n_points)
-        order = _node_order(system.mesh.edges, self._n_points, list(homes.values()), self._owners)
-        # One species of each compartment stands for all: they have the same nodes. First all of them, in order.
+        # One species of each compartment stands for all: they have the same nodes.
         first = {home.name: home for home in reversed(homes.values())}
-        self._sorted = {name: np.argsort(order[home.nodes]) for name, home in first.items()}
-        self._rows = {name: self._at_home(home.nodes[self._sorted[name]]) for name, home in first.items()}
-        self._places = {name: self._sorted[home.name][self._rows[home.name]] for name, home in homes.items()}
+        self._numbering = numbering = Numbering(system.mesh, list(first.values()), ranks)
+        self._rows = {name: numbering.rows(home) for name, home in first.items()}
+        self._places = {name: numbering.sorted(home)[self._rows[home.name]] for name, home in homes.items()}
         self.nodes = {name: home.nodes[self._places[name]] for name, home in homes.items()}
         sizes = [len(rows) for rows in self.nodes.values()]
         stops = np.cumsum([0, *sizes])
         self.size, self.n_unknowns = int(stops[-1]), sum(len(home.nodes) for home in homes.values())
         self.slices = {name: slice(int(a), int(b)) for name, a, b in zip(self.names, stops, stops[1:], strict=False)}
-        everywhere = {name: home.nodes[self._sorted[name]] for name, home in first.items()}
-        shared = {name: _operators(system.mesh, home, everywhere[name]) for name, home in first.items()}
-        masses = {name: mass[self._rows[name]] for name, (_, mass) in shared.items()}
+        masses = {name: numbering.mass(home) for name, home in first.items()}
         self.mass = np.concatenate([masses[home.name] for home in homes.values()])
-        self.totals = np.array([shared[home.name][1].sum() for home in homes.values()])
+        self.totals = ranks.total(np.array([masses[home.name].sum() for home in homes.values()]))
         self._parts = {name: self._held_parts(name, item.fixed) for name, item in system.species.items() if item.fixed}
         held_rows = [rows for parts in self._parts.values() for _, _, rows, _ in parts]
         self._held = np.concatenate([np.zeros(0, np.int64), *held_rows])
         # Where diffusion differs from cell to cell, K is weighted with its shares of the largest.
         alike = {name: _kind(system.species[name]) for name in self.names}
-        weighted: dict[Any, sp.csr_array] = {(home, None): K for home, (K, _) in shared.items()}
+        weighted: dict[Any, sp.csr_array] = {(name, None): numbering.stiffness(home) for name, home in first.items()}
         for name, kind in alike.items():
             if kind not in weighted:
-                home = homes[name]
-                weighted[kind] = _operators(system.mesh, home, everywhere[home.name], system.species[name].shares)[0]
+                weighted[kind] = numbering.stiffness(homes[name], system.species[name].shares)
         emptied, self._pulls = self._emptied({name: weighted[alike[name]] for name in self.names})
         self._stiffness = list(emptied.values())
         # Species of one compartment share a matrix, but for those with fixed values.
@@ -106,7 +94,7 @@ class Discretisation:
         self.homes = [
             Home(
                 emptied[own[0]],
-                shared[homes[own[0]].name][1],
+                masses[homes[own[0]].name],
                 self._rows[homes[own[0]].name],
                 [system.species[name].diffusion for name in own],
                 [self.slices[name] for name in own],
@@ -116,11 +104,11 @@ class Discretisation:
         self.perhaps_signed = system.perhaps_signed
         self.signed = tuple(name for name, item in system.species.items() if item.signed)
         self.stimuli, self.autonomous = system.stimuli, system.autonomous
-        used = self._at_home(np.argsort(order, kind="stable")[int((order < 0).sum()) :])
-        order = order - used.start
+        here = numbering.here
+        order = numbering.order - here.start
         self.kinds, ranked = self._kinds_of(groups, emptied, order)
         node_of = np.concatenate([order[rows] for rows in self.nodes.values()])
-        self.blocks = Blocks.of(node_of, used.stop - used.start, np.repeat(ranked, sizes))
+        self.blocks = Blocks.of(node_of, here.stop - here.start, np.repeat(ranked, sizes))
         # Species at the node of an average unknown.
         self.breadth = float(ranks.total(len(self.blocks.rows))) / self.n_unknowns
         self.diagonal = self.blocks.entries(np.arange(self.size), np.arange(self.size))
@@ -129,19 +117,15 @@ class Discretisation:
         self._stored = 0.0
         self._cut = np.flatnonzero(held[self.blocks.rows] | held[self.blocks.columns])
         self._pools = [name for name, home in homes.items() if home.volume is not None]
-        self.reactions = self._reactions(order)
-        self.sums = self._kept_sums({kind: connected(K) for kind, K in weighted.items()}, alike)
-
-    def _at_home(self, nodes: Ints | Rows) -> slice:
-        """Return which of all nodes, in order, are at home here: ranks have them one after the other."""
-        first, last = np.searchsorted(self._owners[nodes], [self.ranks.rank, self.ranks.rank + 1])
-        return slice(int(first), int(last))
+        self.reactions = self._reactions()
+        pieces = {kind: connected(K, self._rows[kind[0]].start, ranks) for kind, K in weighted.items()}
+        self.sums = self._kept_sums(pieces, alike)
 
     def _held_parts(self, name: str, fixed: Sequence[BoundFixed]) -> list[Held]:
         """Find where values of a species are fixed: among all its nodes, and those that are at home here."""
         home = self.system.species[name].compartment
-        lookup = np.full(self._n_points, -1, np.int64)
-        lookup[home.nodes[self._sorted[home.name]]] = np.arange(len(home.nodes))
+        lookup = np.full(self._numbering.n_points, -1, np.int64)
+        lookup[home.nodes[self._numbering.sorted(home)]] = np.arange(len(home.nodes))
         mine, first, found = self._rows[home.name], self.slices[name].start, []
         for part in fixed:
             rows = lookup[part.nodes]
@@ -177,13 +161,13 @@ class Discretisation:
             for chosen in ([name for name in own if D[name] > 0], [name for name in own if D[name] == 0]):
                 if chosen:
                     mine = self._rows[self.system.species[own[0]].compartment.name]
-                    K = matrices[own[0]][mine, mine]
+                    K = matrices[own[0]][:, mine]
                     K = K if D[chosen[0]] > 0 else sp.csr_array(K.shape)
                     ranks += chosen
                     kinds.append(Kind(K, order[self.nodes[chosen[0]]], np.array([D[name] for name in chosen])))
         return kinds, np.array([ranks.index(name) for name in self.names])
 
-    def _reactions(self, order: Rows) -> Reactions:
+    def _reactions(self) -> Reactions:
         """Gather the reactions place by place."""
         of_place: dict[str, list[BoundReaction]] = {}
         for reaction in self.system.reactions:
@@ -193,23 +177,22 @@ class Discretisation:
             for reaction in self.system.reactions
             for item in reaction.wholes
         }
-        places = [self._place(reactions, order) for reactions in of_place.values()]
+        places = [self._place(reactions) for reactions in of_place.values()]
         return Reactions(
             places, wholes, self.blocks, self.mass, [self.slices[name] for name in self._pools], self.ranks
         )
 
-    def _place(self, reactions: list[BoundReaction], order: Rows) -> Place:
+    def _place(self, reactions: list[BoundReaction]) -> Place:
         """Find the nodes and unknowns of the reactions of one compartment."""
         home, mesh = reactions[0].compartment, self.system.mesh
         places = {name: item.compartment for name, item in self.system.species.items()}
         changed = dict.fromkeys(name for reaction in reactions for name in reaction.change)
         pools = [name for name in changed if places[name].volume is not None and places[name] is not home]
         read = dict.fromkeys(name for reaction in reactions for name in reaction.reads)
-        by_unknowns = np.argsort(order[home.nodes], kind="stable")
-        by_unknowns = by_unknowns[self._at_home(home.nodes[by_unknowns])]
+        by_unknowns = self._numbering.sorted(home)[self._numbering.rows(home)]
         return Place(
             reactions,
-            home.mass(mesh)[by_unknowns],
+            self._numbering.mass(home),
             by_unknowns,
             home.xyz(mesh)[by_unknowns],
             {name: self._unknowns(name, home.nodes[by_unknowns]) for name in {**read, **changed} if name not in pools},
@@ -220,12 +203,11 @@ class Discretisation:
         """Return every species' K without its held unknowns, and D times what those had in the others' rows."""
         emptied, pulls = dict(stiffness), []
         for name, parts in self._parts.items():
-            held = np.zeros(stiffness[name].shape[0], bool)
+            held, species = np.zeros(stiffness[name].shape[1], bool), self.system.species[name]
             for _, rows, _, _ in parts:
                 held[rows] = True
-            emptied[name], pull = _without(stiffness[name], held)
-            species = self.system.species[name]
-            pulls.append((name, species.diffusion * pull[self._rows[species.compartment.name]]))
+            emptied[name], pull = _without(stiffness[name], held[self._rows[species.compartment.name]], held)
+            pulls.append((name, species.diffusion * pull))
         return emptied, pulls
 
     def _kept_sums(self, pieces: dict[Any, tuple[int, Rows]], alike: dict[str, Any]) -> KeptSums:
@@ -237,8 +219,8 @@ class Discretisation:
         for k, (name, own) in enumerate(self.slices.items()):
             home, _ = kind = alike[name]
             moves = self.system.species[name].diffusion > 0
-            count, parts = parts_of(pieces[home, None], pieces[kind] if moves else None)
-            labels[own] = parts[self._rows[home]] + len(species_of)
+            count, parts = parts_of(pieces[home, None], pieces[kind] if moves else None, self.ranks)
+            labels[own] = parts + len(species_of)
             species_of = np.append(species_of, np.full(count, k))
         events = []
         # Every species in one piece, as most are, has one kind of event.
@@ -263,7 +245,7 @@ class Discretisation:
 
     def _unknowns(self, name: str, nodes: Ints) -> Rows:
         """Return the unknowns of a species at some nodes."""
-        lookup = np.full(self._n_points, -1, np.int64)
+        lookup = np.full(self._numbering.n_points, -1, np.int64)
         lookup[self.nodes[name]] = np.arange(self.slices[name].start, self.slices[name].stop)
         return lookup[nodes]
 
@@ -315,7 +297,7 @@ class Discretisation:
         """Return the values (m,) of a species on all ranks, in the order of its compartment's nodes."""
         own = self.ranks.joined(u[self.slices[name]])
         values = np.empty(len(own))
-        values[self._sorted[self.system.species[name].compartment.name]] = own
+        values[self._numbering.sorted(self.system.species[name].compartment)] = own
         return values
 
     def whole(self, u: Floats) -> Floats:
@@ -433,46 +415,16 @@ class Discretisation:
         return name, home.xyz(self.system.mesh)[self._places[name][row]]
 
 
-def _node_order(edges: Ints, n: int, homes: list[BoundCompartment], owners: Ints) -> Rows:
-    """Number the points that carry species, rank by rank and neighbours close together; -1 for the others."""
-    used = np.zeros(n, bool)
-    for home in homes:
-        used[home.nodes] = True
-    graph = _adjacency(edges, n)
-    by_bandwidth = adjacency.cuthill_mckee(graph.indptr, graph.indices)[::-1]
-    order = np.full(n, -1, np.int64)
-    kept = by_bandwidth[used[by_bandwidth]]
-    kept = kept[np.argsort(owners[kept], kind="stable")]
-    order[kept] = np.arange(len(kept))
-    return order
-
-
-def _adjacency(pairs: Any, n: int) -> sp.csr_array:
-    both = np.concatenate([pairs, pairs[:, ::-1]])
-    return sp.csr_array((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(n, n))
-
-
 def _kind(species: BoundSpecies) -> tuple[str, bytes | None]:
     """Return what species with the same stiffness matrix have in common."""
     return species.compartment.name, None if species.shares is None else species.shares.tobytes()
 
 
-def _operators(
-    mesh: Domain, home: BoundCompartment, nodes: Ints, shares: Floats | None = None
-) -> tuple[sp.csr_array, Floats]:
-    """Stiffness, weighted with `shares` cell by cell, and lumped mass of a compartment, on its nodes in this order."""
-    if isinstance(mesh, WellMixed) or home.volume is not None:
-        return sp.csr_array((1, 1)), home.mass(mesh)
-    lookup = np.full(len(mesh.points), -1, np.int32)
-    lookup[nodes] = np.arange(len(nodes))
-    cells = lookup[home.corners(mesh)]
-    points = mesh.points[nodes]
-    return fem.stiffness(points, cells, shares), fem.lumped_mass(points, cells)
-
-
-def _without(K: sp.csr_array, held: npt.NDArray[np.bool_]) -> tuple[sp.csr_array, sp.csr_array]:
+def _without(
+    K: sp.csr_array, mine: npt.NDArray[np.bool_], held: npt.NDArray[np.bool_]
+) -> tuple[sp.csr_array, sp.csr_array]:
     """Empty the rows and columns of held unknowns, and return what was in the columns beside them."""
-    rows, columns = np.repeat(held, np.diff(K.indptr)), held[K.indices]
+    rows, columns = np.repeat(mine, np.diff(K.indptr)), held[K.indices]
     # A copy: zeros are taken out of it in place.
     pull = sp.csr_array((np.where(~rows & columns, K.data, 0.0), K.indices, K.indptr), shape=K.shape, copy=True)
     kept = sp.csr_array((np.where(rows | columns, 0.0, K.data), K.indices, K.indptr), shape=K.shape)

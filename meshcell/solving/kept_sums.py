@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from scipy.linalg import null_space
 from scipy.sparse.csgraph import connected_components
 
-from meshcell.core.arrays import Floats
+from meshcell.core.arrays import Floats, distinct_rows
 from meshcell.solving.linear.krylov import dot
 from meshcell.solving.ranks import ALONE, Ranks
 
@@ -52,14 +52,14 @@ class Pieces:
     ranks: Ranks = ALONE
 
     @classmethod
-    def of(cls, K: sp.csr_array, mass: Floats) -> Pieces:
-        """Find the pieces that a stiffness matrix connects."""
-        count, labels = connected(K)
-        open_rows = np.abs(K.sum(axis=0)) > 1e-9 * K.diagonal().max(initial=0)
-        closed = np.bincount(labels[open_rows], minlength=count) == 0
+    def of(cls, K: sp.csr_array, mass: Floats, first: int = 0, ranks: Ranks = ALONE) -> Pieces:
+        """Find the pieces that a stiffness matrix connects, of which this rank has the rows from `first` on."""
+        count, labels = connected(K, first, ranks)
+        open_rows = np.abs(K.sum(axis=1)) > 1e-9 * ranks.most(K.diagonal(first).max(initial=0))
+        closed = ranks.total(np.bincount(labels[open_rows], minlength=count)) == 0
         if count == 1:
-            return cls(mass, None, np.array([mass.sum()]), closed)
-        return cls(mass, labels, _summed(labels, mass, count), closed)
+            return cls(mass, None, np.array([ranks.total(mass.sum())]), closed, ranks)
+        return cls(mass, labels, ranks.total(_summed(labels, mass, count)), closed, ranks)
 
     def level(self, column: Floats) -> None:
         """Take from a rate (n,), in place, what it adds to every closed piece as a whole."""
@@ -70,12 +70,6 @@ class Pieces:
         sums = self.ranks.total(_summed(self.labels, self.mass * column, len(self.totals)))
         means = np.where(self.closed, sums / self.totals, 0)
         column -= means[self.labels]
-
-    def of_rows(self, rows: slice, ranks: Ranks) -> Pieces:
-        """Return what one of several ranks has of them."""
-        return replace(
-            self, mass=self.mass[rows], labels=None if self.labels is None else self.labels[rows], ranks=ranks
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,16 +180,39 @@ class KeptSums:
         return max(worst) if worst else None
 
 
-def connected(K: sp.csr_array) -> tuple[int, Labels]:
-    """Number the pieces that the entries of a symmetric matrix connect: their count and the nodes' labels."""
-    there = K.data != 0
+def connected(K: sp.csr_array, first: int = 0, ranks: Ranks = ALONE) -> tuple[int, Labels]:
+    """Number the pieces that the entries of a symmetric matrix connect.
+
+    Parameters
+    ----------
+    K : (own, n) sparse array
+        The rows from `first` on, which are this rank's.
+
+    Returns
+    -------
+    count : int
+    labels : (own,) ints
+    """
+    there, n = K.data != 0, K.shape[0]
     starts = np.concatenate([[0], np.cumsum(there)])[K.indptr]
     graph = sp.csr_array((np.ones(int(there.sum())), K.indices[there], starts), shape=K.shape)
-    count, labels = connected_components(graph, directed=False)
-    return int(count), labels.astype(np.int64)
+    count, own = connected_components(graph[:, first : first + n] if ranks.size > 1 else graph, directed=False)
+    labels = own.astype(np.int64)
+    if ranks.size == 1:
+        return int(count), labels
+    # Each rank's own pieces first, then those that entries between ranks join.
+    counts = ranks.joined(np.array([count]))
+    labels += counts[: ranks.rank].sum()
+    everywhere, entries = ranks.joined(labels), graph.tocoo()
+    joins = np.column_stack([labels[entries.coords[0]], everywhere[entries.coords[1]]])
+    joins = ranks.joined(distinct_rows(joins[joins[:, 0] != joins[:, 1]]).rows)
+    size = int(counts.sum())
+    joined = sp.coo_array((np.ones(len(joins)), (joins[:, 0], joins[:, 1])), shape=(size, size))
+    total, names = connected_components(joined, directed=False)
+    return int(total), names[labels].astype(np.int64)
 
 
-def parts_of(whole: tuple[int, Labels], moving: tuple[int, Labels] | None) -> tuple[int, Labels]:
+def parts_of(whole: tuple[int, Labels], moving: tuple[int, Labels] | None, ranks: Ranks = ALONE) -> tuple[int, Labels]:
     """Number the parts of a species: pieces within which it diffuses; what does not move counts with its place.
 
     `whole` numbers the pieces of its compartment, `moving` those that diffusion joins, None where nothing diffuses.
@@ -203,11 +220,11 @@ def parts_of(whole: tuple[int, Labels], moving: tuple[int, Labels] | None) -> tu
     if moving is None:
         return whole
     labels = whole[1] + moving[0]
-    many = np.bincount(moving[1], minlength=moving[0]) > 1
+    many = ranks.total(np.bincount(moving[1], minlength=moving[0])) > 1
     inside = many[moving[1]]
     labels[inside] = moving[1][inside]
-    found, labels = np.unique(labels, return_inverse=True)
-    return len(found), labels.ravel().astype(np.int64)
+    found = np.unique(ranks.joined(np.unique(labels)))
+    return len(found), np.searchsorted(found, labels).astype(np.int64)
 
 
 def _summed(labels: Labels, values: Floats, count: int) -> Floats:

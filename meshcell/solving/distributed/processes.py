@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
 from meshcell.solving.distributed.libraries import Libraries
 from meshcell.solving.ranks import Ranks
@@ -87,7 +88,7 @@ class Processes(Ranks):
         owners = np.zeros(n_points, np.int32)
         n = len(mesh.points)
         if self.size > 1 and n >= self.size:
-            starts, targets = _graph_rows(np.asarray(mesh.edges), n, self.rank, self.size)
+            starts, targets = _graph_rows(mesh.tets, n, self.rank, self.size)
             adjacency = self._graph.adjacencylist(targets, starts)
             cut = self._graph.partitioner()(self.comm, self.size, adjacency._cpp_object, False)
             owners[:n] = self.joined(np.asarray(cut.array, np.int32))
@@ -133,9 +134,10 @@ class Processes(Ranks):
             time.sleep(0.01)
 
 
-def _graph_rows(edges: Ints, n: int, rank: int, size: int) -> tuple[Array, Array]:
+def _graph_rows(tets: Ints, n: int, rank: int, size: int) -> tuple[Array, Array]:
     """Return one rank's share of the rows of the graph of points: starts (m + 1,) and neighbours, int64."""
     first, last = n * rank // size, n * (rank + 1) // size
+    edges = adjacency.edges(tets[((tets >= first) & (tets < last)).any(axis=1)], n)[0]
     both = np.concatenate([edges, edges[:, ::-1]])
     both = both[(both[:, 0] >= first) & (both[:, 0] < last)]
     both = both[np.argsort(both[:, 0], kind="stable")]

@@ -73,16 +73,14 @@ class PetscDiffusion(Diffusion):
             moving = [(D, own) for D, own in zip(home.constants, home.own, strict=True) if D > 0]
             if not moving:
                 continue
-            K, pieces = self._matrix(home), Pieces.of(home.K, home.mass).of_rows(home.rows, ranks)
-            diagonal, mass = home.K.diagonal()[home.rows], home.mass[home.rows]
+            K, pieces = self._matrix(home), Pieces.of(home.K, home.mass, home.rows.start, ranks)
+            diagonal, mass = home.K.diagonal(home.rows.start), home.mass
             steepest = float(ranks.most((diagonal / mass).max(initial=0)))
             self.bands += [Species(K, diagonal, mass, D, [own], pieces, D * steepest) for D, own in moving]
 
     def _matrix(self, home: Home) -> Any:
-        rows = home.K[home.rows]
-        sizes = (rows.shape[0], home.K.shape[0]), (rows.shape[0], home.K.shape[0])
-        index = self.PETSc.IntType
-        csr = rows.indptr.astype(index), rows.indices.astype(index), rows.data
+        sizes, index = (home.K.shape, home.K.shape), self.PETSc.IntType
+        csr = home.K.indptr.astype(index), home.K.indices.astype(index), home.K.data
         return self.PETSc.Mat().createAIJ(size=sizes, csr=csr, comm=self.ranks.comm)
 
     def apply(self, u: Floats) -> Floats:
@@ -323,12 +321,12 @@ class Beyond:
     @classmethod
     def of(cls, given: Libraries, ranks: Processes, home: Home) -> Beyond:
         """Find the columns of other ranks in a compartment's matrix."""
-        PETSc, rows = given.PETSc, home.K[home.rows]
+        PETSc, rows = given.PETSc, home.K
         away = (rows.indices < home.rows.start) | (rows.indices >= home.rows.stop)
         columns, places = np.unique(rows.indices[away], return_inverse=True)
         starts = np.concatenate([[0], np.cumsum(away)])[rows.indptr]
         entries = sp.csr_array((rows.data[away], places.ravel(), starts), shape=(rows.shape[0], len(columns)))
-        here = PETSc.Vec().createMPI((rows.shape[0], home.K.shape[0]), comm=ranks.comm)
+        here = PETSc.Vec().createMPI(rows.shape, comm=ranks.comm)
         there = PETSc.Vec().createSeq(len(columns), comm=PETSc.COMM_SELF)
         wanted = PETSc.IS().createGeneral(columns.astype(PETSc.IntType), comm=PETSc.COMM_SELF)
         return cls(entries, home.constants, home.own, PETSc.Scatter().create(here, wanted, there, None), here, there)
