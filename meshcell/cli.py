@@ -123,7 +123,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(USAGE)
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
         # A command line is no place for a traceback; the message says what to do. Bugs raise other types and show it.
-        print(f"meshcell: {_in_words(str(error)) or type(error).__name__}", file=sys.stderr)
+        from meshcell.core.errors import teller
+
+        if teller(error) != "another":
+            print(f"meshcell: {_in_words(str(error)) or type(error).__name__}", file=sys.stderr)
         sys.exit(USAGE if isinstance(error, UsageError) else REFUSED)
     except KeyboardInterrupt:
         print("meshcell: stopped", file=sys.stderr)
@@ -368,22 +371,24 @@ def simulate(
     from meshcell.jobs import asking, simulating, targets
     from meshcell.models.binding import bind
     from meshcell.models.model import Model
+    from meshcell.solving.solver import together
 
     # What would fail after hours fails now.
     kept: str | bool = True if checkpoint is None else checkpoint != "none" and checkpoint
-    target = _option("--output", functools.partial(targets.target_of, checkpoint=kept, overwrite=overwrite), output)
-    _check_folder(f"--output {output}", target.solution.absolute().parent)
-    asked = _option("--until --every --times", asking.moments, until, every, times)
-    pace = None if step is None else _option("--step", asking.seconds, step, "step")
-    science, body = Model.from_toml(model), Reading(**vars(reading)).load(mesh)
-    if not isinstance(body, TetMesh):
-        raise TypeError(f"simulate takes a mesh of tetrahedra; {mesh} holds a {type(body).__name__}")
-    bind(science, body)
-    questions = _option("--observe", asking.questions, observe or (), science, body) or None
-    if engine == "numba":
-        warm(("simulation",), progress=progress)
+    begin = functools.partial(targets.target_of, checkpoint=kept, overwrite=overwrite)
     try:
-        with _ended_like_ctrl_c():
+        with _ended_like_ctrl_c(), together(engine):
+            target = _option("--output", begin, output)
+            _check_folder(f"--output {output}", target.solution.absolute().parent)
+            asked = _option("--until --every --times", asking.moments, until, every, times)
+            pace = None if step is None else _option("--step", asking.seconds, step, "step")
+            science, body = Model.from_toml(model), Reading(**vars(reading)).load(mesh)
+            if not isinstance(body, TetMesh):
+                raise TypeError(f"simulate takes a mesh of tetrahedra; {mesh} holds a {type(body).__name__}")
+            bind(science, body)
+            questions = _option("--observe", asking.questions, observe or (), science, body) or None
+            if engine == "numba":
+                warm(("simulation",), progress=progress)
             job = simulating.simulate(
                 body, science, asked, output, observe=questions, checkpoint=kept, overwrite=overwrite,
                 paraview=paraview, notes={"model": model, "mesh": mesh}, keep=keep, rtol=rtol, step=pace,

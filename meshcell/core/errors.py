@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -50,3 +50,29 @@ class MeshError(ValueError):
     def __init__(self, message: str, where: Any = ()) -> None:
         super().__init__(message)
         self.where = np.asarray(where)
+
+
+Teller = Literal["this one", "another"]
+
+
+def mark_shared(error: BaseException, teller: Teller) -> None:
+    """Note that all processes of a run raise an error, and which of them tells it."""
+    vars(error)["_teller"] = teller
+
+
+def teller(error: BaseException | None) -> Teller | None:
+    """Return which process tells an error, or what it was raised from, that all of a run raise; None: only this one.
+
+    Examples
+    --------
+    >>> error = ValueError("too few")
+    >>> mark_shared(error, "another")
+    >>> teller(error), teller(ValueError())
+    ('another', None)
+    """
+    while error is not None:
+        if "_teller" in vars(error):
+            found: Teller = vars(error)["_teller"]
+            return found
+        error = error.__cause__ or error.__context__
+    return None

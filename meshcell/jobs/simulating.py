@@ -20,7 +20,7 @@ from meshcell.models.model import Model
 from meshcell.models.observables import Quantity
 from meshcell.models.solutions import Solution
 from meshcell.models.well_mixed import Domain
-from meshcell.solving.solver import is_first, solve
+from meshcell.solving.solver import solve, together
 
 log = logging.getLogger("meshcell")
 
@@ -104,23 +104,22 @@ def simulate(
     ['solution.npz', 'curves.csv', 'log.txt']
     """
     require(model, Model, "simulate(mesh, model, times, output)", mesh)
-    target = target_of(output, checkpoint=checkpoint, overwrite=overwrite)
-    asked = means(model) if observe is None else dict(observe)
-    begun, failure = datetime.now().astimezone(), None
-    with target.made():
-        try:
-            solution = _solved(target, mesh, model, times, overwrite, observe=asked, **options)
-        except SolveError as error:
-            if error.solution is None:
-                raise
-            solution, failure = error.solution, error
-        # Of the ranks of one run the first one writes.
-        alone = is_first(options.get("engine", "numba"))
-        text = log_text(solution, times, begun, notes or {}, options)
-        files = _saved(target, solution, paraview, text) if alone else ()
-    if failure is not None:
-        raise SolveError(f"{failure}; what was computed until then is in {target.output}", solution) from failure
-    if alone and target.checkpoint is not None and not solution.message:
+    with together(options.get("engine", "numba")) as first:
+        target = target_of(output, checkpoint=checkpoint, overwrite=overwrite)
+        asked = means(model) if observe is None else dict(observe)
+        begun, failure = datetime.now().astimezone(), None
+        with target.made():
+            try:
+                solution = _solved(target, mesh, model, times, overwrite, observe=asked, **options)
+            except SolveError as error:
+                if error.solution is None:
+                    raise
+                solution, failure = error.solution, error
+            text = log_text(solution, times, begun, notes or {}, options)
+            files = _saved(target, solution, paraview, text) if first else ()
+        if failure is not None:
+            raise SolveError(f"{failure}; what was computed until then is in {target.output}", solution) from failure
+    if first and target.checkpoint is not None and not solution.message:
         target.checkpoint.unlink(missing_ok=True)
     log.info("simulated to t = %.4g s: %s", solution.times[-1], target.output)
     return Job(solution, files)

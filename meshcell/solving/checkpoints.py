@@ -22,7 +22,7 @@ from meshcell.core.files import replacing
 from meshcell.models.well_mixed import WellMixed
 from meshcell.solving.options import Options
 from meshcell.solving.schemes import Discrete
-from meshcell.solving.state import TimeState
+from meshcell.solving.state import StopError, TimeState
 
 # Seconds between two writes, or as many times as long as the last one took, whichever is more.
 PAUSE, PAUSE_SHARE = 60.0, 30.0
@@ -71,12 +71,16 @@ class Checkpoint:
         """Write the state if the last time is long enough ago."""
         begun, ranks = time.perf_counter(), self.problem.ranks
         if ranks.any(ranks.rank == 0 and begun >= self.due):
-            self.write(state, values)
+            if trouble := self.write(state, values):
+                raise StopError(f"stopped at t = {state.t:.6g} s: {trouble}")
             now = time.perf_counter()
             self.due = now + max(PAUSE, PAUSE_SHARE * (now - begun))
 
-    def write(self, state: TimeState, values: list[Floats]) -> None:
-        """Write the state under another name, which then takes the file's place: never half a file."""
+    def write(self, state: TimeState, values: list[Floats]) -> str:
+        """Write the state under another name, which then takes the file's place: never half a file.
+
+        Returns what went wrong, on all ranks, or "".
+        """
         notes, whole = {item.name: getattr(state, item.name) for item in fields(state)}, self.problem.whole
         arrays: dict[str, Array] = {"u": whole(notes.pop("u")), "largest": notes.pop("largest")}
         past, history = notes.pop("past"), notes.pop("history")
@@ -89,14 +93,21 @@ class Checkpoint:
         arrays["values"] = np.array([whole(row) if self.states_too else row for row in values[: state.rows]])
         said = {"version": VERSION, "own": self.own, "rates": self.rates, "state": notes}
         arrays["checkpoint"] = np.array(json.dumps(said))
-        if self.problem.ranks.rank == 0:
-            self._put(arrays)
+        trouble = self._put(arrays) if self.problem.ranks.rank == 0 else ""
+        # Unknown 0 is at home on the first rank, which wrote.
+        said: str = self.problem.ranks.told(0, lambda _: trouble)
+        return said
 
-    def _put(self, arrays: dict[str, Array]) -> None:
-        with replacing(self.path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
+    def _put(self, arrays: dict[str, Array]) -> str:
+        try:
+            with replacing(self.path) as temporary, temporary.open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            last = "the last one that could is still there" if self.path.exists() else "there is none yet"
+            return f"the checkpoint {self.path} cannot be written ({error.strerror or error}); {last}; make room for it"
+        return ""
 
     def read(self) -> tuple[dict[str, Any], list[Floats]] | None:
         """Return the fields of the state and the notes of asked times so far; None where there is no file.

@@ -27,7 +27,7 @@ from meshcell.solving.options import Options
 
 def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution:
     """Simulate a model on a mesh; as `engine_numba.run`, on all ranks at once, which all return the whole solution."""
-    with _shared() as (given, ranks):
+    with together() as (given, ranks):
         if isinstance(mesh, WellMixed):
             # There is nothing to share: every rank has it all.
             return engine_numba.run(mesh, model, times, options)
@@ -40,13 +40,13 @@ def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution
 @contextmanager
 def discretised(system: System, start: float) -> Iterator[Discretisation]:
     """Give the equations of a bound model while they are solved, each rank its own."""
-    with _shared() as (given, ranks):
+    with together() as (given, ranks):
         alone = isinstance(system.mesh, WellMixed)
         yield Discretisation(system, start) if alone else Distributed(system, start, given, ranks)
 
 
 @contextmanager
-def _shared() -> Iterator[tuple[Libraries, Processes]]:
+def together() -> Iterator[tuple[Libraries, Processes]]:
     """Let all ranks work on one thing: errors come to all, and the first one speaks."""
     given, ranks, silence = libraries(), processes(), _Silence()
     logger = logging.getLogger("meshcell")

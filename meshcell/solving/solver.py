@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,26 @@ def is_first(engine: str) -> bool:
     """Tell whether this process is the one, of those that share a run, that writes files and speaks."""
     ranks = getattr(engine_named(engine), "processes", None)
     return ranks is None or ranks().rank == 0
+
+
+@contextlib.contextmanager
+def together(engine: str) -> Iterator[bool]:
+    """Let all processes that share runs do something, and fail together where one fails.
+
+    Yields
+    ------
+    bool
+        Whether this process is the first of them, which writes files and speaks.
+
+    Examples
+    --------
+    >>> with together("numba") as first:
+    ...     first
+    True
+    """
+    sharing = getattr(engine_named(engine), "together", contextlib.nullcontext)
+    with sharing():
+        yield is_first(engine)
 
 
 def engine_named(engine: str) -> Any:

@@ -7,6 +7,7 @@ where the states around them say well enough what is there, and end a step where
 from __future__ import annotations
 
 import itertools
+import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -123,8 +124,11 @@ class Stepper:
         self.u = story.last = self.state.u
         story.acted = self.state.acted
         self.stats.update(time=self.state.t, seconds=time.perf_counter() + spent, unknowns=self.problem.n_unknowns)
-        if checkpoint is not None:
-            checkpoint.write(self.state, self.values)
+        trouble = "" if checkpoint is None else checkpoint.write(self.state, self.values)
+        if trouble and story.message:
+            story.message += "" if trouble in story.message else f"; {trouble}"
+        elif trouble:
+            logging.getLogger("meshcell").warning("the run is finished, but %s", trouble)
         return story
 
     def _take_up(self, checkpoint: Checkpoint | None) -> None:

@@ -1,4 +1,6 @@
-"""Runs that are stopped in the middle, as by Ctrl-C."""
+"""Runs that are stopped in the middle, as by Ctrl-C or a full disk."""
+
+import contextlib
 
 from meshcell.solving import checkpoints
 from meshcell.solving.discretisation import Discretisation
@@ -21,3 +23,16 @@ def stop_after(patch, calls):
         return reacted(self, t, u)
 
     patch.setattr(Discretisation, "reacted", interrupted)
+
+
+@contextlib.contextmanager
+def full_disk(room=4000):
+    """Let no file grow beyond so many bytes: a limit of the process stands in for the disk."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

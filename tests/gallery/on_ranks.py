@@ -1,9 +1,11 @@
 """Problems that use all of the model language, to be solved on any number of ranks.
 
 As a program, under mpiexec, it solves them all and the first rank writes what was found: `on_ranks.py out.npz`; or it
-fails on purpose: `on_ranks.py --fail RANK`, waits to be stopped: `on_ranks.py --long`, or goes on from a checkpoint.
+fails on purpose: `on_ranks.py --fail RANK`, `--fail-after RANK`, `--full PATH`; waits to be stopped: `--long`; or goes
+on from a checkpoint.
 """
 
+import contextlib
 import sys
 from dataclasses import replace
 
@@ -12,7 +14,7 @@ import pytest
 
 import meshcell as mc
 from gallery.balls import round_ball
-from gallery.interruptions import stop_after
+from gallery.interruptions import full_disk, stop_after, write_always
 from gallery.meshes import ball, box
 from gallery.models import BALL, calcium, exchange
 from meshcell.models.events import Event
@@ -128,6 +130,28 @@ def failing(rank):
     mc.solve(mesh, model, times, engine="fenicsx", **given)
 
 
+def failing_after(rank):
+    """Raise on one rank alone after a run, while the others go on to the next."""
+    from meshcell.solving.engine_fenicsx import processes
+
+    mesh, model, times, given = problems()["kinase"]
+    mc.solve(mesh, model, times, engine="fenicsx", **given)
+    if processes().rank == rank:
+        raise RuntimeError("something broke here")
+    mc.solve(mesh, model, times, engine="fenicsx", **given)
+
+
+def filling(path):
+    """Run out of room for the checkpoint on the first rank."""
+    from meshcell.solving.engine_fenicsx import processes
+
+    mesh, model, times, given = problems()["whole state"]
+    mc.solve(mesh, model, times, engine="fenicsx", checkpoint=path, **given)
+    write_always(pytest.MonkeyPatch())
+    with full_disk() if processes().rank == 0 else contextlib.nullcontext():
+        mc.solve(mesh, model, np.array(times) + 1, engine="fenicsx", checkpoint=f"{path}.npz", **given)
+
+
 def long():
     """Run for minutes, and tell when it begins and how it ended."""
     from meshcell.solving.engine_fenicsx import processes
@@ -156,6 +180,10 @@ def say(text):
 if __name__ == "__main__":
     if sys.argv[1] == "--fail":
         failing(int(sys.argv[2]))
+    elif sys.argv[1] == "--fail-after":
+        failing_after(int(sys.argv[2]))
+    elif sys.argv[1] == "--full":
+        filling(sys.argv[2])
     elif sys.argv[1] == "--long":
         long()
     elif sys.argv[1] == "--go-on":

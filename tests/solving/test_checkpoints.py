@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from gallery.balls import round_ball
-from gallery.interruptions import stop_after, write_always
+from gallery.interruptions import full_disk, stop_after, write_always
+from meshcell.core.errors import SolveError
 from meshcell.models.model import Model
 from meshcell.models.species import Reaction, Species
 from meshcell.solving.discretisation import Discretisation
@@ -138,12 +139,29 @@ def test_a_checkpoint_is_of_its_scheme_steps_events_and_tolerances(tmp_path, one
         path.unlink()
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "run.npz"
-    run(path)
-    before = path.read_bytes()
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+def test_a_full_disk_stops_a_run_with_what_was_computed(tmp_path, monkeypatch):
+    pytest.importorskip("resource")
+    path, whole = tmp_path / "run.npz", run()
+    with monkeypatch.context() as patch:
+        stop_after(patch, 30)
         run(path)
+    before = path.read_bytes()
+    write_always(monkeypatch)
+    told = r"stopped at t = 0\.\d+ s: the checkpoint .*run.npz cannot be written \(.*\); the last one that could"
+    with full_disk(), pytest.raises(SolveError, match=told) as error:
+        run(path)
+    assert 0 < error.value.solution.stats["time"] < 1
+    assert error.value.args[0].count("cannot be written") == 1
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == ["run.npz"]
+    assert same(run(path), whole)
+
+
+def test_a_finished_run_is_not_lost_with_its_last_checkpoint(tmp_path, caplog):
+    pytest.importorskip("resource")
+    with full_disk():
+        found = run(tmp_path / "run.npz")
+    assert found.message == ""
+    assert same(found, run())
+    assert "the run is finished, but the checkpoint" in caplog.text
+    assert not list(tmp_path.iterdir())

@@ -44,6 +44,9 @@ def mpi(n, *words):
     )  # fmt: skip
 
 
+JOB = ["simulate", "no-such.toml", "no-such.vtu", "--engine", "fenicsx", "--until", "1s", "-o"]
+
+
 @pytest.fixture(scope="module")
 def embedded():
     return on_ranks.found("numba")
@@ -96,6 +99,38 @@ def test_an_error_on_one_rank_ends_the_job_and_is_told():
     assert run.returncode != 0
     assert said.count("RuntimeError: something broke here") == 1
     assert "rank 1 of 3 failed alone" in said
+
+
+@needs_dolfinx
+@pytest.mark.slow
+def test_an_error_after_a_run_ends_the_job():
+    """Outside of everything that is ours, where the other ranks would wait for ever."""
+    run = on(2, "--fail-after", "1")
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert said.count("RuntimeError: something broke here") == 1
+
+
+@needs_dolfinx
+def test_what_all_ranks_raise_is_told_once(tmp_path):
+    """A full disk, which the first rank alone finds full; what was kept before stays, and loads."""
+    run = on(2, "--full", str(tmp_path / "kept.npz"))
+    said, _ = run.communicate(timeout=100)
+    assert run.returncode != 0
+    assert said.count("Traceback") == 1, said
+    assert said.count("cannot be written (File too large); there is none yet") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.npz"]
+    mesh, model, times, options = on_ranks.problems()["whole state"]
+    finished = mc.solve(mesh, model, times, checkpoint=tmp_path / "kept.npz", **options)
+    assert finished.stats["steps"] == mc.solve(mesh, model, times, **options).stats["steps"]
+
+
+@needs_dolfinx
+def test_a_job_that_cannot_begin_says_so_once(tmp_path):
+    run = mpi(2, "-c", "from meshcell.cli import main; main()", *JOB, str(tmp_path / "run"))
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert said.count("no-such.toml") == 1, said
 
 
 def started(n):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ import numpy as np
 
 from meshcell.core import adjacency
 from meshcell.core.arrays import Array, Floats, Ints
+from meshcell.core.errors import mark_shared, teller
 from meshcell.solving.distributed.libraries import Libraries
 from meshcell.solving.ranks import Ranks
 
@@ -37,6 +39,8 @@ class Processes(Ranks):
         self.comm = (comm or given.MPI.COMM_WORLD).Dup()
         self.rank, self.size = self.comm.rank, self.comm.size
         self._asked_to_stop = False
+        if self.size > 1:
+            sys.excepthook = functools.partial(self._last_words, sys.excepthook)
 
     def total(self, parts: Any) -> Any:
         """Return the sum over all ranks, taken in their order."""
@@ -105,6 +109,7 @@ class Processes(Ranks):
         except BaseException as error:
             if self.size > 1:
                 self._end_unless_all_failed(error)
+                self._share(error)
             raise
         finally:
             for number, handler in before.items():
@@ -132,6 +137,20 @@ class Processes(Ranks):
                 sys.stderr.flush()
                 self.MPI.COMM_WORLD.Abort(1)
             time.sleep(0.01)
+
+    def _share(self, error: BaseException) -> None:
+        """Let the first rank tell an error that all have; one that others have not as well tells its own."""
+        text = f"{type(error).__name__}: {error}"
+        alike = self.comm.allgather(text)[0] == text
+        mark_shared(error, "another" if alike and self.rank > 0 else "this one")
+
+    def _last_words(self, tell: Callable[..., Any], kind: Any, error: BaseException, trace: Any) -> None:
+        """Tell an error that nobody caught, and end the job: others may wait for this rank for ever."""
+        if teller(error) != "another":
+            tell(kind, error, trace)
+        if teller(error) is None:
+            sys.stderr.flush()
+            self.MPI.COMM_WORLD.Abort(1)
 
 
 def _graph_rows(tets: Ints, n: int, rank: int, size: int) -> tuple[Array, Array]:
