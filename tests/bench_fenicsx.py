@@ -1,14 +1,16 @@
 """Measure the distributed engine against the embedded one and a loop written by hand with dolfinx; prints a table.
 
-    python tests/bench_fenicsx.py [--shells 57] [--ranks 1 2]
+    python tests/bench_fenicsx.py [--shells 57] [--ranks 1 2] [--halo 2 4 8 16]
 
 Needs dolfinx (`pip install -e ".[fenicsx]"`). The Brusselator of three species of `bench_solver.py`, the same equal
 steps for all. Every row is a job of its own with one thread a rank, which reads the mesh from a file. CPU seconds are
 those of the busiest rank; of a step they are the difference of a run of many steps and a run of one, by the number of
-steps between them. Memory is what a rank has at the end, and what it had before it read the mesh is named apart.
+steps between them. Memory is named in parts: what a rank has before it reads the mesh, the mesh, and the most that a
+run takes beside both. `--halo` counts what ranks say to each other instead, which takes no quiet machine.
 """
 
 import argparse
+import functools
 import json
 import os
 import resource
@@ -31,6 +33,17 @@ def memory():
     """Return the memory of this process, MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
+
+
+def most_memory():
+    """Return the most memory that this process has had since `forget_memory`, MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**10
+
+
+def forget_memory():
+    """Let `most_memory` count anew."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def run_ours(mesh, engine, scheme):
@@ -100,13 +113,14 @@ def job(kind, scheme, path, steps):
     prepared(small)(2)
     before = memory()
     mesh, used = mc.load(path), []
-    run = prepared(mesh)
+    run, loaded = prepared(mesh), memory()
+    forget_memory()
     for n in (1, 1, steps):
         cpu, wall = time.process_time(), time.perf_counter()
         run(n)
         used.append((time.process_time() - cpu, time.perf_counter() - wall))
     each = [(b - a) / (steps - 1) for a, b in zip(used[1], used[2], strict=True)]
-    found = [*each, used[1][0], before, memory() - before]
+    found = [*each, used[1][0], before, loaded - before, most_memory() - loaded]
     if kind != "numba":
         from mpi4py import MPI
 
@@ -118,7 +132,7 @@ def job(kind, scheme, path, steps):
 
 
 def measured(kind, scheme, n, path, steps):
-    """Run a job on n ranks and return what it found."""
+    """Run a job on n ranks and return what it found; "halo" is one as well."""
     command = [sys.executable, __file__, "--job", kind, scheme, str(path), str(steps)]
     if kind != "numba":
         command = [str(Path(sys.executable).with_name("mpiexec")), "-n", str(n), *command]
@@ -128,28 +142,81 @@ def measured(kind, scheme, n, path, steps):
     return json.loads(said.splitlines()[-1])
 
 
+def halo(scheme, path, steps):
+    """Count what ranks say to each other."""
+    import dolfinx_solver  # noqa: F401
+    from mpi4py import MPI
+    from petsc4py import PETSc
+
+    from meshcell.models.binding import bind
+    from meshcell.solving.distributed.libraries import libraries
+    from meshcell.solving.distributed.systems import Distributed
+    from meshcell.solving.engine_fenicsx import processes
+
+    ranks, mesh, comm = processes(), mc.load(path), MPI.COMM_WORLD
+    run, sums, counted = run_ours(mesh, "fenicsx", scheme), [0], type(ranks)._together
+
+    def together(self, parts, what):
+        sums[0] += 1
+        return counted(self, parts, what)
+
+    type(ranks)._together = together
+    PETSc.Log.begin()
+    events = {name: PETSc.Log.Event(name) for name in ("VecScatterBegin", "VecTDot", "VecNorm")}
+
+    def said():
+        now = {name: event.getPerfInfo() for name, event in events.items()}
+        scatter = now.pop("VecScatterBegin")
+        # Messages count where they leave and where they come.
+        return np.array(
+            [sums[0] + sum(event["count"] for event in now.values()), scatter["count"], scatter["messageLength"] / 2e3]
+        )
+
+    run(1)
+    before = said()
+    run(1 + steps)
+    per_step = (said() - before) / (1 + steps)
+    home = Distributed(bind(brusselator(), mesh), 0.0, libraries(), ranks).homes[0]
+    away = np.unique(home.K.indices)
+    away = away[(away < home.rows.start) | (away >= home.rows.stop)]
+    ends = np.cumsum(comm.allgather(home.K.shape[0]))
+    neighbours = len(np.unique(np.searchsorted(ends, away, side="right")))
+    found = comm.allgather([home.K.shape[0], len(away), neighbours, *per_step])
+    if comm.rank == 0:
+        sys.stdout.write(json.dumps([float(value) for value in np.max(found, axis=0)]) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shells", type=int, default=57)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--halo", type=int, nargs="+", default=[])
     parser.add_argument("--job", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.job:
         kind, scheme, path, steps = given.job
-        job(kind, scheme, path, int(steps))
+        (halo if kind == "halo" else functools.partial(job, kind))(scheme, path, int(steps))
         return
     with tempfile.TemporaryDirectory() as folder:
         path, rows = Path(folder) / "mesh.npz", []
         mesh = round_ball(given.shells)
         mc.save(path, mesh)
+        if given.halo:
+            for scheme in ("imex2", "implicit"):
+                for n in given.halo:
+                    found = measured("halo", scheme, n, path, 4)
+                    rows.append((f"{scheme}, {n} ranks", *(f"{value:,.0f}" for value in found)))
+            head = ("nodes", "of others", "neighbours", "sums a step", "exchanges a step", "kB sent a step")
+            table(f"{len(mesh.tets):,} tetrahedra: the most of a rank", head, rows)
+            return
         for scheme, steps in (("imex2", given.steps), ("imex", given.steps), ("implicit", max(4, given.steps // 4))):
             rows.append((f"embedded, {scheme}", *measured("numba", scheme, 1, path, steps)))
             for n in given.ranks:
                 rows.append((f"fenicsx, {scheme}, {n} ranks", *measured("fenicsx", scheme, n, path, steps)))
         for n in given.ranks:
             rows.append((f"dolfinx by hand, order 1, {n} ranks", *measured("dolfinx", "", n, path, given.steps)))
-        head = "CPU s a step", "wall s a step", "CPU s of set-up and one step", "MB before the mesh", "MB after"
+        head = "CPU s a step", "wall s a step", "CPU s of set-up and one step", "MB before", "of the mesh", "in the run"
         table(f"{len(mesh.tets):,} tetrahedra, steps of {DT} s", head, rows)
 
 
