@@ -95,8 +95,8 @@ class Checkpoint:
         arrays["checkpoint"] = np.array(json.dumps(said))
         trouble = self._put(arrays) if self.problem.ranks.rank == 0 else ""
         # Unknown 0 is at home on the first rank, which wrote.
-        said: str = self.problem.ranks.told(0, lambda _: trouble)
-        return said
+        told: str = self.problem.ranks.told(0, lambda _: trouble)
+        return told
 
     def _put(self, arrays: dict[str, Array]) -> str:
         try:

@@ -108,6 +108,10 @@ def found(engine, **options):
         for what, curve in solution.observed.items():
             result[f"{name}/observed {what}"] = np.asarray(curve)
         result[f"{name}/drift"] = np.array(solution.stats.get("mass_drift", 0.0))
+    mesh, model, times, given = problems()["whole state"]
+    by_petsc = {} if engine == "numba" else {"petsc_options": {"implicit_pc_type": "gamg"}}
+    solution = mc.solve(mesh, model, times, engine=engine, **{**given, "scheme": "implicit"}, **by_petsc, **options)
+    result |= {f"gamg/{species}": values for species, values in solution.values.items()}
     mesh, model, *_ = problems()["kinase"]
     result["steady/c"] = mc.steady(mesh, model, rtol=1e-9, engine=engine).values["c"]
     return result

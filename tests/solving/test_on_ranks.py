@@ -190,16 +190,37 @@ def test_a_job_on_two_ranks_is_written_once(tmp_path):
 
 
 @needs_dolfinx
-def test_petsc_solves_systems_with_reactions_where_it_is_asked_to(caplog):
+@pytest.mark.parametrize(
+    ("given", "most"),
+    [
+        ({"ksp_type": "lgmres", "ksp_gmres_restart": 40}, 60),
+        ({"pc_type": "bjacobi"}, 60),
+        ({"pc_type": "gamg"}, 60),
+        # A factorisation leaves the rounding of one round, and what is asked to see it.
+        ({"pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}, 4),
+    ],
+    ids=lambda given: str(given),
+)
+def test_petsc_solves_systems_with_reactions_where_it_is_asked_to(caplog, given, most):
     mesh, model, times, options = on_ranks.problems()["whole state"]
     ours, theirs = (
-        mc.solve(mesh, model, times, engine="fenicsx", petsc_options=given, **options)
-        for given in (None, {"implicit_ksp_type": "lgmres", "implicit_ksp_gmres_restart": 40})
+        mc.solve(mesh, model, times, engine="fenicsx", petsc_options=chosen, **{**options, "scheme": "implicit"})
+        for chosen in (None, {f"implicit_{name}": value for name, value in given.items()})
     )
     assert ours.stats["linear_iterations"] != theirs.stats["linear_iterations"]
+    assert theirs.stats["linear_iterations"] < most * theirs.stats["linear_solves"]
     for name, values in ours.values.items():
         np.testing.assert_allclose(theirs.values[name], values, rtol=1e-8)
     assert not caplog.text
+
+
+@needs_dolfinx
+def test_a_solver_of_petsc_that_does_not_solve_is_named(caplog):
+    options = {"implicit_ksp_type": "richardson", "implicit_pc_type": "none"}
+    run = {"engine": "fenicsx", "step": 0.01, "scheme": "implicit", "throw": False}
+    found = mc.solve(round_ball(4, core=2), calcium(), [0, 0.05], petsc_options=options, **run)
+    assert "the step fell" in found.message
+    assert caplog.text.count("PETSc's richardson with none did not solve a system with reactions") == 1
 
 
 @needs_dolfinx

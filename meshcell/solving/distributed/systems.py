@@ -20,6 +20,7 @@ import scipy.sparse as sp
 
 from meshcell.core.arrays import Floats
 from meshcell.solving.discretisation import Discretisation, Home
+from meshcell.solving.distributed.assembled import Assembled
 from meshcell.solving.distributed.libraries import Libraries
 from meshcell.solving.distributed.plateaus import Plateaus
 from meshcell.solving.distributed.processes import Processes
@@ -188,10 +189,14 @@ class PetscSystems:
         self._weights = np.zeros(0)
         self._known = Directions(problem.size, self.ranks.total)
         # Where somebody asks for one.
-        asked = any(name.startswith(IMPLICIT) for name in given.PETSc.Options().getAll())
+        asked = [name for name in given.PETSc.Options().getAll() if name.startswith(IMPLICIT)]
         self._ksp: Any = None
+        self._warned = False
+        self._assembled: Assembled | None = None
         if asked:
             self._ksp, self._vectors = self._petsc_solver()
+        if any(name.startswith(f"{IMPLICIT}pc_type") for name in asked):
+            self._assembled = Assembled(given.PETSc, problem, self._beyond, IMPLICIT)
 
     def _petsc_solver(self) -> tuple[Any, Any]:
         """Make a Krylov solver of PETSc and its vectors."""
@@ -203,10 +208,11 @@ class PetscSystems:
         ksp.setOperators(A)
         ksp.setType("gmres")
         ksp.setPCSide(self.PETSc.PC.Side.LEFT)
+        ksp.setFromOptions()
+        # What the options say of preconditioners is for the matrix with entries, see `apply`.
         pc = ksp.getPC()
         pc.setType("python")
         pc.setPythonContext(self)
-        ksp.setFromOptions()
         return ksp, A.createVecs()
 
     # --- as Multigrid ---
@@ -214,6 +220,8 @@ class PetscSystems:
     def update(self, values: Floats, border: tuple[Floats, Floats] | None = None) -> None:
         """Set the node blocks (z,); `border`: L and R, (k, u) each, of which A is less L^T R."""
         self.local.update(values)
+        if self._assembled is not None:
+            self._assembled.update(values, border, self.ranks.dot)
         self._known.count = 0
         self._plateaus.update(values, self.local.diagonal, border)
         self._border = None
@@ -279,14 +287,28 @@ class PetscSystems:
             if not size > tolerance or not np.isfinite(size) or done >= most:
                 break
             right.array[:] = rest
-            ksp.setTolerances(rtol=TRUSTED, atol=tolerance, divtol=1e10, max_it=most)
+            share = max(MARGIN * tolerance / size, TRUSTED)
+            ksp.setTolerances(rtol=share, atol=0.0, divtol=1e10, max_it=most - done)
             ksp.solve(right, step)
+            if ksp.getConvergedReason() < 0:
+                self._warn(ksp)
             if ksp.getIterationNumber() == 0:
                 break
             done += ksp.getIterationNumber()
             x += step.array_r / weights
         x += r
         return x, done, bool(size <= tolerance)
+
+    def _warn(self, ksp: Any) -> None:
+        """Say once that the solver somebody chose does not do."""
+        if not self._warned:
+            logging.getLogger("meshcell").warning(
+                "PETSc's %s with %s did not solve a system with reactions in %d iterations (reason %d): its step is "
+                "taken anew, shorter; other options %r, or none, may do better",
+                *(ksp.getType(), self._assembled.name if self._assembled else "our preconditioner"),
+                *(ksp.getIterationNumber(), ksp.getConvergedReason(), f"{IMPLICIT}..."),
+            )
+        self._warned = True
 
     # --- as PETSc sees it: W A W^-1 and W B W^-1 of the weighed unknowns, so that its norms are ours ---
 
@@ -295,8 +317,9 @@ class PetscSystems:
         y.array[:] = self.multiply(x.array_r / self._weights)
 
     def apply(self, _: Any, x: Any, y: Any) -> None:
-        """Precondition."""
-        y.array[:] = self._weights * self.precondition(np.array(x.array_r))
+        """Precondition, with PETSc's own where its options name one."""
+        by = self if self._assembled is None else self._assembled
+        y.array[:] = self._weights * by.precondition(np.array(x.array_r))
 
 
 @dataclass(frozen=True, eq=False)
