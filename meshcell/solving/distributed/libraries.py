@@ -10,6 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from meshcell.core.arrays import Array
+
 HOW = (
     "engine='fenicsx' needs dolfinx with PETSc; on Linux with Python 3.12 or later: pip install 'meshcell[fenicsx]'; "
     "elsewhere from conda-forge (fenics-dolfinx, petsc4py) or Debian 13 (python3-dolfinx)"
@@ -23,6 +27,13 @@ class Libraries:
     MPI: Any
     PETSc: Any
     graph: Any
+
+    def cut(self, comm: Any, n_parts: int, starts: Array, targets: Array) -> Array:
+        """Cut a graph, of which every rank has some rows, by dolfinx's partitioner: (rows,) the part of each."""
+        rows = self.graph.adjacencylist(targets, starts)
+        # Until dolfinx 0.9 it was the object of C++ itself.
+        parts = self.graph.partitioner()(comm, n_parts, getattr(rows, "_cpp_object", rows), False)
+        return np.asarray(parts.array, np.int32)
 
 
 # Options on a command line that are PETSc's; those of the program that runs are none of its business.

@@ -35,7 +35,7 @@ class Processes(Ranks):
     """
 
     def __init__(self, given: Libraries, comm: Any = None) -> None:
-        self.MPI, self._graph = given.MPI, given.graph
+        self.MPI, self._given = given.MPI, given
         self.comm = (comm or given.MPI.COMM_WORLD).Dup()
         self.rank, self.size = self.comm.rank, self.comm.size
         self._asked_to_stop = False
@@ -93,9 +93,7 @@ class Processes(Ranks):
         n = len(mesh.points)
         if self.size > 1 and n >= self.size:
             starts, targets = _graph_rows(mesh.tets, n, self.rank, self.size)
-            adjacency = self._graph.adjacencylist(targets, starts)
-            cut = self._graph.partitioner()(self.comm, self.size, adjacency._cpp_object, False)
-            owners[:n] = self.joined(np.asarray(cut.array, np.int32))
+            owners[:n] = self.joined(self._given.cut(self.comm, self.size, starts, targets))
         return owners
 
     # --- what goes wrong ---
