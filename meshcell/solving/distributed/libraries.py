@@ -6,7 +6,7 @@ import contextlib
 import functools
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,11 @@ class Libraries:
         # Until dolfinx 0.9 it was the object of C++ itself.
         parts = self.graph.partitioner()(comm, n_parts, getattr(rows, "_cpp_object", rows), False)
         return np.asarray(parts.array, np.int32)
+
+    def unused(self, names: Iterable[str]) -> list[str]:
+        """Return the options that no solver has asked for; none where PETSc does not tell, as before 3.23."""
+        used = getattr(self.PETSc.Options(), "used", None)
+        return [] if used is None else [name for name in names if not used(name)]
 
 
 # Options on a command line that are PETSc's; those of the program that runs are none of its business.

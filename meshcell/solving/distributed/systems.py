@@ -407,12 +407,11 @@ def options_of(given: Libraries, options: Mapping[str, Any]) -> Iterator[None]:
         known[name] = value
     try:
         yield
-        for name in options:
-            if not known.used(name):
-                logging.getLogger("meshcell").warning(
-                    "no solver asked for the option %r of PETSc: the solvers of this run are %r and %r",
-                    *(name, f"{DIFFUSION}...", f"{IMPLICIT}..."),
-                )
+        for name in given.unused(options):
+            logging.getLogger("meshcell").warning(
+                "no solver asked for the option %r of PETSc: the solvers of this run are %r and %r",
+                *(name, f"{DIFFUSION}...", f"{IMPLICIT}..."),
+            )
     finally:
         for name in options:
             known.delValue(name)
