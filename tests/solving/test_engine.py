@@ -1,8 +1,10 @@
 """Laws that every engine must obey: known solutions, orders, conservation, positivity, symmetry, clear failures."""
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -361,3 +363,23 @@ def test_an_interrupt_returns_what_was_computed(monkeypatch):
     assert "interrupted at t = 0." in solution.message
     assert 10 < len(solution.times) < 101
     np.testing.assert_allclose(solution.values["u"][:, 0], np.exp(-solution.times), rtol=1e-3)
+
+
+@pytest.mark.parametrize("scheme", ["implicit", "imex"])
+def test_a_run_leaves_its_matrices_to_nobody(engine, scheme, monkeypatch):
+    """They are much memory, and what names itself in a ring is kept until Python looks for rings."""
+    made, begin = [], Discretisation.__init__
+
+    def noted(self, *given):
+        made.append(weakref.ref(self))
+        begin(self, *given)
+
+    monkeypatch.setattr(Discretisation, "__init__", noted)
+    model = well([Reaction("r", "box", "u", {"u": -1})], u=1)
+    gc.collect()
+    gc.disable()
+    try:
+        solve(box(2, names={1: "box"}), model, [0, 0.1], engine=engine, scheme=scheme)
+        assert [ref() for ref in made] == [None]
+    finally:
+        gc.enable()

@@ -9,6 +9,7 @@ engine's solvers have, whatever PETSc's own norm says.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,27 +182,28 @@ class PetscSystems:
     """The matrix A = fixed + blocks on several ranks; as `Multigrid`, which each rank has of its own nodes here."""
 
     def __init__(self, given: Libraries, problem: Distributed) -> None:
-        self.PETSc, self.ranks, self.problem = given.PETSc, problem.processes, problem
+        # Not the problem, which has these systems: what is named in a ring stays until Python looks for rings.
+        self.PETSc, self.ranks = given.PETSc, problem.processes
         self.local = Multigrid(problem.kinds, problem.blocks)
         self._beyond = [Beyond.of(given, problem.processes, home) for home in problem.homes]
         self._plateaus = Plateaus(self.ranks, problem.kinds, problem.blocks, self._beyond)
         self._border: Border | None = None
-        self._weights = np.zeros(0)
+        self.weights = np.zeros(0)
         self._known = Directions(problem.size, self.ranks.total)
         # Where somebody asks for one.
         asked = [name for name in given.PETSc.Options().getAll() if name.startswith(IMPLICIT)]
         self._ksp: Any = None
         self._warned = False
-        self._assembled: Assembled | None = None
+        self.assembled: Assembled | None = None
         if asked:
-            self._ksp, self._vectors = self._petsc_solver()
+            self._ksp, self._vectors = self._petsc_solver((problem.size, problem.n_unknowns))
         if any(name.startswith(f"{IMPLICIT}pc_type") for name in asked):
-            self._assembled = Assembled(given.PETSc, problem, self._beyond, IMPLICIT)
+            self.assembled = Assembled(given.PETSc, problem, self._beyond, IMPLICIT)
 
-    def _petsc_solver(self) -> tuple[Any, Any]:
-        """Make a Krylov solver of PETSc and its vectors."""
-        n, N = self.problem.size, self.problem.n_unknowns
-        A = self.PETSc.Mat().createPython(((n, N), (n, N)), self, comm=self.ranks.comm)
+    def _petsc_solver(self, size: tuple[int, int]) -> tuple[Any, Any]:
+        """Make a Krylov solver of PETSc and its vectors; `size`: unknowns of this rank, and of all."""
+        seen = Weighed(self)
+        A = self.PETSc.Mat().createPython((size, size), seen, comm=self.ranks.comm)
         A.setUp()
         ksp = self.PETSc.KSP().create(self.ranks.comm)
         ksp.setOptionsPrefix(IMPLICIT)
@@ -212,7 +214,7 @@ class PetscSystems:
         # What the options say of preconditioners is for the matrix with entries, see `apply`.
         pc = ksp.getPC()
         pc.setType("python")
-        pc.setPythonContext(self)
+        pc.setPythonContext(seen)
         return ksp, A.createVecs()
 
     # --- as Multigrid ---
@@ -220,8 +222,8 @@ class PetscSystems:
     def update(self, values: Floats, border: tuple[Floats, Floats] | None = None) -> None:
         """Set the node blocks (z,); `border`: L and R, (k, u) each, of which A is less L^T R."""
         self.local.update(values)
-        if self._assembled is not None:
-            self._assembled.update(values, border, self.ranks.dot)
+        if self.assembled is not None:
+            self.assembled.update(values, border, self.ranks.dot)
         self._known.count = 0
         self._plateaus.update(values, self.local.diagonal, border)
         self._border = None
@@ -262,8 +264,8 @@ class PetscSystems:
         self, b: Floats, weights: Floats, tolerance: float, guess: Floats | None = None, most: int = 120
     ) -> tuple[Floats, int, bool]:
         """Solve A x = b until the 2-norm of weights * B (b - A x), about that of the error, is at most `tolerance`."""
-        if weights is not self._weights:
-            self._known.count, self._weights = 0, weights
+        if weights is not self.weights:
+            self._known.count, self.weights = 0, weights
         if self._ksp is None:
             system = self.multiply, self.precondition, b, weights, tolerance, guess, most
             x, done, converged = gmres(*system, self._known)
@@ -305,21 +307,31 @@ class PetscSystems:
             logging.getLogger("meshcell").warning(
                 "PETSc's %s with %s did not solve a system with reactions in %d iterations (reason %d): its step is "
                 "taken anew, shorter; other options %r, or none, may do better",
-                *(ksp.getType(), self._assembled.name if self._assembled else "our preconditioner"),
+                *(ksp.getType(), self.assembled.name if self.assembled else "our preconditioner"),
                 *(ksp.getIterationNumber(), ksp.getConvergedReason(), f"{IMPLICIT}..."),
             )
         self._warned = True
 
-    # --- as PETSc sees it: W A W^-1 and W B W^-1 of the weighed unknowns, so that its norms are ours ---
+
+class Weighed:
+    """The systems as PETSc sees them: W A W^-1 and W B W^-1 of the weighed unknowns, so that its norms are ours.
+
+    It does not own them, as PETSc, which they own, keeps it.
+    """
+
+    def __init__(self, systems: PetscSystems) -> None:
+        self._systems = weakref.ref(systems)
 
     def mult(self, _: Any, x: Any, y: Any) -> None:
         """Multiply, for the matrix."""
-        y.array[:] = self.multiply(x.array_r / self._weights)
+        if systems := self._systems():
+            y.array[:] = systems.multiply(x.array_r / systems.weights)
 
     def apply(self, _: Any, x: Any, y: Any) -> None:
         """Precondition, with PETSc's own where its options name one."""
-        by = self if self._assembled is None else self._assembled
-        y.array[:] = self._weights * by.precondition(np.array(x.array_r))
+        if systems := self._systems():
+            by = systems if systems.assembled is None else systems.assembled
+            y.array[:] = systems.weights * by.precondition(np.array(x.array_r))
 
 
 @dataclass(frozen=True, eq=False)
