@@ -34,21 +34,13 @@ class Assembled:
     def __init__(self, PETSc: Any, problem: Distributed, beyond: list[Any], prefix: str) -> None:
         n, ranks = problem.size, problem.processes
         self._first = int(ranks.joined(np.array([n]))[: ranks.rank].sum())
-        blocks = problem.blocks
-        there = [*self._diffusion(problem, beyond)]
+        in_blocks = problem.blocks.rows, self._first + problem.blocks.columns
+        there = [(*in_blocks, np.zeros(len(in_blocks[0]))), *self._diffusion(problem, beyond)]
         rows, columns, values = (np.concatenate([part[k] for part in there]) for k in range(3))
-        in_blocks = np.zeros(len(blocks.rows))
-        whole = sp.coo_array(
-            (
-                np.concatenate([values, in_blocks]),
-                (np.concatenate([rows, blocks.rows]), np.concatenate([columns, self._first + blocks.columns])),
-            ),
-            shape=(n, problem.n_unknowns),
-        ).tocsr()
-        self._data, self._indptr, self._indices = whole.data, whole.indptr, whole.indices
-        self._places = _places(whole, blocks.rows, self._first + blocks.columns)
-        csr = self._indptr.astype(PETSc.IntType), self._indices.astype(PETSc.IntType), whole.data
         size = (n, problem.n_unknowns)
+        whole = sp.coo_array((values, (rows, columns)), shape=size).tocsr()
+        self._data, self._places = whole.data, _places(whole, *in_blocks)
+        csr = whole.indptr.astype(PETSc.IntType), whole.indices.astype(PETSc.IntType), whole.data
         self._matrix = PETSc.Mat().createAIJ(size=(size, size), csr=csr, comm=ranks.comm)
         self._csr = csr[:2]
         self._pc = PETSc.PC().create(ranks.comm)
