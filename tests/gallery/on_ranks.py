@@ -17,12 +17,14 @@ from gallery.balls import round_ball
 from gallery.interruptions import full_disk, stop_after, write_always
 from gallery.meshes import ball, box
 from gallery.models import BALL, calcium, exchange
+from meshcell.models.binding import bind
 from meshcell.models.events import Event
 from meshcell.models.model import Model
 from meshcell.models.observables import Quantity
 from meshcell.models.parameters import Field, Table
 from meshcell.models.species import Pool, Reaction, Species
 from meshcell.solving.discretisation import Discretisation
+from meshcell.solving.distributed.libraries import libraries
 
 # So that linear systems leave nothing to see; one species alone takes it further.
 EXACT = {"step": 0.01, "rtol": 1e-11}
@@ -117,6 +119,41 @@ def found(engine, **options):
     return result
 
 
+def difference_of_forms(name):
+    """Compare a problem's forms of UFL with its equations: the largest difference of rates and masses, relative."""
+    libraries()
+    from dolfinx.fem import assemble_matrix, assemble_vector, form
+    from dolfinx.la import InsertMode
+
+    mesh, model, *_ = problems()[name]
+    written, problem, found = mc.solving.forms(mesh, model), Discretisation(bind(model, mesh)), []
+    comm, own, t = written.domain.comm, written.space.dofmap.index_map.size_local, 0.02
+    written.advance(t)
+
+    def everywhere(place, values):
+        whole = np.zeros(len(mesh.points))
+        whole[place.nodes] = values
+        return whole
+
+    def gathered(values):
+        whole = np.zeros(len(mesh.points))
+        whole[written.nodes[:own]] = values[:own]
+        return comm.allreduce(whole)
+
+    u = problem.initial() * (1 + 0.1 * np.random.default_rng(1).random(problem.size))
+    state, rates, masses = (problem.outward([each], [t]) for each in (u, problem.rate(t, u), problem.mass))
+    for species, item in problem.system.species.items():
+        written.values[species].x.array[:] = everywhere(item.compartment, state[species][0])[written.nodes]
+    for species, item in problem.system.species.items():
+        vector, matrix = assemble_vector(form(written.rates[species])), assemble_matrix(form(written.masses[species]))
+        vector.scatter_reverse(InsertMode.add)
+        matrix.scatter_reverse()
+        for got, ours in ((vector.array, rates), (matrix.to_scipy().diagonal(), masses)):
+            wanted = everywhere(item.compartment, ours[species][0])
+            found.append(np.abs(gathered(got) - wanted).max() / np.abs(wanted).max())
+    return max(found)
+
+
 def failing(rank):
     """Let reactions raise on one rank alone, after some steps."""
     from meshcell.solving.engine_fenicsx import processes
@@ -182,8 +219,13 @@ def say(text):
 
 
 if __name__ == "__main__":
+    from meshcell.solving.engine_fenicsx import processes
+
     if sys.argv[1] == "--fail":
         failing(int(sys.argv[2]))
+    elif sys.argv[1] == "--forms":
+        differences = [difference_of_forms(name) for name in sys.argv[2:]]
+        say(max(differences) if processes().rank == 0 else "")
     elif sys.argv[1] == "--fail-after":
         failing_after(int(sys.argv[2]))
     elif sys.argv[1] == "--full":
@@ -193,8 +235,6 @@ if __name__ == "__main__":
     elif sys.argv[1] == "--go-on":
         going_on(sys.argv[2])
     else:
-        from meshcell.solving.engine_fenicsx import processes
-
         arrays = found("fenicsx")
         if processes().rank == 0:
             np.savez(sys.argv[1], **arrays)

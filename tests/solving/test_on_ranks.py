@@ -18,6 +18,7 @@ from gallery import on_ranks
 from gallery.balls import round_ball
 from gallery.interruptions import stop_after
 from gallery.models import calcium
+from meshcell.models.species import Reaction, Species
 from meshcell.solving.distributed.libraries import libraries
 from meshcell.solving.ranks import ALONE
 
@@ -238,6 +239,39 @@ def test_options_of_petsc_reach_the_solvers(caplog):
     mc.solve(mesh, calcium(), [0, 0.05], scheme="imex", petsc_options={"difusion_pc_type": "jacobi"}, **run)
     asked = hasattr(libraries().PETSc.Options(), "used")
     assert ("no solver asked for the option 'difusion_pc_type'" in caplog.text) == asked
+
+
+FORMS = ("kinase", "calcium", "places", "potential", "steered")
+
+
+@needs_dolfinx
+@pytest.mark.parametrize("name", FORMS)
+def test_forms_of_ufl_are_our_equations(name):
+    assert on_ranks.difference_of_forms(name) < 1e-12
+
+
+@needs_dolfinx
+def test_forms_of_ufl_are_our_equations_on_ranks():
+    """Inner interfaces take cells of both ranks, and ghosts have to be kept up: both go wrong in silence."""
+    run = on(3, "--forms", "calcium", "places")
+    said, _ = run.communicate(timeout=200)
+    assert run.returncode == 0, said
+    assert float(said.split()[-1]) < 1e-12
+
+
+@needs_dolfinx
+def test_what_has_no_place_in_a_form_is_named():
+    mesh = round_ball(3)
+
+    def model(rate):
+        return mc.Model({"ball": "ball"}, [Species("A", "ball", 1, 1)], [Reaction("r", "ball", rate, {"A": -1})])
+
+    with pytest.raises(ValueError, match=r"rate of reaction 'r' reads mean\(A\), a number of a whole state"):
+        mc.solving.forms(mesh, model("A*mean(A)"))
+    with pytest.raises(ValueError, match=r"rate of reaction 'r' uses floor, which UFL does not have"):
+        mc.solving.forms(mesh, model("floor(A)"))
+    with pytest.raises(ValueError, match="'P' is a pool: leave it to solve"):
+        mc.solving.forms(*on_ranks.problems()["whole state"][:2])
 
 
 @pytest.mark.skipif(THERE, reason="dolfinx is there")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from meshcell.core.arrays import Floats
+from meshcell.solving.discretisation import Discretisation
+from meshcell.solving.distributed.processes import Processes
 from meshcell.solving.linear.multigrid import Border
-
-if TYPE_CHECKING:
-    from meshcell.solving.distributed.systems import Distributed
 
 Triples = tuple[Any, Any, Any]
 
@@ -24,15 +23,17 @@ class Assembled:
     Parameters
     ----------
     PETSc : module
-    problem : Distributed
+    problem : Discretisation
+        Of the unknowns of this rank.
+    ranks : Processes
     beyond : list of Beyond
         What other ranks' nodes enter with.
     prefix : str
         Of the options that choose the preconditioner: GAMG, block Jacobi with ILU, MUMPS, ...
     """
 
-    def __init__(self, PETSc: Any, problem: Distributed, beyond: list[Any], prefix: str) -> None:
-        n, ranks = problem.size, problem.processes
+    def __init__(self, PETSc: Any, problem: Discretisation, ranks: Processes, beyond: list[Any], prefix: str) -> None:
+        n = problem.size
         self._first = int(ranks.joined(np.array([n]))[: ranks.rank].sum())
         in_blocks = problem.blocks.rows, self._first + problem.blocks.columns
         there = [(*in_blocks, np.zeros(len(in_blocks[0]))), *self._diffusion(problem, beyond)]
@@ -50,7 +51,7 @@ class Assembled:
         self._vectors = self._matrix.createVecs()
         self._border: Border | None = None
 
-    def _diffusion(self, problem: Distributed, beyond: list[Any]) -> Iterator[Triples]:
+    def _diffusion(self, problem: Discretisation, beyond: list[Any]) -> Iterator[Triples]:
         """Yield the entries of D K, rows of this rank and columns of all: those at home here, and of the others."""
         names = self._first + np.arange(problem.size, dtype=np.float64)
         for home in problem.homes:

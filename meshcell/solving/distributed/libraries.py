@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from meshcell.core.arrays import Array
+from meshcell.core.arrays import Array, Floats, Ints
 
 HOW = (
     "engine='fenicsx' needs dolfinx with PETSc; on Linux with Python 3.12 or later: pip install 'meshcell[fenicsx]'; "
@@ -34,6 +34,24 @@ class Libraries:
         # Until dolfinx 0.9 it was the object of C++ itself.
         parts = self.graph.partitioner()(comm, n_parts, getattr(rows, "_cpp_object", rows), False)
         return np.asarray(parts.array, np.int32)
+
+    def shared_mesh(self, points: Floats, tets: Ints) -> Any:
+        """Make dolfinx's mesh of tetrahedra, the first rank's, with the cells beside shared faces on both ranks."""
+        dmesh, basix, ufl = (importlib.import_module(name) for name in ("dolfinx.mesh", "basix.ufl", "ufl"))
+        shape = ufl.Mesh(basix.element("Lagrange", "tetrahedron", 1, shape=(3,)))
+        # Since dolfinx 0.10 with the most cells that a face may have.
+        most = [2] if "max_facet_to_cell_links" in str(dmesh.create_cell_partitioner.__doc__) else []
+        cut = dmesh.create_cell_partitioner(self.graph.partitioner(), dmesh.GhostMode.shared_facet, *most)
+        mine = slice(None) if self.MPI.COMM_WORLD.rank == 0 else slice(0)
+        cells = np.asarray(tets[mine], np.int64)
+        # By name, as their order changed.
+        return dmesh.create_mesh(self.MPI.COMM_WORLD, cells=cells, x=points[mine], e=shape, partitioner=cut)
+
+    def layout(self, geometry: Any) -> Ints:
+        """(cells, 4) rows of the points of dolfinx's geometry."""
+        # A list of them since dolfinx 0.10.
+        several = getattr(geometry, "dofmaps", None)
+        return np.asarray(geometry.dofmap if several is None or callable(several) else several[0])
 
     def unused(self, names: Iterable[str]) -> list[str]:
         """Return the options that no solver has asked for; none where PETSc does not tell, as before 3.23."""

@@ -198,7 +198,7 @@ class PetscSystems:
         if asked:
             self._ksp, self._vectors = self._petsc_solver((problem.size, problem.n_unknowns))
         if any(name.startswith(f"{IMPLICIT}pc_type") for name in asked):
-            self.assembled = Assembled(given.PETSc, problem, self._beyond, IMPLICIT)
+            self.assembled = Assembled(given.PETSc, problem, self.ranks, self._beyond, IMPLICIT)
 
     def _petsc_solver(self, size: tuple[int, int]) -> tuple[Any, Any]:
         """Make a Krylov solver of PETSc and its vectors; `size`: unknowns of this rank, and of all."""
