@@ -315,6 +315,7 @@ def simulate(
     step: str | None = None,
     scheme: Literal["auto", "implicit", "imex", "imex2"] = "auto",
     engine: str = "numba",
+    petsc_options: Several = None,
     checkpoint: str | None = None,
     paraview: bool = True,
     progress: bool = True,
@@ -356,6 +357,8 @@ def simulate(
         How reactions are taken; imex2 is for fixed steps.
     engine
         What solves: numba, or fenicsx on the ranks of mpiexec -n 4 meshcell simulate ...
+    petsc_options
+        For the solvers of fenicsx: diffusion_pc_type=gamg implicit_ksp_type=lgmres.
     checkpoint
         File that keeps how far a run has come until it is finished; by default in the folder or beside the file. "none"
         keeps none.
@@ -392,11 +395,11 @@ def simulate(
             job = simulating.simulate(
                 body, science, asked, output, observe=questions, checkpoint=kept, overwrite=overwrite,
                 paraview=paraview, notes={"model": model, "mesh": mesh}, keep=keep, rtol=rtol, step=pace,
-                scheme=scheme, engine=engine, progress=progress,
+                scheme=scheme, engine=engine, progress=progress, petsc_options=_settings(petsc_options),
             )  # fmt: skip
     except ValueError as error:
-        if str(error).partition(" ")[0] in ("engine", "rtol", "scheme", "checkpoint"):
-            raise UsageError(f"--{error}") from error
+        if str(error).partition(" ")[0] in ("engine", "rtol", "scheme", "checkpoint", "petsc_options"):
+            raise UsageError(f"--{error}".replace("--petsc_", "--petsc-")) from error
         raise
     if job.files:
         print(job.solution, *job.files, sep="\n")
@@ -460,6 +463,11 @@ def _ended_like_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _settings(texts: tuple[str, ...] | None) -> dict[str, str] | None:
+    """Read name=value, or the name of something to be switched on."""
+    return {name: value for name, _, value in (text.lstrip("-").partition("=") for text in texts or ())} or None
 
 
 def _names(texts: tuple[str, ...] | None) -> dict[int, str] | None:

@@ -86,6 +86,7 @@ def test_options_reach_solve(here, capsys):
         (["--until", "1s", "--scheme", "x"], 2, "Choose from"),
         (["--until", "1s", "--rtol", "7"], 2, "--rtol should be between"),
         (["--until", "1s", "--engine", "numbat"], 2, "--engine should be one of 'numba'"),
+        (["--until", "1s", "--petsc-options", "a=b"], 2, "--petsc-options are for engine='fenicsx'; got them with"),
         (["--until", "1s", "--observe", "mean CA"], 2, "did you mean 'Ca'"),
         (
             ["--until", "1s", "--observe", "mean Ca bal"],

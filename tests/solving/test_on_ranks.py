@@ -181,6 +181,7 @@ def test_a_job_on_two_ranks_is_written_once(tmp_path):
     model.to_toml(tmp_path / "cell.toml")
     job = ["simulate", *(str(tmp_path / name) for name in ("cell.toml", "cell.vtu")), "--engine", "fenicsx"]
     job += ["-o", str(tmp_path / "run"), "--until", "100ms", "--step", "10ms", "--rtol", "1e-10"]
+    job += ["--petsc-options", "implicit_pc_type=gamg", "implicit_ksp_type=lgmres"]
     run = mpi(2, "-c", "from meshcell.cli import main; main()", *job)
     said, _ = run.communicate(timeout=100)
     assert run.returncode == 0, said
@@ -189,6 +190,7 @@ def test_a_job_on_two_ranks_is_written_once(tmp_path):
     whole = mc.solve(mesh, model, found.times, step=0.01, rtol=1e-10)
     np.testing.assert_allclose(found.values["Ca"], whole.values["Ca"], rtol=1e-8)
     assert not (tmp_path / "run" / "checkpoint.npz").exists()
+    assert "'implicit_pc_type': 'gamg'" in (tmp_path / "run" / "log.txt").read_text()
 
 
 @needs_dolfinx
