@@ -427,18 +427,13 @@ def _check_target(output: Path, kind: type, overwrite: bool) -> None:
 
 
 def _check_folder(said: str, folder: Path) -> None:
-    """Write a file into a folder, which is made if need be, and take both away: permissions do not tell all."""
-    missing = [parent for parent in (folder, *folder.absolute().parents) if not parent.exists()]
+    """Write a file into a folder, or where it will be made, and take it away: permissions do not tell all."""
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise UsageError(f"{said}: nothing can be written into {folder}: {error}; choose another folder") from error
-    finally:
-        for parent in missing:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
 
 
 def _length(text: str) -> float:

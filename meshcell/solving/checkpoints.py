@@ -117,8 +117,11 @@ class Checkpoint:
         ValueError
             Not a checkpoint, a damaged one, or one of another run: says in what they differ.
         """
-        if not self.path.exists():
+        there, ranks = self.path.exists(), self.problem.ranks
+        if not ranks.any(there):
             return None
+        if not ranks.every(there):
+            raise ValueError(f"checkpoint should be a file that all ranks see; {self.path} is there for some of them")
         try:
             with np.load(self.path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}

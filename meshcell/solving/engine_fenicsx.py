@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import functools
 import logging
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from meshcell.core.arrays import Floats
+from meshcell.core.types import TetMesh
 from meshcell.models.binding import System
 from meshcell.models.model import Model
 from meshcell.models.solutions import Solution
@@ -31,10 +36,24 @@ def run(mesh: Domain, model: Model, times: Floats, options: Options) -> Solution
         if isinstance(mesh, WellMixed):
             # There is nothing to share: every rank has it all.
             return engine_numba.run(mesh, model, times, options)
+        ranks.require_alike(_account(mesh, model, times, options))
         options = replace(options, progress=options.progress and ranks.rank == 0)
         make = functools.partial(Distributed, given=given, processes=ranks)
         with options_of(given, options.petsc):
             return engine_numba.run(mesh, model, times, options, make)
+
+
+def _account(mesh: TetMesh, model: Model, times: Floats, options: Options) -> dict[str, Any]:
+    """Say in short what is solved, and how; functions have no text."""
+    corners = [zlib.crc32(np.ascontiguousarray(array).data) for array in (mesh.points, mesh.tets, mesh.regions)]
+    rates = {name: str(rate.tree) for name, rate in model.rates.items()}
+    how = options.rtol, options.atol, options.step, options.scheme, options.longest, options.keep, [*options.observe]
+    return {
+        "meshes": corners,
+        "models": (rates, repr(model.compartments)),
+        "times": (times.tolist(), options.events, len(options.acts)),
+        "options": (repr(how), sorted(options.petsc)),
+    }
 
 
 @contextmanager

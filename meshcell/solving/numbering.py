@@ -36,10 +36,10 @@ class Numbering:
     def __init__(self, mesh: Domain, homes: list[BoundCompartment], ranks: Ranks) -> None:
         self.mesh, self.ranks = mesh, ranks
         self.n_points = len(mesh.points) + sum(home.volume is not None for home in homes)
-        self.owners = ranks.owners(mesh, self.n_points)
         used = np.zeros(self.n_points, bool)
         for home in homes:
             used[home.nodes] = True
+        self.owners = ranks.owners(mesh, used)
         own = self._neighbours_together()
         own = own[used[own]]
         ordered = ranks.joined(own)

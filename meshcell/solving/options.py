@@ -110,7 +110,8 @@ def checked_petsc(options: Any, engine: str) -> dict[str, Any]:
         raise ValueError(f"petsc_options are for engine='fenicsx'; got them with engine={engine!r}")
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         raise TypeError(f'petsc_options should be a dict such as {{"diffusion_pc_type": "gamg"}}; got {options!r:.80}')
-    return {name.removeprefix("-"): value for name, value in options.items()}
+    # To PETSc what is switched on has no value.
+    return {name.removeprefix("-"): None if value is True else value for name, value in options.items()}
 
 
 def checked_events(events: list[float]) -> tuple[float, ...]:

@@ -76,9 +76,9 @@ class Ranks:
         """Return the largest of |values| of every species (s,)."""
         return np.asarray(self.most(np.array([np.abs(values[rows]).max(initial=0) for rows in own])))
 
-    def owners(self, mesh: Any, n_points: int) -> Ints:
-        """Return the rank (n_points,) that every point is at home on; what is no point of the mesh, on the first."""
-        return np.zeros(n_points, np.int32)
+    def owners(self, mesh: Any, used: Array) -> Ints:
+        """Return the rank (p,) that every used (p,) point is at home on; what is no point of the mesh, on the first."""
+        return np.zeros(len(used), np.int32)
 
 
 ALONE = Ranks()

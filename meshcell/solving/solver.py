@@ -138,28 +138,29 @@ def solve(
     where a polynomial of degree 4 through the last states is right to the tolerance, and end there where it is not
     (`stats["interpolated"]` counts the former); fixed steps always end there.
     """
-    if mesh is None or isinstance(mesh, Mapping):
-        require(model, Model, "solve(mesh, model, times)")
-        mesh = well_mixed(model, mesh)
-    checked_input(mesh, model)
-    moments = checked_times(times)
-    breaks, acts = parted_events(events)
-    options = Options(
-        checked_rtol(rtol),
-        checked_atol(atol, [item.name for item in model.species]),
-        _checked_length(step, "step"),
-        throw,
-        progress,
-        checked_scheme(scheme, step),
-        checked_events([*getattr(model, "events", ()), *breaks, *switching_times(acts, model)]),
-        None if checkpoint is None else Path(checkpoint),
-        _checked_length(longest, "longest"),
-        checked_observe(observe, keep, moments),
-        keep,
-        acts,
-        checked_petsc(petsc_options, engine),
-    )
-    solution: Solution = engine_named(engine).run(mesh, model, moments, options)
+    with together(engine):
+        if mesh is None or isinstance(mesh, Mapping):
+            require(model, Model, "solve(mesh, model, times)")
+            mesh = well_mixed(model, mesh)
+        checked_input(mesh, model)
+        moments = checked_times(times)
+        breaks, acts = parted_events(events)
+        options = Options(
+            checked_rtol(rtol),
+            checked_atol(atol, [item.name for item in model.species]),
+            _checked_length(step, "step"),
+            throw,
+            progress,
+            checked_scheme(scheme, step),
+            checked_events([*getattr(model, "events", ()), *breaks, *switching_times(acts, model)]),
+            None if checkpoint is None else Path(checkpoint),
+            _checked_length(longest, "longest"),
+            checked_observe(observe, keep, moments),
+            keep,
+            acts,
+            checked_petsc(petsc_options, engine),
+        )
+        solution: Solution = engine_named(engine).run(mesh, model, moments, options)
     return solution
 
 

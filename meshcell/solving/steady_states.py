@@ -133,6 +133,7 @@ def _search(problem: Discretisation, search: Search, at: float, horizon: float, 
     search.dt = _first_step(problem, search, at, horizon, rtol)
     signed = problem.ranks.any(search.u.min(initial=0) < 0)
     while search.stats["newton_iterations"] < MOST_STEPS:
+        problem.ranks.heed()
         rate = problem.rate(at, search.u)
         change = _newton_step(problem, search, at, rate, rtol)
         search.stats["newton_iterations"] += 1

@@ -1,11 +1,13 @@
 """Problems that use all of the model language, to be solved on any number of ranks.
 
 As a program, under mpiexec, it solves them all and the first rank writes what was found: `on_ranks.py out.npz`; or it
-fails on purpose: `on_ranks.py --fail RANK`, `--fail-after RANK`, `--full PATH`; waits to be stopped: `--long`; or goes
-on from a checkpoint.
+fails on purpose: `on_ranks.py --fail RANK`, `--fail-before RANK`, `--fail-after RANK`, `--full PATH`, `--unlike`; waits
+to be stopped: `--long`; or goes on from a checkpoint.
 """
 
 import contextlib
+import os
+import signal
 import sys
 from dataclasses import replace
 
@@ -23,8 +25,10 @@ from meshcell.models.model import Model
 from meshcell.models.observables import Quantity
 from meshcell.models.parameters import Field, Table
 from meshcell.models.species import Pool, Reaction, Species
+from meshcell.solving import steady_states, together
 from meshcell.solving.discretisation import Discretisation
 from meshcell.solving.distributed.libraries import libraries
+from meshcell.solving.engine_fenicsx import processes
 
 # So that linear systems leave nothing to see; one species alone takes it further.
 EXACT = {"step": 0.01, "rtol": 1e-11}
@@ -76,6 +80,11 @@ def potential():
     return Model(BALL, species, [current], {"g": 3.0, "E": -0.07})
 
 
+def at_rest_in_core():
+    """A species that has a small part of the mesh alone."""
+    return Model({"core": "core"}, [Species("A", "core", 1, "1 + x")], [Reaction("r", "core", "1 - A", {"A": 1})])
+
+
 def problems():
     """Name -> (mesh, model, times, options of solve)."""
     sphere, nested, pair = round_ball(5), round_ball(6, core=3), halves()
@@ -95,6 +104,7 @@ def problems():
         "potential": (sphere, potential(), [0, 0.1], {**EXACT, "scheme": "implicit"}),
         "events": (sphere, decay, [0, 1.0], {**EXACT, "events": events}),
         "observed": (sphere, decay, np.linspace(0, 1, 11), {**EXACT, "observe": asked, "keep": "observed"}),
+        "core alone": (nested, at_rest_in_core(), [0, 0.1], {**EXACT, "scheme": "implicit"}),
         "steered": (nested, calcium(), [0, 0.5, 1.0], {"rtol": 1e-5}),
     }
 
@@ -156,8 +166,6 @@ def difference_of_forms(name):
 
 def failing(rank):
     """Let reactions raise on one rank alone, after some steps."""
-    from meshcell.solving.engine_fenicsx import processes
-
     reacted, left = Discretisation.reacted, [30]
 
     def broken(self, t, u):
@@ -173,8 +181,6 @@ def failing(rank):
 
 def failing_after(rank):
     """Raise on one rank alone after a run, while the others go on to the next."""
-    from meshcell.solving.engine_fenicsx import processes
-
     mesh, model, times, given = problems()["kinase"]
     mc.solve(mesh, model, times, engine="fenicsx", **given)
     if processes().rank == rank:
@@ -182,10 +188,44 @@ def failing_after(rank):
     mc.solve(mesh, model, times, engine="fenicsx", **given)
 
 
+def failing_before(rank):
+    """Raise on one rank alone, while the others already solve."""
+    mesh, model, times, given = problems()["kinase"]
+    with together("fenicsx"):
+        if processes().rank == rank:
+            raise RuntimeError("something broke here")
+        mc.solve(mesh, model, times, engine="fenicsx", **given)
+
+
+def unlike():
+    """Let ranks solve different things: say what is refused; and be stopped in a search, which the next one forgets."""
+    rank = processes().rank
+    mesh, model, times, given = problems()["core alone"]
+    noise = np.random.default_rng(rank).random(len(mesh.points))
+    others = [
+        (mesh, Model({"core": "core"}, [Species("A", "core", 1, lambda x: noise[: len(x)])]), times),
+        (round_ball(6 + rank, core=3), model, times),
+        (mesh, model, [0, 0.1 + rank]),
+    ]
+    for other in others:
+        with pytest.raises(ValueError, match="all ranks should solve the same; their ") as error:
+            mc.solve(*other, engine="fenicsx")
+        say(str(error.value).split(";")[1])
+    search = steady_states._search
+
+    def interrupted(*given):
+        os.kill(os.getpid(), signal.SIGINT)
+        return search(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steady_states, "_search", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mc.steady(mesh, model, engine="fenicsx")
+    say(repr(mc.solve(mesh, model, times, engine="fenicsx", **given).message))
+
+
 def filling(path):
     """Run out of room for the checkpoint on the first rank."""
-    from meshcell.solving.engine_fenicsx import processes
-
     mesh, model, times, given = problems()["whole state"]
     mc.solve(mesh, model, times, engine="fenicsx", checkpoint=path, **given)
     write_always(pytest.MonkeyPatch())
@@ -195,8 +235,6 @@ def filling(path):
 
 def long():
     """Run for minutes, and tell when it begins and how it ended."""
-    from meshcell.solving.engine_fenicsx import processes
-
     mesh, model, *_ = problems()["calcium"]
     mc.solve(mesh, model, [0, 0.01], engine="fenicsx", step=0.005)
     if processes().rank == 0:
@@ -219,8 +257,6 @@ def say(text):
 
 
 if __name__ == "__main__":
-    from meshcell.solving.engine_fenicsx import processes
-
     if sys.argv[1] == "--fail":
         failing(int(sys.argv[2]))
     elif sys.argv[1] == "--forms":
@@ -228,6 +264,10 @@ if __name__ == "__main__":
         say(max(differences) if processes().rank == 0 else "")
     elif sys.argv[1] == "--fail-after":
         failing_after(int(sys.argv[2]))
+    elif sys.argv[1] == "--fail-before":
+        failing_before(int(sys.argv[2]))
+    elif sys.argv[1] == "--unlike":
+        unlike()
     elif sys.argv[1] == "--full":
         filling(sys.argv[2])
     elif sys.argv[1] == "--long":

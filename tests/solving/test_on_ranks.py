@@ -114,6 +114,33 @@ def test_an_error_after_a_run_ends_the_job():
 
 
 @needs_dolfinx
+def test_an_error_while_others_solve_ends_the_job():
+    run = on(2, "--fail-before", "1")
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert said.count("RuntimeError: something broke here") == 1
+    assert "rank 1 of 2 failed alone" in said
+
+
+@needs_dolfinx
+def test_ranks_that_solve_different_things_are_refused():
+    run = on(2, "--unlike")
+    said, _ = run.communicate(timeout=100)
+    assert run.returncode == 0, said
+    for what in ("initial values differ", "meshes differ", "times differ", "''"):
+        assert said.count(f"{what}\n") == 2, said
+
+
+@needs_dolfinx
+def test_what_petsc_does_not_take_is_named():
+    mesh, model, times, options = on_ranks.problems()["kinase"]
+    with pytest.raises(ValueError, match=r"options \{'diffusion_pc_type': 'gams'\}: Unable to find .* PC type gams$"):
+        mc.solve(
+            mesh, model, times, engine="fenicsx", scheme="imex", petsc_options={"diffusion_pc_type": "gams"}, **options
+        )
+
+
+@needs_dolfinx
 def test_what_all_ranks_raise_is_told_once(tmp_path):
     """A full disk, which the first rank alone finds full; what was kept before stays, and loads."""
     run = on(2, "--full", str(tmp_path / "kept.npz"))
@@ -243,7 +270,7 @@ def test_options_of_petsc_reach_the_solvers(caplog):
     assert ("no solver asked for the option 'difusion_pc_type'" in caplog.text) == asked
 
 
-FORMS = ("kinase", "calcium", "places", "potential", "steered")
+FORMS = ("kinase", "core alone", "calcium", "places", "potential", "steered")
 
 
 @needs_dolfinx
@@ -272,6 +299,9 @@ def test_what_has_no_place_in_a_form_is_named():
         mc.solving.forms(mesh, model("A*mean(A)"))
     with pytest.raises(ValueError, match=r"rate of reaction 'r' uses floor, which UFL does not have"):
         mc.solving.forms(mesh, model("floor(A)"))
+    # What neither moves nor reacts has a form all the same.
+    still = mc.solving.forms(mesh, mc.Model({"ball": "ball"}, [Species("A", "ball", 0, 1)]))
+    assert len(still.rates["A"].arguments()) == 1
     with pytest.raises(ValueError, match="'P' is a pool: leave it to solve"):
         mc.solving.forms(*on_ranks.problems()["whole state"][:2])
 

@@ -237,7 +237,9 @@ class _Writer:
 
     def _flux(self, item: BoundSpecies) -> Any:
         """Write D grad(u) . grad(test), along the facets of a membrane."""
-        value, test, D = self.ufl.grad(self.values[item.name]), self.ufl.grad(self.test), item.diffusion
+        value, test = self.ufl.grad(self.values[item.name]), self.ufl.grad(self.test)
+        # As a number 0 would leave nothing of the form.
+        D = self.fem.Constant(self.domain, float(item.diffusion))
         if item.compartment.dimension == 2:
             if item.shares is not None:
                 raise ValueError(

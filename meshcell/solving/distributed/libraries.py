@@ -94,7 +94,7 @@ def libraries() -> Libraries:
         importlib.import_module("dolfinx_solver")
     try:
         petsc4py = importlib.import_module("petsc4py")
-        petsc4py.init([*sys.argv[:1], *_petsc_options(sys.argv[1:])])
+        petsc4py.init(["meshcell", *_petsc_options(sys.argv[1:])])
         found = [importlib.import_module(name) for name in ("mpi4py.MPI", "petsc4py.PETSc", "dolfinx.graph")]
     except ImportError as error:
         raise ImportError(f"{HOW} ({error})") from error

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +37,9 @@ class Processes(Ranks):
     def __init__(self, given: Libraries, comm: Any = None) -> None:
         self.MPI, self._given = given.MPI, given
         self.comm = (comm or given.MPI.COMM_WORLD).Dup()
+        # Ranks meet here after errors, while others may still say something else to each other there.
+        self._errors = self.comm.Dup()
+        self._depth = 0
         self.rank, self.size = self.comm.rank, self.comm.size
         self._asked_to_stop = False
         if self.size > 1:
@@ -87,13 +90,12 @@ class Processes(Ranks):
         home = min(range(self.size), key=lambda rank: lows[rank][0])
         return lows[home][0], lows[home][1] * self.size + home
 
-    def owners(self, mesh: Any, n_points: int) -> Ints:
-        """Give every point a home: parts of equal size with few edges between them, by dolfinx's partitioner."""
-        owners = np.zeros(n_points, np.int32)
-        n = len(mesh.points)
-        if self.size > 1 and n >= self.size:
-            starts, targets = _graph_rows(mesh.tets, n, self.rank, self.size)
-            owners[:n] = self.joined(self._given.cut(self.comm, self.size, starts, targets))
+    def owners(self, mesh: Any, used: Array) -> Ints:
+        """Give every used point a home: parts of equal size with few edges between them, by dolfinx's partitioner."""
+        owners, points = np.zeros(len(used), np.int32), np.flatnonzero(used[: len(mesh.points)])
+        if self.size > 1 and len(points) >= self.size:
+            starts, targets = _graph_rows(mesh.tets, len(mesh.points), points, self.rank, self.size)
+            owners[points] = self.joined(self._given.cut(self.comm, self.size, starts, targets))
         return owners
 
     # --- what goes wrong ---
@@ -102,14 +104,17 @@ class Processes(Ranks):
     def together(self) -> Iterator[None]:
         """Let Ctrl-C and errors of any rank come to all of them, or end the job: no rank waits for one that is gone."""
         before = self._heard()
+        self._depth += 1
         try:
             yield
         except BaseException as error:
-            if self.size > 1:
-                self._end_unless_all_failed(error)
-                self._share(error)
+            self._share(error)
             raise
         finally:
+            self._depth -= 1
+            if self._depth == 0:
+                # What came after the last step is too late, and none of the next one's business.
+                self._asked_to_stop = False
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -125,9 +130,18 @@ class Processes(Ranks):
     def _ask_to_stop(self, *_: Any) -> None:
         self._asked_to_stop = True
 
+    def _share(self, error: BaseException) -> None:
+        """Let the first rank tell an error that all have, once; one that others have not as well tells its own."""
+        if self.size == 1 or teller(error) is not None:
+            return
+        self._end_unless_all_failed(error)
+        text = f"{type(error).__name__}: {error}"
+        alike = self._errors.allgather(text)[0] == text
+        mark_shared(error, "another" if alike and self.rank > 0 else "this one")
+
     def _end_unless_all_failed(self, error: BaseException) -> None:
         """Wait for the others to fail as well; end the job where they do not, with this rank's error."""
-        met, deadline = self.comm.Ibarrier(), time.monotonic() + PATIENCE
+        met, deadline = self._errors.Ibarrier(), time.monotonic() + PATIENCE
         while not met.Test():
             if time.monotonic() > deadline:
                 text = "".join(traceback.format_exception(error))
@@ -136,25 +150,31 @@ class Processes(Ranks):
                 self.MPI.COMM_WORLD.Abort(1)
             time.sleep(0.01)
 
-    def _share(self, error: BaseException) -> None:
-        """Let the first rank tell an error that all have; one that others have not as well tells its own."""
-        text = f"{type(error).__name__}: {error}"
-        alike = self.comm.allgather(text)[0] == text
-        mark_shared(error, "another" if alike and self.rank > 0 else "this one")
-
     def _last_words(self, tell: Callable[..., Any], kind: Any, error: BaseException, trace: Any) -> None:
-        """Tell an error that nobody caught, and end the job: others may wait for this rank for ever."""
+        """Tell an error that nobody caught, once; where others have none, they may wait for this rank: end the job."""
+        self._share(error)
         if teller(error) != "another":
             tell(kind, error, trace)
-        if teller(error) is None:
-            sys.stderr.flush()
-            self.MPI.COMM_WORLD.Abort(1)
+
+    def require_alike(self, given: Mapping[str, Any]) -> None:
+        """Refuse what differs from rank to rank: name -> a short account of it."""
+        everyone = self.comm.allgather(dict(given))
+        different = [name for name, own in everyone[0].items() if any(other[name] != own for other in everyone)]
+        if different:
+            raise ValueError(
+                f"all ranks should solve the same; their {' and '.join(different)} differ; give random numbers a seed, "
+                "and read the same files everywhere"
+            )
 
 
-def _graph_rows(tets: Ints, n: int, rank: int, size: int) -> tuple[Array, Array]:
-    """Return one rank's share of the rows of the graph of points: starts (m + 1,) and neighbours, int64."""
+def _graph_rows(tets: Ints, n_points: int, points: Array, rank: int, size: int) -> tuple[Array, Array]:
+    """Return one rank's share of the rows of the graph of some points: starts (m + 1,) and neighbours, int64."""
+    n = len(points)
     first, last = n * rank // size, n * (rank + 1) // size
-    edges = adjacency.edges(tets[((tets >= first) & (tets < last)).any(axis=1)], n)[0]
+    here, number = np.zeros(n_points, bool), np.full(n_points, -1, np.int64)
+    here[points[first:last]], number[points] = True, np.arange(n)
+    edges = number[adjacency.edges(tets[here[tets].any(axis=1)], n_points)[0]]
+    edges = edges[(edges >= 0).all(axis=1)]
     both = np.concatenate([edges, edges[:, ::-1]])
     both = both[(both[:, 0] >= first) & (both[:, 0] < last)]
     both = both[np.argsort(both[:, 0], kind="stable")]

@@ -9,7 +9,9 @@ engine's solvers have, whatever PETSc's own norm says.
 from __future__ import annotations
 
 import logging
+import re
 import weakref
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,9 +173,10 @@ class PetscDiffusion(Diffusion):
         A.setDiagonal(diagonal, addv=self.PETSc.InsertMode.ADD_VALUES)
         ksp.setOperators(A)
         if known is None:
-            _suggest(self.PETSc, f"{DIFFUSION}sub_pc_type", "icc")
             ksp.setFromOptions()
-        ksp.setUp()
+        # Of every rank's own rows, where there are more ranks; their solver reads its options now.
+        with _suggested(self.PETSc, {f"{DIFFUSION}sub_pc_type": "icc"} if self.ranks.size > 1 else {}):
+            ksp.setUp()
         self._solvers[k] = tau, ksp, vectors
         return ksp
 
@@ -292,23 +295,23 @@ class PetscSystems:
             share = max(MARGIN * tolerance / size, TRUSTED)
             ksp.setTolerances(rtol=share, atol=0.0, divtol=1e10, max_it=most - done)
             ksp.solve(right, step)
-            if ksp.getConvergedReason() < 0:
-                self._warn(ksp)
             if ksp.getIterationNumber() == 0:
                 break
             done += ksp.getIterationNumber()
             x += step.array_r / weights
         x += r
+        if not size <= tolerance:
+            self._warn(ksp)
         return x, done, bool(size <= tolerance)
 
     def _warn(self, ksp: Any) -> None:
         """Say once that the solver somebody chose does not do."""
         if not self._warned:
             logging.getLogger("meshcell").warning(
-                "PETSc's %s with %s did not solve a system with reactions in %d iterations (reason %d): its step is "
-                "taken anew, shorter; other options %r, or none, may do better",
+                "PETSc's %s with %s did not solve a system with reactions (reason %d): its step is taken anew, "
+                "shorter; other options %r, or none, may do better",
                 *(ksp.getType(), self.assembled.name if self.assembled else "our preconditioner"),
-                *(ksp.getIterationNumber(), ksp.getConvergedReason(), f"{IMPLICIT}..."),
+                *(ksp.getConvergedReason(), f"{IMPLICIT}..."),
             )
         self._warned = True
 
@@ -385,11 +388,13 @@ class Distributed(Discretisation):
 
     def __init__(self, system: Any, start: float, given: Libraries, processes: Processes) -> None:
         self.given, self.processes = given, processes
+        starts = [zlib.crc32(np.ascontiguousarray(item.initial).data) for item in system.species.values()]
+        processes.require_alike({"species": list(system.species), "initial values": starts})
         super().__init__(system, start, processes)
         if not processes.every(self.size > 0):
             raise ValueError(
-                f"every rank should have some of the {len(system.mesh.points)} points; {processes.size} ranks are "
-                "too many for it: take fewer, or engine='numba'"
+                f"every rank should have some of the model's {self.n_unknowns} unknowns, points of the mesh with all "
+                f"of theirs; {processes.size} ranks are too many for it: take fewer, or engine='numba'"
             )
 
     @cached_property
@@ -403,11 +408,18 @@ class Distributed(Discretisation):
         return PetscSystems(self.given, self)
 
 
-def _suggest(PETSc: Any, name: str, value: str) -> None:
-    """Set an option that nobody has set."""
-    options = PETSc.Options()
-    if not options.hasName(name):
-        options[name] = value
+@contextmanager
+def _suggested(PETSc: Any, options: Mapping[str, str]) -> Iterator[None]:
+    """Set options for a while that nobody has set."""
+    known = PETSc.Options()
+    ours = {name: value for name, value in options.items() if not known.hasName(name)}
+    for name, value in ours.items():
+        known[name] = value
+    try:
+        yield
+    finally:
+        for name in ours:
+            known.delValue(name)
 
 
 @contextmanager
@@ -424,6 +436,11 @@ def options_of(given: Libraries, options: Mapping[str, Any]) -> Iterator[None]:
                 "no solver asked for the option %r of PETSc: the solvers of this run are %r and %r",
                 *(name, f"{DIFFUSION}...", f"{IMPLICIT}..."),
             )
+    except given.PETSc.Error as error:
+        if not options:
+            raise
+        reason = re.sub(r"^\[\d+\]\s*", "", str(error).strip().splitlines()[-1])
+        raise ValueError(f"PETSc did not take one of the options {dict(options)}: {reason}") from error
     finally:
         for name in options:
             known.delValue(name)
