@@ -135,8 +135,12 @@ class Kernel(Dispatcher):
         try:
             return super().__call__(*args, **options)
         except SystemError as error:
-            if isinstance(error.__cause__, KeyboardInterrupt):
-                raise KeyboardInterrupt from error
+            # Each layer of C on the way may add one of its own.
+            cause: BaseException | None = error
+            while cause is not None:
+                if isinstance(cause, KeyboardInterrupt):
+                    raise KeyboardInterrupt from error
+                cause = cause.__cause__
             raise
 
 

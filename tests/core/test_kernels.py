@@ -346,3 +346,26 @@ def test_kernels_take_nothing_from_files_that_the_key_does_not_see():
 def _seen(module, files):
     ending = module.replace(".", "/") + ".py"
     return any(str(path).endswith(ending) for path in files)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_ctrl_c_comes_through_what_wraps_it(monkeypatch, layers):
+    """Numba's and Python's code in C each call it an error of their own, made from the one before."""
+
+    def stopped(*_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            error = interrupt
+        for _ in range(layers):
+            wrapped = SystemError("returned a result with an exception set")
+            wrapped.__cause__, error = error, wrapped
+        raise error
+
+    kernel = kernels.njit(lambda x: x)
+    monkeypatch.setattr(Dispatcher, "__call__", stopped, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        kernel(1)
+    monkeypatch.setattr(Dispatcher, "__call__", lambda *_: (_ for _ in ()).throw(SystemError("else")), raising=False)
+    with pytest.raises(SystemError, match="else"):
+        kernel(1)
