@@ -1,8 +1,8 @@
 """Problems that use all of the model language, to be solved on any number of ranks.
 
 As a program, under mpiexec, it solves them all and the first rank writes what was found: `on_ranks.py out.npz`; or it
-fails on purpose: `on_ranks.py --fail RANK`, `--fail-before RANK`, `--fail-after RANK`, `--full PATH`, `--unlike`; waits
-to be stopped: `--long`; or goes on from a checkpoint.
+fails on purpose: `on_ranks.py --fail RANK`, `--fail-before RANK`, `--fail-after RANK`, `--full PATH`, `--unlike PATH`;
+waits to be stopped: `--long`; or goes on from a checkpoint.
 """
 
 import contextlib
@@ -197,7 +197,7 @@ def failing_before(rank):
         mc.solve(mesh, model, times, engine="fenicsx", **given)
 
 
-def unlike():
+def unlike(path):
     """Let ranks solve different things: say what is refused; and be stopped in a search, which the next one forgets."""
     rank = processes().rank
     mesh, model, times, given = problems()["core alone"]
@@ -211,6 +211,11 @@ def unlike():
         with pytest.raises(ValueError, match="all ranks should solve the same; their ") as error:
             mc.solve(*other, engine="fenicsx")
         say(str(error.value).split(";")[1])
+    mc.solve(mesh, model, times, engine="fenicsx", checkpoint=path, **given)
+    seen = f"{path}.of-{rank}" if rank else path
+    with pytest.raises(ValueError, match="checkpoint should be a file that all ranks see") as error:
+        mc.solve(mesh, model, times, engine="fenicsx", checkpoint=seen, **given)
+    say(str(error.value).split(";")[0].removeprefix("checkpoint should be a file "))
     search = steady_states._search
 
     def interrupted(*given):
@@ -267,7 +272,7 @@ if __name__ == "__main__":
     elif sys.argv[1] == "--fail-before":
         failing_before(int(sys.argv[2]))
     elif sys.argv[1] == "--unlike":
-        unlike()
+        unlike(sys.argv[2])
     elif sys.argv[1] == "--full":
         filling(sys.argv[2])
     elif sys.argv[1] == "--long":
